@@ -1,0 +1,1 @@
+"""Wire types, configuration types and catalogue types; nothing here acts."""

@@ -1,0 +1,86 @@
+"""What detection says of one series in one window."""
+
+from typing import Literal
+
+import msgspec
+
+AnomalyKind = Literal[
+    "level",  # a metric left its expected range
+    "error_ratio",  # more failures than chance allows
+    "latency",  # requests take longer (in the service)
+    "network",  # requests take longer (between caller and service)
+    "traffic",  # far fewer or more requests than expected
+    "saturation",  # a resource is at its limit
+    "new_error_template",  # a kind of error log line never seen before
+    "error_log_rate",  # a known error template comes far more often
+    "silence",  # a series that reported regularly has stopped
+]
+
+
+class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A series that is out of what was expected of it, for one window.
+
+    `score` is -log10 of the calibrated tail probability: 6 means that one window in a million
+    looks like this by chance, on every series alike. `value`, `expected`, `lower` and `upper` are
+    in the series' own unit. `since_ms` is the start of the first window of this run of anomalies.
+    `requests` and `errors` count the service's calls in the window where they are known.
+    """
+
+    series: str
+    service: str
+    kind: AnomalyKind
+    window_start_ms: int
+    window_end_ms: int
+    since_ms: int
+    score: float
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    reason: str
+    requests: int = 0
+    errors: int = 0
+    instance: str | None = None
+    operation: str | None = None
+    caller: str | None = None
+    example: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Derived from what the anomaly is about."""
+        return f"{self.series}/{self.kind}/{self.window_end_ms}"
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """An edge of the service graph: `caller` was seen to call `callee`."""
+
+    caller: str
+    callee: str
+
+
+class ServiceTraffic(msgspec.Struct, frozen=True, array_like=True):
+    """Requests of a service in one window, for impact; `errors` is 0 where none are recorded."""
+
+    service: str
+    requests: int
+    errors: int
+
+
+class AnomalyBatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One detected window of one shard: anomalies, the calls first seen, traffic, and progress.
+
+    Like `ObservationBatch`, it also says that nothing more comes from `source` for windows ending
+    at or before `window_end_ms`. `traffic` lists only services with an anomaly in the window.
+    """
+
+    source: str
+    window_end_ms: int
+    anomalies: tuple[Anomaly, ...] = ()
+    calls: tuple[Call, ...] = ()
+    traffic: tuple[ServiceTraffic, ...] = ()
+    schema_version: int = 1
+
+    @property
+    def id(self) -> str:
+        """Derived from what the batch is about, so a repeat is recognised."""
+        return f"{self.source}/{self.window_end_ms}"

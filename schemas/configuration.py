@@ -1,0 +1,321 @@
+"""Everything that one `tocsin.yaml` can say. Typed, with defaults; nothing here acts.
+
+Secrets never stand in the file: a `Secret` names an environment variable or a file.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the configuration; an unknown key is a mistake, not a comment."""
+
+
+class Secret(Section, frozen=True, kw_only=True):
+    """Where a secret is found: exactly one of an environment variable or a file."""
+
+    env: str | None = None
+    file: str | None = None
+
+
+class Kafka(Section, frozen=True, kw_only=True):
+    """How to reach Kafka; the same meaning as the client settings of these names."""
+
+    bootstrap_servers: str = "localhost:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: Secret | None = None
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+    ssl_key_password: Secret | None = None
+    client_id: str = "tocsin"
+    create_topics: bool = True
+    replication_factor: Annotated[int, Meta(ge=1)] = 1
+
+
+class Topics(Section, frozen=True, kw_only=True):
+    """Names of the topics that tocsin writes."""
+
+    observations: str = "tocsin.observations.v1"
+    anomalies: str = "tocsin.anomalies.v1"
+    incidents: str = "tocsin.incidents.v1"
+    incident_events: str = "tocsin.incident-events.v1"
+    commands: str = "tocsin.commands.v1"
+    deliveries: str = "tocsin.deliveries.v1"
+    dead_letters: str = "tocsin.dead-letters.v1"
+    observation_shards: Annotated[int, Meta(ge=1, le=1024)] = 4
+
+
+class Fields(Section, frozen=True, kw_only=True):
+    """Where one's own JSON holds what tocsin reads: dotted paths, `kubernetes.labels.app`.
+
+    A segment with a dot in its name is written in brackets: `labels.[app.kubernetes.io/name]`.
+    """
+
+    time: str = "time"
+    service: str = "service"
+    instance: str | None = "instance"
+    metric: str | None = "metric"
+    value: str | None = "value"
+    severity: str | None = "severity"
+    body: str | None = "body"
+    operation: str | None = "operation"
+    caller: str | None = "caller"
+    duration: str | None = "duration_seconds"
+    client_duration: str | None = "client_duration_seconds"
+    status: str | None = "status"
+    requests: str | None = "requests"
+    errors: str | None = "errors"
+    trace_id: str | None = "trace_id"
+
+
+class Source(Section, frozen=True, kw_only=True):
+    """One raw topic and how to read its records."""
+
+    topic: str
+    kind: Literal["auto", "metric", "log", "request", "count"] = "auto"
+    fields: Fields = Fields()
+    time_unit: Literal["auto", "s", "ms", "us", "ns", "iso8601"] = "ms"
+    duration_unit: Literal["s", "ms", "us", "ns"] = "s"
+    service: str | None = None
+    """For records that do not name their service."""
+    metric: str | None = None
+    """For a topic that holds one metric's values without its name."""
+
+
+class Windows(Section, frozen=True, kw_only=True):
+    """Event-time windows. A window is closed when its source's watermark, the highest event time
+    seen, passes its end by the allowed lateness."""
+
+    window_seconds: Positive = 10
+    allowed_lateness_seconds: Annotated[float, Meta(ge=0)] = 5
+    idle_timeout_seconds: Positive = 30
+    max_ahead_seconds: Positive = 600
+    """A record whose time is further than this ahead of its Kafka timestamp is a bad record."""
+    max_record_bytes: Annotated[int, Meta(ge=1)] = 262_144
+    max_series: Annotated[int, Meta(ge=1)] = 100_000
+    """Series open at once in one source partition; more are dead-lettered, not remembered."""
+
+
+class DetectorRule(Section, frozen=True, kw_only=True):
+    """Names the detector of the series that match; the first match counts.
+
+    `series` is a glob over series ids. `detector` is `default` or a River class by its path,
+    `river.anomaly.GaussianScorer`, with its `parameters`; `threshold` is in that detector's score.
+    """
+
+    series: str
+    detector: str = "default"
+    parameters: dict[str, Any] = {}
+    threshold: float | None = None
+    enabled: bool = True
+
+
+class Detection(Section, frozen=True, kw_only=True):
+    """What counts as an anomaly; scores are -log10 of the tail probability, alike on all series."""
+
+    threshold: Positive = 6
+    tier_threshold_offsets: dict[int, float] = msgspec.field(
+        default_factory=lambda: {1: -0.5, 2: 0.0, 3: 0.5, 4: 1.0}
+    )
+    warmup_samples: Annotated[int, Meta(ge=1)] = 20
+    silence_after_intervals: Positive = 5
+    rules: tuple[DetectorRule, ...] = ()
+
+
+class Incidents(Section, frozen=True, kw_only=True):
+    """Correlation, grading and life cycle."""
+
+    correlation_gap_seconds: Positive = 300
+    """An anomaly this long after an incident's last one can still belong to it."""
+    max_graph_distance: Annotated[int, Meta(ge=0, le=10)] = 2
+    resolve_after_quiet_seconds: Positive = 300
+    reopen_within_seconds: Annotated[float, Meta(ge=0)] = 1800
+    close_after_seconds: Positive = 86_400
+    public_severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3")
+
+
+class Service(Section, frozen=True, kw_only=True):
+    """One service of the catalogue. Tier 1 is the most critical, 4 the least.
+
+    `public_name` is what customers call it; without one it never appears on the public page.
+    """
+
+    name: str
+    tier: Annotated[int, Meta(ge=1, le=4)] = 3
+    owner: str | None = None
+    depends_on: tuple[str, ...] = ()
+    public_name: str | None = None
+    segments: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    customers: Annotated[int, Meta(ge=0)] = 0
+    runbook: str | None = None
+
+
+class Catalogue(Section, frozen=True, kw_only=True):
+    """The services, here or in other files (`include`, also Backstage's catalog-info.yaml)."""
+
+    include: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """Where a process serves health and metrics (and its pages)."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class WorkerSection(Section, frozen=True, kw_only=True):
+    """The Faust worker."""
+
+    consumer_group: str = "tocsin-worker"
+    admin: Listen = Listen(port=8080)
+    checkpoint_seconds: Positive = 5
+    session_timeout_seconds: Positive = 6
+    instance_id: str | None = None
+    """Static membership; name one a process (`hostname`) so that a restart moves no partition."""
+    data_dir: str = "var/worker"
+
+
+class EmailChannel(Section, frozen=True, kw_only=True):
+    """E-mail over SMTP."""
+
+    host: str
+    port: Port = 587
+    sender: str
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    username: str | None = None
+    password: Secret | None = None
+
+
+class SlackChannel(Section, frozen=True, kw_only=True):
+    """Slack by bot token (`chat.postMessage`)."""
+
+    token: Secret
+    base_url: str = "https://slack.com/api/"
+
+
+class WebhookChannel(Section, frozen=True, kw_only=True):
+    """A webhook, signed after the Standard Webhooks rules if a secret is given."""
+
+    url: str
+    secret: Secret | None = None
+
+
+class Channels(Section, frozen=True, kw_only=True):
+    """The ways a message can go out; webhooks and fan-out targets by a name of one's own.
+
+    `apprise` values are secrets, since Apprise's URLs carry tokens.
+    """
+
+    email: EmailChannel | None = None
+    slack: SlackChannel | None = None
+    webhooks: dict[str, WebhookChannel] = {}
+    apprise: dict[str, Secret] = {}
+
+
+class Recipient(Section, frozen=True, kw_only=True):
+    """Someone who is told: `channel` is console, email, slack, webhook:NAME or apprise:NAME.
+
+    `address` is the e-mail address or the Slack channel; unused by the others.
+    """
+
+    name: str
+    channel: str
+    address: str = ""
+    audience: Literal["engineer", "manager", "support", "customer"] = "engineer"
+    segment: str | None = None
+
+
+class Route(Section, frozen=True, kw_only=True):
+    """A rule: whose incidents go to whom. Every route that matches adds its recipients."""
+
+    name: str
+    recipients: tuple[str, ...]
+    severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3", "P4")
+    services: tuple[str, ...] = ("*",)
+    events: tuple[
+        Literal["opened", "severity_changed", "public_message", "resolved", "reopened", "updated"],
+        ...,
+    ] = ("opened", "severity_changed", "reopened", "resolved")
+
+
+class Notifier(Section, frozen=True, kw_only=True):
+    """Who is told what over which channel."""
+
+    consumer_group: str = "tocsin-notifier"
+    listen: Listen = Listen(port=8081)
+    public_url: str = "http://127.0.0.1:8081"
+    store: str = "sqlite:///var/notifier.sqlite3"
+    signing_secret: Secret | None = None
+    link_max_age_seconds: Positive = 604_800
+    give_up_after_seconds: Positive = 86_400
+    channels: Channels = Channels()
+    recipients: tuple[Recipient, ...] = (Recipient(name="console", channel="console"),)
+    routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)
+
+
+class CaseStore(Section, frozen=True, kw_only=True):
+    """Case, timeline and audit. `store` is an SQLAlchemy URL without a password."""
+
+    consumer_group: str = "tocsin-case-store"
+    listen: Listen = Listen(port=8082)
+    public_url: str = "http://127.0.0.1:8082"
+    store: str = "sqlite:///var/cases.sqlite3"
+    store_password: Secret | None = None
+    token: Secret | None = None
+    """What changes something needs this token; without one the pages are read-only."""
+
+
+class Component(Section, frozen=True, kw_only=True):
+    """A line of the status page, made of one service or several."""
+
+    name: str
+    services: tuple[str, ...]
+    description: str = ""
+    group: str | None = None
+
+
+class StatusPage(Section, frozen=True, kw_only=True):
+    """The public page. Only what `components` name and public incidents say appears there."""
+
+    consumer_group: str = "tocsin-status-page"
+    listen: Listen = Listen(port=8083)
+    public_url: str = "http://127.0.0.1:8083"
+    store: str = "sqlite:///var/status-page.sqlite3"
+    title: str = "Status"
+    history_days: Annotated[int, Meta(ge=1, le=366)] = 90
+    components: tuple[Component, ...] = ()
+
+
+class Logging(Section, frozen=True, kw_only=True):
+    """Structured logs on standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "console"] = "json"
+
+
+class Configuration(Section, frozen=True, kw_only=True):
+    """All of `tocsin.yaml`."""
+
+    environment: str = "production"
+    kafka: Kafka = Kafka()
+    topics: Topics = Topics()
+    sources: tuple[Source, ...] = (Source(topic="telemetry"),)
+    windows: Windows = Windows()
+    detection: Detection = Detection()
+    incidents: Incidents = Incidents()
+    catalogue: Catalogue = Catalogue()
+    worker: WorkerSection = WorkerSection()
+    notifier: Notifier = Notifier()
+    case_store: CaseStore = CaseStore()
+    status_page: StatusPage = StatusPage()
+    logging: Logging = Logging()

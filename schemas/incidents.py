@@ -1,0 +1,194 @@
+"""Incidents, their append-only log, the commands that people give and the deliveries made."""
+
+from typing import Literal
+
+import msgspec
+
+from schemas.anomalies import AnomalyKind
+
+Severity = Literal["P1", "P2", "P3", "P4"]
+State = Literal["investigating", "identified", "monitoring", "resolved", "closed"]
+PublicPhase = Literal["investigating", "identified", "monitoring", "resolved"]
+Visibility = Literal["internal", "public"]
+EventType = Literal[
+    "opened",
+    "updated",  # signals, services or causes changed
+    "severity_changed",
+    "acknowledged",
+    "noted",
+    "public_message",
+    "resolved",
+    "reopened",
+    "closed",
+]
+CommandType = Literal["acknowledge", "note", "resolve", "set_severity", "public_message"]
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One series' part in an incident: when it was out, and how far at its worst.
+
+    `value`, `expected`, `lower`, `upper` and `reason` are those of the worst window.
+    """
+
+    service: str
+    series: str
+    kind: AnomalyKind
+    first_ms: int
+    last_ms: int
+    score: float
+    value: float = 0.0
+    expected: float = 0.0
+    lower: float = 0.0
+    upper: float = 0.0
+    reason: str = ""
+    instance: str | None = None
+    operation: str | None = None
+    caller: str | None = None
+    example: str | None = None
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """A service suspected of the incident, with its weight (sum 1 over all) and the evidence."""
+
+    service: str
+    weight: float
+    evidence: tuple[str, ...]
+
+
+class GradingStep(msgspec.Struct, frozen=True):
+    """One line of the severity's arithmetic: a named number, where it came from, what it gave."""
+
+    name: str
+    value: float
+    source: str
+    result: str
+
+
+class Grading(msgspec.Struct, frozen=True):
+    """Severity as impact × urgency, each 1 (worst) to 3, with every step kept."""
+
+    severity: Severity
+    impact: int
+    urgency: int
+    steps: tuple[GradingStep, ...]
+
+
+class Impact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the incident has touched so far, from the counts that raised it and the catalogue."""
+
+    requests: int = 0
+    errors: int = 0
+    error_ratio: float = 0.0
+    customers: int = 0
+    segments: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest state of one incident; what the compacted incident topic holds by `id`.
+
+    All times are event times. `opened_ms` is the watermark at which the pipeline could first have
+    said it; `first_anomaly_ms` the start of its first anomalous window. State, public phase and
+    visibility are three independent axes.
+    """
+
+    id: str
+    environment: str
+    version: int
+    title: str
+    summary: str
+    severity: Severity
+    severity_override_by: str | None = None
+    grading: Grading
+    impact: Impact
+    state: State
+    public_phase: PublicPhase
+    visibility: Visibility
+    services: tuple[str, ...]
+    suspected_causes: tuple[str, ...]
+    causes: tuple[Cause, ...]
+    signals: tuple[Signal, ...]
+    opened_ms: int
+    first_anomaly_ms: int
+    last_anomaly_ms: int
+    updated_ms: int
+    resolved_ms: int | None = None
+    closed_ms: int | None = None
+    acknowledged_ms: int | None = None
+    acknowledged_by: str | None = None
+    public_message: str | None = None
+    reopened: int = 0
+    schema_version: int = 1
+
+
+class IncidentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the append-only log: what happened, who did it, and the incident after it.
+
+    `version` counts from 1 within an incident without gaps. `actor` is `tocsin` or a person.
+    `changes` names what changed as readable `before → after` pairs, for the timeline.
+    """
+
+    incident_id: str
+    version: int
+    type: EventType
+    time_ms: int
+    actor: str
+    text: str
+    incident: Incident
+    changes: dict[str, str] = {}
+    command_id: str | None = None
+    schema_version: int = 1
+
+    @property
+    def id(self) -> str:
+        """Derived from what the event is about: the incident and its version."""
+        return f"{self.incident_id}/{self.version}"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person asks of an incident. `id` makes a repeat harmless; `issued_ms` is wall time.
+
+    `severity` goes with `set_severity`; `text` with the others.
+    """
+
+    id: str
+    type: CommandType
+    incident_id: str
+    actor: str
+    issued_ms: int
+    text: str = ""
+    severity: Severity | None = None
+    schema_version: int = 1
+
+
+DeliveryStatus = Literal["asked", "sent", "failed", "withheld", "acknowledged"]
+FailureClass = Literal["auth", "rate_limited", "refused", "unreachable", "gave_up"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step in the life of one message to one recipient over one channel.
+
+    `message_id` is derived from the incident event, the recipient and the channel; `rule` names
+    the route that chose the recipient. `time_ms` is wall time.
+    """
+
+    message_id: str
+    event_id: str
+    incident_id: str
+    status: DeliveryStatus
+    time_ms: int
+    recipient: str
+    audience: str
+    channel: str
+    rule: str
+    subject: str = ""
+    attempt: int = 0
+    failure: FailureClass | None = None
+    detail: str = ""
+    seconds_to_communicate: float | None = None
+    schema_version: int = 1
+
+    @property
+    def id(self) -> str:
+        """Derived from the message, the step and the attempt."""
+        return f"{self.message_id}/{self.status}/{self.attempt}"
