@@ -29,7 +29,7 @@ class Run:
         return f"{self.topic}/{self.partition}"
 
     def after(self, offset: int) -> "Run":
-        """The part of the run whose offsets are greater than `offset`; the run itself if all are."""
+        """The part of the run whose offsets are greater than `offset`."""
         if not self.offsets or self.offsets[0] > offset:
             return self
         start = next((i for i, o in enumerate(self.offsets) if o > offset), len(self.offsets))

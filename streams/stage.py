@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 In_contra = TypeVar("In_contra", contravariant=True)
-Out_co = TypeVar("Out_co", covariant=True)
+Out = TypeVar("Out")
 
 
-class Stage(Protocol[In_contra, Out_co]):
+class Stage(Protocol[In_contra, Out]):
     """A pure, deterministic step: no clock, no randomness, no I/O, no asyncio.
 
     The same inputs in the same order, from the same state, give the same outputs. That is what
@@ -15,7 +15,7 @@ class Stage(Protocol[In_contra, Out_co]):
     the stage says again exactly what it said before, under the same ids.
     """
 
-    def process(self, batch: Sequence[In_contra]) -> list[Out_co]:
+    def process(self, batch: Sequence[In_contra]) -> list[Out]:
         """Takes a batch in, changes the stage's own state, returns what follows from it."""
 
     def snapshot(self) -> bytes:
