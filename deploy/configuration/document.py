@@ -1,0 +1,64 @@
+"""A YAML file with the line of every value in it."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from deploy.configuration.mistakes import ConfigurationError, Mistake
+
+
+def parse(path: Path) -> list[Any]:
+    """All documents of a YAML 1.2 file, keeping lines.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read or is not YAML.
+    """
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError([Mistake(name, 0, "", f"cannot be read: {reason}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([Mistake(name, 0, "", "is not UTF-8 text")]) from error
+    try:
+        return list(YAML(typ="rt").load_all(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        problem = " ".join(str(error.problem or "is not YAML").split("\n")[0].split())
+        raise ConfigurationError([Mistake(name, line, "", problem)]) from error
+    except YAMLError as error:
+        raise ConfigurationError([Mistake(name, 0, "", f"is not YAML: {error}")]) from error
+
+
+def line_of(node: Any, key: str | int | None = None) -> int:
+    """The line, counted from 1, of `key` in a mapping or sequence, or of the node itself."""
+    if not isinstance(node, CommentedMap | CommentedSeq):
+        return 0
+    try:
+        if key is None:
+            return int(node.lc.line) + 1
+        position = node.lc.key(key) if isinstance(node, CommentedMap) else node.lc.item(key)
+        return int(position[0]) + 1
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return int(node.lc.line or 0) + 1
+
+
+def plain(node: Any) -> Any:
+    """The node as plain dicts, lists and scalars."""
+    if isinstance(node, dict):
+        return {str(key): plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    for scalar in (int, float, str):
+        if isinstance(node, scalar):
+            return scalar(node)
+    return node

@@ -1,0 +1,110 @@
+"""What types cannot say: names that must exist, secrets that must be one thing or the other."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from deploy.configuration.mistakes import Mistake
+from schemas.configuration import Configuration, Secret
+
+Locate = Callable[[str], int]
+
+
+def broken_references(configuration: Configuration, file: str, line: Locate) -> list[Mistake]:
+    """Every reference to something that does not exist, and every half-given setting."""
+    found = [
+        *_secrets(configuration, ""),
+        *_kafka(configuration),
+        *_topics(configuration),
+        *_notifier(configuration),
+        *_catalogue(configuration),
+    ]
+    return [Mistake(file, line(path), path, message) for path, message in found]
+
+
+def _secrets(section: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(section, Secret):
+        if (section.env is None) == (section.file is None):
+            yield path, "a secret needs exactly one of env (a variable's name) or file (a path)"
+    elif isinstance(section, msgspec.Struct):
+        for name in section.__struct_fields__:
+            yield from _secrets(getattr(section, name), f"{path}.{name}" if path else name)
+    elif isinstance(section, dict):
+        for key, value in section.items():
+            yield from _secrets(value, f"{path}.{key}")
+    elif isinstance(section, tuple):
+        for index, value in enumerate(section):
+            yield from _secrets(value, f"{path}[{index}]")
+
+
+def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    kafka = configuration.kafka
+    if kafka.security_protocol.startswith("SASL"):
+        for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
+            if getattr(kafka, name) is None:
+                yield "kafka." + name, f"is needed with security_protocol {kafka.security_protocol}"
+    elif kafka.sasl_mechanism is not None:
+        yield (
+            "kafka.sasl_mechanism",
+            f"has no effect with security_protocol {kafka.security_protocol}; "
+            "use SASL_SSL or SASL_PLAINTEXT",
+        )
+    if (kafka.ssl_certificate_location is None) != (kafka.ssl_key_location is None):
+        yield "kafka", "ssl_certificate_location and ssl_key_location go together"
+
+
+def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    if not configuration.sources:
+        yield "sources", "names no topic; at least one raw topic is needed"
+    own = msgspec.structs.asdict(configuration.topics)
+    own.pop("observation_shards")
+    names = Counter([source.topic for source in configuration.sources] + list(own.values()))
+    for index, source in enumerate(configuration.sources):
+        if names[source.topic] > 1:
+            yield f"sources[{index}].topic", f"{source.topic!r} is named more than once"
+    for key, name in own.items():
+        if names[name] > 1:
+            yield f"topics.{key}", f"{name!r} is named more than once"
+
+
+def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    notifier = configuration.notifier
+    channels = notifier.channels
+    known = {
+        "console",
+        *(["email"] if channels.email else []),
+        *(["slack"] if channels.slack else []),
+        *(f"webhook:{name}" for name in channels.webhooks),
+        *(f"apprise:{name}" for name in channels.apprise),
+    }
+    for index, recipient in enumerate(notifier.recipients):
+        path = f"notifier.recipients[{index}]"
+        if recipient.channel not in known:
+            yield f"{path}.channel", f"{recipient.channel!r} is none of {_listed(known)}"
+        if recipient.channel in ("email", "slack") and not recipient.address:
+            yield f"{path}.address", f"is needed for channel {recipient.channel}"
+    names = Counter(recipient.name for recipient in notifier.recipients)
+    for index, recipient in enumerate(notifier.recipients):
+        if names[recipient.name] > 1:
+            path = f"notifier.recipients[{index}].name"
+            yield path, f"{recipient.name!r} is named more than once"
+    for index, route in enumerate(notifier.routes):
+        for place, name in enumerate(route.recipients):
+            if name not in names:
+                path = f"notifier.routes[{index}].recipients[{place}]"
+                yield path, f"{name!r} is none of the recipients {_listed(names)}"
+
+
+def _catalogue(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    services = {service.name for service in configuration.catalogue.services}
+    for index, component in enumerate(configuration.status_page.components):
+        for place, name in enumerate(component.services):
+            if services and name not in services:
+                path = f"status_page.components[{index}].services[{place}]"
+                yield path, f"{name!r} is not a service of the catalogue"
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names)) or "(there are none)"

@@ -1,0 +1,142 @@
+"""A configuration is read whole, and every mistake is named with file and line."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.configuration import ConfigurationError, load
+
+
+def write(folder: Path, text: str, name: str = "tocsin.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def mistakes_of(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        load(write(folder, text), {})
+    return [str(mistake).replace(f"{folder}/", "") for mistake in error.value.mistakes]
+
+
+def test_defaults_are_a_whole_configuration() -> None:
+    assert load(None, {}).sources[0].topic == "telemetry"
+
+
+def test_every_mistake_is_named_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+environment: production
+kafka:
+  bootstrap_server: kafka:9092
+windows:
+  window_seconds: -1
+sources:
+  - topic: app-logs
+    kind: lgo
+  - kind: log
+notifier:
+  channels:
+    email: {sender: a@example.org, port: 99999}
+"""
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:3 kafka.bootstrap_server: is not a known key; did you mean bootstrap_servers?",
+        "tocsin.yaml:5 windows.window_seconds: expected `float` > 0.0",
+        "tocsin.yaml:8 sources[0].kind: 'lgo' is none of auto, metric, log, request, count",
+        "tocsin.yaml:9 sources[1].topic: is missing",
+        "tocsin.yaml:12 notifier.channels.email.host: is missing",
+        "tocsin.yaml:12 notifier.channels.email.port: expected `int` <= 65535",
+    ]
+
+
+def test_names_must_exist_where_they_are_used(tmp_path: Path) -> None:
+    text = """\
+kafka: {security_protocol: SASL_SSL, sasl_mechanism: PLAIN, sasl_username: tocsin}
+notifier:
+  recipients:
+    - {name: ops, channel: "webhook:pager"}
+  routes:
+    - name: all
+      recipients: [ops, boss]
+  signing_secret: {env: A, file: b}
+"""
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:1 kafka.sasl_password: is needed with security_protocol SASL_SSL",
+        "tocsin.yaml:4 notifier.recipients[0].channel: 'webhook:pager' is none of console",
+        "tocsin.yaml:7 notifier.routes[0].recipients[1]: 'boss' is none of the recipients ops",
+        "tocsin.yaml:8 notifier.signing_secret: "
+        "a secret needs exactly one of env (a variable's name) or file (a path)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kafka: [", "tocsin.yaml:1"),
+        ("a: 1\na: 2\n", "tocsin.yaml:2: found duplicate key"),
+        ("- 1\n", "tocsin.yaml:1: must be a mapping, not a list"),
+        ("sources: text\n", "tocsin.yaml:1 sources: must be a list, not text"),
+        ("sources: []\n", "tocsin.yaml:1 sources: names no topic"),
+    ],
+)
+def test_what_is_not_a_configuration_is_refused_in_one_line(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    (mistake,) = mistakes_of(tmp_path, text)
+    assert mistake.startswith(expected)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        load(tmp_path / "nowhere.yaml", {})
+
+
+def test_the_environment_overrides_single_values(tmp_path: Path) -> None:
+    path = write(tmp_path, "kafka: {bootstrap_servers: file:9092}\n")
+    variables = {
+        "TOCSIN_KAFKA_BOOTSTRAP_SERVERS": "env:9092",
+        "TOCSIN_WORKER_CHECKPOINT_SECONDS": "2",
+    }
+    configuration = load(path, variables)
+    assert configuration.kafka.bootstrap_servers == "env:9092"
+    assert configuration.worker.checkpoint_seconds == 2
+    with pytest.raises(ConfigurationError, match="TOCSIN_KAFKA_REPLICATION_FACTOR"):
+        load(path, {"TOCSIN_KAFKA_REPLICATION_FACTOR": "many"})
+
+
+def test_backstage_components_become_services(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """\
+apiVersion: backstage.io/v1alpha1
+kind: Component
+metadata:
+  name: cart
+  annotations: {tocsin/tier: "1", tocsin/public-name: Shopping cart, tocsin/regions: "eu, us"}
+spec:
+  type: service
+  owner: group:default/shop
+  dependsOn: [component:default/redis, resource:default/bucket]
+---
+apiVersion: backstage.io/v1alpha1
+kind: Group
+metadata: {name: shop}
+""",
+        "catalog-info.yaml",
+    )
+    path = write(tmp_path, "catalogue: {include: [catalog-info.yaml]}\n")
+    (cart,) = load(path, {}).catalogue.services
+    assert (cart.name, cart.tier, cart.owner, cart.public_name) == (
+        "cart",
+        1,
+        "shop",
+        "Shopping cart",
+    )
+    assert cart.depends_on == ("redis",)
+    assert cart.regions == ("eu", "us")
+
+
+def test_a_service_named_twice_is_a_mistake_with_both_places(tmp_path: Path) -> None:
+    text = "catalogue:\n  services:\n    - {name: cart}\n    - {name: cart, tier: 1}\n"
+    (mistake,) = mistakes_of(tmp_path, text)
+    assert mistake.startswith("tocsin.yaml:4: service 'cart' stands already in ")
+    assert mistake.endswith("tocsin.yaml:3")
