@@ -1,0 +1,1 @@
+"""Brokers that tocsin can start itself: an embedded one, and a real Apache Kafka on loopback."""
