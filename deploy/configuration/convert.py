@@ -6,7 +6,6 @@ apart down to the values that hold no section and lets msgspec judge those one b
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
