@@ -24,6 +24,9 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     looks like this by chance, on every series alike. `value`, `expected`, `lower` and `upper` are
     in the series' own unit. `since_ms` is the start of the first window of this run of anomalies.
     `requests` and `errors` count the service's calls in the window where they are known.
+    `opens` says whether this alone is reason enough for an incident: the score has passed the
+    threshold of the service's tier, and signals of this kind are trusted by themselves. Without it
+    an anomaly only corroborates: it may join an incident that is open, but opens none.
     """
 
     series: str
@@ -44,6 +47,7 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     operation: str | None = None
     caller: str | None = None
     example: str | None = None
+    opens: bool = True
 
     @property
     def id(self) -> str:
