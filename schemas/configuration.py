@@ -243,7 +243,15 @@ class Route(Section, frozen=True, kw_only=True):
     severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3", "P4")
     services: tuple[str, ...] = ("*",)
     events: tuple[
-        Literal["opened", "severity_changed", "public_message", "resolved", "reopened", "updated"],
+        Literal[
+            "opened",
+            "severity_changed",
+            "acknowledged",
+            "public_message",
+            "resolved",
+            "reopened",
+            "updated",
+        ],
         ...,
     ] = ("opened", "severity_changed", "reopened", "resolved")
 
@@ -258,6 +266,8 @@ class Notifier(Section, frozen=True, kw_only=True):
     signing_secret: Secret | None = None
     link_max_age_seconds: Positive = 604_800
     give_up_after_seconds: Positive = 86_400
+    stale_after_seconds: Positive = 3600
+    """Events that were written to Kafka longer ago than this are withheld, not sent."""
     channels: Channels = Channels()
     recipients: tuple[Recipient, ...] = (Recipient(name="console", channel="console"),)
     routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)
