@@ -1,0 +1,241 @@
+"""`tocsin`: every part of the pipeline, and every question to it, from one command line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Group, Parameter, validators
+
+from deploy.configuration import ConfigurationError
+
+PROCESSES = Group("Processes", sort_key=1)
+QUESTIONS = Group("Questions", sort_key=2)
+ANSWERS = Group("Commands to an incident", sort_key=3)
+SETUP = Group("Setting up", sort_key=4)
+
+app = App(
+    name="tocsin",
+    help="Sees an outage in the telemetry that is already on Kafka, and is the first to say so.",
+    version_flags=["--version"],
+)
+bench = App(name="bench", help="Measure, beside a reference in the same run.", group=QUESTIONS)
+app.command(bench)
+
+Config = Annotated[
+    Path | None,
+    Parameter(name=["--config", "-c"], help="tocsin.yaml; without it, all defaults."),
+]
+Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
+Actor = Annotated[str | None, Parameter(help="Who says so; the logged-in user if not given.")]
+JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write it here, for scripts.")]
+
+
+@app.command(group=PROCESSES)
+def demo(
+    *,
+    speed: Positive = 60.0,
+    once: bool = False,
+    json: JsonFile = None,
+    recording: Path | None = None,
+) -> int:
+    """Replay recorded incidents through the whole pipeline, with nothing else installed.
+
+    Parameters
+    ----------
+    speed
+        How many recorded seconds pass in one second.
+    once
+        End when the replay is over, instead of leaving the pages up.
+    recording
+        A folder with events, faults.csv and calls.csv; the one that ships with tocsin by default.
+    """
+    from deploy.demo.run import run_demo
+
+    return run_demo(speed=speed, once=once, json=json, recording=recording)
+
+
+@app.command(group=PROCESSES)
+def worker(*, config: Config = None) -> int:
+    """Read raw topics, detect, and write incidents."""
+    from deploy.processes import worker as run
+
+    return run(config)
+
+
+@app.command(group=PROCESSES)
+def notifier(*, config: Config = None) -> int:
+    """Tell people about incidents."""
+    from deploy.processes import notifier as run
+
+    return run(config)
+
+
+@app.command(group=PROCESSES)
+def case_store(*, config: Config = None) -> int:
+    """Keep a case, a timeline and an audit of every incident, with pages and an API."""
+    from deploy.processes import case_store as run
+
+    return run(config)
+
+
+@app.command(group=PROCESSES)
+def status_page(*, config: Config = None) -> int:
+    """Serve the public status page."""
+    from deploy.processes import status_page as run
+
+    return run(config)
+
+
+@app.command(group=QUESTIONS)
+def replay(
+    files: Annotated[list[Path], Parameter(help="Event files, .jsonl or .jsonl.gz.")],
+    /,
+    *,
+    config: Config = None,
+    calls: Path | None = None,
+    json: JsonFile = None,
+    events: Path | None = None,
+    faults: Path | None = None,
+) -> int:
+    """Run the same pipeline over event files, without a broker, as fast as the machine can.
+
+    Parameters
+    ----------
+    calls
+        The service graph as CSV: caller,callee.
+    events
+        Also write the incidents' log here, one JSON line an event; `tocsin explain --log` reads it.
+    faults
+        A faults.csv with the known truth: says what was detected and what was not.
+    """
+    from deploy.commands.replay import run_replay
+
+    return run_replay(files, config=config, calls=calls, json=json, events=events, faults=faults)
+
+
+@app.command(group=QUESTIONS)
+def explain(incident: str, *, config: Config = None, log: Path | None = None) -> int:
+    """Say why an incident was opened, how its severity came about, and who was told.
+
+    Parameters
+    ----------
+    incident
+        Its id, INC-….
+    log
+        Read a replay's log (`tocsin replay --events`) instead of the case store.
+    """
+    from deploy.commands.explain import run_explain
+
+    return run_explain(incident, config=config, log=log)
+
+
+@app.command(group=ANSWERS)
+def ack(incident: str, text: str = "", *, config: Config = None, actor: Actor = None) -> int:
+    """Acknowledge an incident: somebody is on it."""
+    return _command("acknowledge", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def note(incident: str, text: str, *, config: Config = None, actor: Actor = None) -> int:
+    """Put a note on an incident's timeline."""
+    return _command("note", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def resolve(incident: str, text: str = "", *, config: Config = None, actor: Actor = None) -> int:
+    """Resolve an incident by hand."""
+    return _command("resolve", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def severity(
+    incident: str,
+    severity: Literal["P1", "P2", "P3", "P4"],
+    text: str = "",
+    *,
+    config: Config = None,
+    actor: Actor = None,
+) -> int:
+    """Set an incident's severity; it stays until somebody changes it."""
+    return _command("set_severity", incident, config, actor, text=text, severity=severity)
+
+
+@app.command(group=ANSWERS)
+def say(incident: str, text: str, *, config: Config = None, actor: Actor = None) -> int:
+    """Post a public message about an incident on the status page and to customers."""
+    return _command("public_message", incident, config, actor, text=text)
+
+
+def _command(
+    kind: Literal["acknowledge", "note", "resolve", "set_severity", "public_message"],
+    incident: str,
+    config: Path | None,
+    actor: str | None,
+    *,
+    text: str,
+    severity: Literal["P1", "P2", "P3", "P4"] | None = None,
+) -> int:
+    from deploy.commands.say import give
+
+    return give(kind, incident, config=config, actor=actor, text=text, severity=severity)
+
+
+@app.command(group=SETUP)
+def check(*, config: Config = None, offline: bool = False) -> int:
+    """Say what is wrong with a configuration and whether what it names can be reached.
+
+    Parameters
+    ----------
+    offline
+        Check the file alone and reach for nothing.
+    """
+    from deploy.commands.check import run_check
+
+    return run_check(config, offline=offline)
+
+
+@app.command(group=SETUP)
+def topics(*, config: Config = None, apply: bool = False) -> int:
+    """List the topics that tocsin needs; create the missing ones with --apply."""
+    from deploy.commands.topics import run_topics
+
+    return run_topics(config, apply=apply)
+
+
+@bench.command
+def ingest(
+    *,
+    events: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 1_000_000,
+    repeats: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 3,
+    broker: Literal["auto", "mock", "kafka"] = "auto",
+    bootstrap: str | None = None,
+    json: JsonFile = None,
+) -> int:
+    """Decode, windows and detection on one core, beside a bare aiokafka + orjson loop.
+
+    Parameters
+    ----------
+    broker
+        Which broker to start: Apache Kafka where Java is, or the embedded one.
+    bootstrap
+        Measure on a running Kafka instead.
+    """
+    from deploy.bench.ingest import main as run
+
+    return run(events=events, repeats=repeats, broker=broker, bootstrap=bootstrap, json=json)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        code = app(result_action="return_value")
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
