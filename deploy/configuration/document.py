@@ -53,7 +53,7 @@ def line_of(node: Any, key: str | int | None = None) -> int:
 def plain(node: Any) -> Any:
     """The node as plain dicts, lists and scalars."""
     if isinstance(node, dict):
-        return {str(key): plain(value) for key, value in node.items()}
+        return {plain(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [plain(value) for value in node]
     if isinstance(node, bool) or node is None:
