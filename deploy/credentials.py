@@ -1,0 +1,137 @@
+"""Reads secrets from where the configuration says they are, and makes client settings of them."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka.helpers import create_ssl_context
+
+from deploy.logs import hide
+from schemas.configuration import Kafka, Secret
+
+
+class SecretError(Exception):
+    """A secret, key or certificate cannot be read. Says which and where, never its value."""
+
+
+def resolve(secret: Secret, key: str) -> str:
+    """The value of `secret`; `key` is its dotted name in the configuration, for the error.
+
+    The value is hidden from this process's logs from then on. Raises `SecretError`.
+    """
+    if (secret.env is None) == (secret.file is None):
+        raise SecretError(f"{key}: name exactly one of env and file")
+    value = _from_env(secret.env, key) if secret.env is not None else _from_file(secret.file, key)
+    hide(value)
+    return value
+
+
+def _from_env(name: str, key: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        state = "empty" if value == "" else "not set"
+        raise SecretError(
+            f"{key}: the environment variable {name} is {state}; export it before the start, "
+            f"or name a file instead"
+        )
+    return value
+
+
+def _from_file(name: str | None, key: str) -> str:
+    assert name is not None
+    try:
+        value = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SecretError(
+            f"{key}: the file {name} cannot be read ({why}); "
+            f"mount it where this process can read it, or name an environment variable instead"
+        ) from None
+    if not value:
+        raise SecretError(f"{key}: the file {name} is empty; write the secret into it")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Connection settings by the names of each client; kept out of any print-out of this object.
+
+    `aiokafka` has `bootstrap_servers`, `client_id`, `security_protocol` and, where needed,
+    `ssl_context`, `sasl_mechanism`, `sasl_plain_username` and `sasl_plain_password`.
+    `confluent` has the same under librdkafka's names.
+    """
+
+    bootstrap_servers: str
+    aiokafka: Mapping[str, Any] = field(repr=False)
+    confluent: Mapping[str, Any] = field(repr=False)
+
+
+def kafka_settings(kafka: Kafka) -> KafkaSettings:
+    """Connection settings with the secrets read. Raises `SecretError`."""
+    ours: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "client_id": kafka.client_id,
+        "security_protocol": kafka.security_protocol,
+    }
+    theirs: dict[str, Any] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "client.id": kafka.client_id,
+        "security.protocol": kafka.security_protocol,
+    }
+    if "SASL" in kafka.security_protocol:
+        _add_sasl(kafka, ours, theirs)
+    if "SSL" in kafka.security_protocol:
+        _add_ssl(kafka, ours, theirs)
+    return KafkaSettings(kafka.bootstrap_servers, ours, theirs)
+
+
+def _add_sasl(kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    if not (kafka.sasl_mechanism and kafka.sasl_username and kafka.sasl_password):
+        raise SecretError(
+            f"kafka.security_protocol is {kafka.security_protocol}: "
+            f"kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password must be given"
+        )
+    password = resolve(kafka.sasl_password, "kafka.sasl_password")
+    ours |= {
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": password,
+    }
+    theirs |= {
+        "sasl.mechanism": kafka.sasl_mechanism,
+        "sasl.username": kafka.sasl_username,
+        "sasl.password": password,
+    }
+
+
+def _add_ssl(kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    password = None
+    if kafka.ssl_key_password is not None:
+        password = resolve(kafka.ssl_key_password, "kafka.ssl_key_password")
+    certificates = {
+        "ssl.ca.location": kafka.ssl_ca_location,
+        "ssl.certificate.location": kafka.ssl_certificate_location,
+        "ssl.key.location": kafka.ssl_key_location,
+    }
+    for name, path in certificates.items():
+        if path is not None and not Path(path).is_file():
+            key = f"kafka.{name.replace('.', '_')}"
+            raise SecretError(f"{key}: there is no file {path}; give the path of a PEM file")
+    try:
+        ours["ssl_context"] = create_ssl_context(
+            cafile=kafka.ssl_ca_location,
+            certfile=kafka.ssl_certificate_location,
+            keyfile=kafka.ssl_key_location,
+            password=password,
+        )
+    except (ssl.SSLError, OSError) as error:
+        raise SecretError(
+            f"kafka.ssl_*: the certificates cannot be loaded ({error}); they must be PEM files, "
+            f"and an encrypted key needs kafka.ssl_key_password"
+        ) from error
+    theirs |= {name: path for name, path in certificates.items() if path is not None}
+    if password is not None:
+        theirs["ssl.key.password"] = password
