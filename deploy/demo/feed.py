@@ -123,7 +123,7 @@ class Feeder(threading.Thread):
 
 
 class _Lag:
-    """How many bytes the worker has not yet committed, per partition, asked at most once a second."""
+    """How many bytes the worker has yet to commit, at worst; asked at most once a second."""
 
     def __init__(self, bootstrap_servers: str, feed: Feed) -> None:
         self._partitions = [TopicPartition(feed.topic, p) for p in range(feed.partitions)]

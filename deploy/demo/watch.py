@@ -1,4 +1,4 @@
-"""What the demo sees of the pipeline: the incidents' log, the deliveries, and how far it has come."""
+"""What the demo sees of the pipeline: the incidents' log, the deliveries, the progress."""
 
 import time
 from dataclasses import dataclass, field

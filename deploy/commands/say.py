@@ -1,0 +1,107 @@
+"""Commands from the command line to an incident, through the commands topic into its log."""
+
+import getpass
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from deploy.configuration import load
+from deploy.credentials import SecretError, kafka_settings
+from schemas.configuration import Configuration
+from schemas.incidents import Command, CommandType, IncidentEvent, Severity
+
+ANSWER_SECONDS = 10.0
+
+
+def give(
+    kind: CommandType,
+    incident: str,
+    *,
+    config: Path | None,
+    actor: str | None,
+    text: str = "",
+    severity: Severity | None = None,
+) -> int:
+    """Sends one command and waits until it stands in the incident's log.
+
+    Returns 0 once it does, 1 if it was sent and no answer came, 2 if it could not be sent.
+    """
+    configuration = load(config)
+    command = Command(
+        id=str(uuid.uuid4()),
+        type=kind,
+        incident_id=incident,
+        actor=actor or getpass.getuser(),
+        issued_ms=int(time.time() * 1000),
+        text=text,
+        severity=severity,
+    )
+    try:
+        event = send_and_wait(configuration, command)
+    except (KafkaException, SecretError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        servers = configuration.kafka.bootstrap_servers
+        print(f"the command was not sent: Kafka at {servers}: {reason}", file=sys.stderr)
+        return 2
+    if event is None:
+        print(
+            f"sent, but no answer within {ANSWER_SECONDS:.0f} s: is {incident} an open incident, "
+            f"and is the worker running? `tocsin explain {incident}` shows whether it arrived",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{event.incident_id}: {event.text}")
+    return 0
+
+
+def send_and_wait(configuration: Configuration, command: Command) -> IncidentEvent | None:
+    """The event that the command led to; None if none came in time. Raises `KafkaException`."""
+    settings = dict(kafka_settings(configuration.kafka).confluent)
+    topics = configuration.topics
+    consumer = Consumer(
+        {**settings, "group.id": f"tocsin-command-{command.id}", "enable.auto.commit": False}
+    )
+    try:
+        consumer.assign(_ends(consumer, topics.incident_events))
+        _send(settings, topics.commands, command)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            message = consumer.poll(min(left, 0.5))
+            if message is None or message.error() is not None:
+                continue
+            event = msgspec.json.decode(message.value() or b"", type=IncidentEvent)
+            if event.command_id == command.id:
+                return event
+        return None
+    finally:
+        consumer.close()
+
+
+def _ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """Every partition of the topic, at its end."""
+    partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+    return [
+        TopicPartition(
+            topic, p, consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5)[1]
+        )
+        for p in partitions
+    ]
+
+
+def _send(settings: dict[str, object], topic: str, command: Command) -> None:
+    """Produces the command and waits for the broker's acknowledgement."""
+    failures: list[KafkaException] = []
+    producer = Producer({**settings, "enable.idempotence": True, "message.timeout.ms": 10_000})
+    producer.produce(
+        topic,
+        msgspec.json.encode(command),
+        command.incident_id.encode(),
+        on_delivery=lambda error, _: failures.append(KafkaException(error)) if error else None,
+    )
+    producer.flush()
+    if failures:
+        raise failures[0]
