@@ -1,0 +1,47 @@
+"""What people may ask of an incident, and what obeying changes."""
+
+from schemas.incidents import Command, EventType
+from streams.dossier import Dossier
+from streams.lifecycle import Rules, phase_after
+
+
+def why_refused(command: Command, dossier: Dossier | None) -> str | None:
+    """Why a command cannot be obeyed, in words for the one who gave it; None if it can."""
+    if dossier is None:
+        return f"no incident {command.incident_id} is open or was resolved lately"
+    if not command.actor.strip():
+        return "nobody gave it: `actor` is empty"
+    if command.type in ("note", "public_message") and not command.text.strip():
+        return f"{command.type} needs a `text`"
+    if command.type == "set_severity" and command.severity is None:
+        return "set_severity needs a `severity`: P1, P2, P3 or P4"
+    if command.type == "resolve" and dossier.is_over:
+        return f"{dossier.id} is {dossier.state} already"
+    return None
+
+
+def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple[EventType, str]:
+    """Does what a valid command says; returns the type and text of its entry in the log."""
+    time_ms = end_ms + rules.lateness_ms
+    match command.type:
+        case "acknowledge":
+            if dossier.acknowledged_ms is None:
+                dossier.acknowledged_ms, dossier.acknowledged_by = time_ms, command.actor
+            return "acknowledged", command.text or f"{command.actor} is on it."
+        case "note":
+            return "noted", command.text
+        case "resolve":
+            dossier.state, dossier.resolved_by = "resolved", command.actor
+            dossier.resolved_end_ms, dossier.resolved_ms = end_ms, time_ms
+            dossier.public_phase = phase_after(dossier.public_phase, "resolved")
+            return "resolved", command.text or f"Resolved by {command.actor}."
+        case "set_severity":
+            dossier.override, dossier.override_by = command.severity, command.actor
+            if command.severity in rules.public:
+                dossier.visibility = "public"
+            return "severity_changed", command.text or (
+                f"{command.actor} set the severity to {command.severity}."
+            )
+        case "public_message":
+            dossier.public_message, dossier.visibility = command.text, "public"
+            return "public_message", command.text

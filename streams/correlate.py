@@ -1,0 +1,100 @@
+"""Which anomalies belong together: near in time and joined by the service graph."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from schemas.anomalies import Anomaly, AnomalyKind
+from streams.dossier import Dossier
+from streams.graph import ServiceGraph
+from streams.lifecycle import Rules
+
+FAMILY: Mapping[AnomalyKind, str] = {
+    "level": "resource",
+    "saturation": "resource",
+    "latency": "slow",
+    "network": "slow",
+    "error_ratio": "errors",
+    "new_error_template": "errors",
+    "error_log_rate": "errors",
+    "traffic": "traffic",
+    "silence": "silence",
+}
+"""Kinds that say the same thing of a service in different ways."""
+
+
+def home(
+    anomaly: Anomaly, dossiers: Iterable[Dossier], graph: ServiceGraph, rules: Rules, end_ms: int
+) -> Dossier | None:
+    """The incident that an anomaly belongs to, or None.
+
+    The nearest wins: the same service, then by hops to a service that is out of order in the
+    incident; of equals, the one heard of last.
+    """
+    best: tuple[int, int, str] | None = None
+    found = None
+    for dossier in dossiers:
+        nearness = _nearness(anomaly, dossier, graph, rules, end_ms)
+        if nearness is None:
+            continue
+        key = (nearness, -dossier.last_end_ms, dossier.id)
+        if best is None or key < best:
+            best, found = key, dossier
+    return found
+
+
+def _nearness(
+    anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: Rules, end_ms: int
+) -> int | None:
+    """0 for the same service, then hops; None if the anomaly is not this incident's.
+
+    An incident that has gone quiet takes back only what its likely cause showed before. Anything
+    else is news: it may be the first sign of the next outage next door.
+    """
+    if dossier.is_over or end_ms - dossier.last_end_ms > rules.gap_ms:
+        return None
+    if end_ms - dossier.last_end_ms >= rules.monitor_ms:
+        return 0 if recurs(anomaly, dossier) else None
+    if anomaly.service in dossier.seen:
+        return 0
+    hops = [graph.distance(anomaly.service, name) for name in dossier.seen]
+    near = min((h for h in hops if h is not None and h <= rules.max_distance), default=None)
+    if near is None and dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms:
+        return rules.max_distance + 1
+    return near
+
+
+def recurs(anomaly: Anomaly, dossier: Dossier) -> bool:
+    """Whether the incident's likely cause shows again what it showed before."""
+    if anomaly.service != dossier.cause:
+        return False
+    return FAMILY[anomaly.kind] in {FAMILY[kind] for kind in dossier.kinds_of(anomaly.service)}
+
+
+def groups(
+    anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
+) -> list[list[Anomaly]]:
+    """Splits anomalies into sets joined by service or by at most `max_distance` hops.
+
+    The sets, and the anomalies in them, keep the order of first appearance.
+    """
+    services = list(dict.fromkeys(a.service for a in anomalies))
+    group_of: dict[str, int] = {}
+    for number, service in enumerate(services):
+        if service in group_of:
+            continue
+        group_of[service] = number
+        frontier = [service]
+        while frontier:
+            here = frontier.pop()
+            near = _near(here, graph, max_distance)
+            joined = [other for other in services if other not in group_of and other in near]
+            group_of.update(dict.fromkeys(joined, number))
+            frontier.extend(joined)
+    found: dict[int, list[Anomaly]] = {}
+    for anomaly in anomalies:
+        found.setdefault(group_of[anomaly.service], []).append(anomaly)
+    return list(found.values())
+
+
+def _near(service: str, graph: ServiceGraph, max_distance: int) -> set[str]:
+    reached = (*graph.below(service).items(), *graph.above(service).items())
+    return {name for name, hops in reached if hops <= max_distance}

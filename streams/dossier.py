@@ -1,0 +1,156 @@
+"""What the incident stage keeps of one incident: its evidence, its state, and what it last said."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.anomalies import Anomaly, AnomalyKind
+from schemas.incidents import (
+    Cause,
+    Grading,
+    Impact,
+    Incident,
+    PublicPhase,
+    Severity,
+    Signal,
+    State,
+    Visibility,
+)
+
+MAX_SIGNALS = 100
+"""Signals kept in one incident; of more, those that are furthest out."""
+
+
+UNGRADED = Grading(severity="P4", impact=3, urgency=3, steps=())
+
+
+class Count(msgspec.Struct):
+    """Requests and errors of a service in the windows in which it was out of order."""
+
+    requests: int = 0
+    errors: int = 0
+
+
+class Dossier(msgspec.Struct, kw_only=True):
+    """One incident, being worked on. Times are event times, Unix ms.
+
+    `last_end_ms` is the end of the last anomalous window; `grown_ms` when a service was last drawn
+    in; `settled_ms` the window end up to which timers were looked at; `seen` by service when it
+    was first and last out; `told` the incident as last published; `lower_since_ms` since when the
+    grade would be lower than the one that stands.
+    """
+
+    id: str
+    opened_ms: int
+    first_anomaly_ms: int
+    last_end_ms: int
+    grown_ms: int
+    settled_ms: int = 0
+    state: State = "investigating"
+    public_phase: PublicPhase = "investigating"
+    visibility: Visibility = "internal"
+    signals: dict[str, Signal] = {}
+    seen: dict[str, tuple[int, int]] = {}
+    counts: dict[str, Count] = {}
+    mass: bool = False
+    causes: tuple[Cause, ...] = ()
+    impact: Impact = Impact()
+    grading: Grading = UNGRADED
+    touched: bool = True
+    told: Incident | None = None
+    severity: Severity = "P4"
+    override: Severity | None = None
+    override_by: str | None = None
+    lower_since_ms: int | None = None
+    acknowledged_ms: int | None = None
+    acknowledged_by: str | None = None
+    public_message: str | None = None
+    resolved_ms: int | None = None
+    resolved_end_ms: int | None = None
+    resolved_by: str | None = None
+    closed_ms: int | None = None
+    reopened: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Resolved or closed."""
+        return self.state in ("resolved", "closed")
+
+    @property
+    def cause(self) -> str | None:
+        """The likeliest cause, as last judged."""
+        return self.causes[0].service if self.causes else None
+
+    def absorb(self, anomaly: Anomaly) -> None:
+        """Takes an anomaly in as evidence."""
+        self.touched = True
+        began_ms = began(anomaly)
+        first, last = self.seen.get(anomaly.service, (began_ms, anomaly.window_end_ms))
+        if anomaly.service not in self.seen:
+            self.grown_ms = anomaly.window_end_ms
+        self.seen[anomaly.service] = (min(first, began_ms), max(last, anomaly.window_end_ms))
+        self.first_anomaly_ms = min(self.first_anomaly_ms, began_ms)
+        self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
+        key = key_of(anomaly)
+        known = self.signals.get(key)
+        if known is None and len(self.signals) >= MAX_SIGNALS and not self._make_room(anomaly):
+            return
+        self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)
+
+    def _make_room(self, anomaly: Anomaly) -> bool:
+        weakest = min(self.signals, key=lambda key: (self.signals[key].score, key))
+        if self.signals[weakest].score >= anomaly.score:
+            return False
+        del self.signals[weakest]
+        return True
+
+    def kinds_of(self, service: str) -> set[AnomalyKind]:
+        """The kinds of signal that `service` has shown in this incident."""
+        return {s.kind for s in self.signals.values() if s.service == service}
+
+
+def key_of(anomaly: Anomaly) -> str:
+    """The signal that an anomaly is part of."""
+    return f"{anomaly.series}/{anomaly.kind}"
+
+
+def began(anomaly: Anomaly) -> int:
+    """When the run of anomalies that this one belongs to began, Unix ms."""
+    return min(anomaly.since_ms, anomaly.window_start_ms)
+
+
+def signal_of(anomaly: Anomaly) -> Signal:
+    """The signal that one anomaly begins."""
+    return Signal(
+        service=anomaly.service,
+        series=anomaly.series,
+        kind=anomaly.kind,
+        first_ms=began(anomaly),
+        last_ms=anomaly.window_end_ms,
+        score=anomaly.score,
+        value=anomaly.value,
+        expected=anomaly.expected,
+        lower=anomaly.lower,
+        upper=anomaly.upper,
+        reason=anomaly.reason,
+        instance=anomaly.instance,
+        operation=anomaly.operation,
+        caller=anomaly.caller,
+        example=anomaly.example,
+    )
+
+
+def merged(signal: Signal, anomaly: Anomaly) -> Signal:
+    """The signal after a further anomaly: the longer time, and the worst window's numbers."""
+    worst = signal_of(anomaly) if anomaly.score > signal.score else signal
+    return msgspec.structs.replace(
+        worst,
+        first_ms=min(signal.first_ms, began(anomaly)),
+        last_ms=max(signal.last_ms, anomaly.window_end_ms),
+        example=worst.example or signal.example,
+    )
+
+
+def ordered(signals: Iterable[Signal]) -> tuple[Signal, ...]:
+    """Signals by when they began, worst first among equals."""
+    return tuple(sorted(signals, key=lambda s: (s.first_ms, -s.score, s.series, s.kind)))

@@ -1,0 +1,166 @@
+"""Writes the incident that a dossier amounts to, and says in words what changed since the last."""
+
+from collections.abc import Mapping
+
+from schemas.configuration import Service
+from schemas.incidents import EventType, Impact, Incident
+from streams.classify import Facts
+from streams.dossier import Dossier, ordered
+from streams.words import clock, duration, number, summary, title
+
+UNKNOWN_TIER = 3
+MAX_SERVICES = 200
+WEIGHT_CHANGE = 0.25
+"""A cause whose weight moved by less has not changed for a reader."""
+
+
+def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
+    """What the incident has touched so far.
+
+    One request passes several services, so requests and errors are those of the service with the
+    most, not their sum; customers likewise.
+    """
+    counts = [dossier.counts[name] for name in sorted(dossier.counts)]
+    known = [catalogue[name] for name in sorted(dossier.seen) if name in catalogue]
+    ratios = [c.errors / c.requests for c in counts if c.requests]
+    return Impact(
+        requests=max((c.requests for c in counts), default=0),
+        errors=max((c.errors for c in counts), default=0),
+        error_ratio=round(max(ratios, default=0.0), 6),
+        customers=max((s.customers for s in known), default=0),
+        segments=tuple(sorted({name for s in known for name in s.segments})),
+        regions=tuple(sorted({name for s in known for name in s.regions})),
+    )
+
+
+def facts_of(
+    dossier: Dossier, catalogue: Mapping[str, Service], *, active: bool, grows: bool
+) -> Facts:
+    """The numbers that its severity is made of."""
+    impact = dossier.impact
+    tiers = [
+        (catalogue[name].tier if name in catalogue else UNKNOWN_TIER, name)
+        for name in sorted(dossier.seen)
+    ]
+    tier, service = min(tiers)
+    worst = max(dossier.signals.values(), key=lambda s: (s.score, s.series))
+    return Facts(
+        services=len(dossier.seen),
+        tier=tier,
+        tier_service=service,
+        errors=impact.errors,
+        requests=impact.requests,
+        error_ratio=impact.error_ratio,
+        customers=impact.customers,
+        score=worst.score,
+        score_series=worst.series,
+        spreading=grows,
+        active=active,
+    )
+
+
+def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
+    """The incident as it is to be published, one version after what was told last."""
+    causes = dossier.causes
+    signals = ordered(dossier.signals.values())
+    services = _services(dossier)
+    return Incident(
+        id=dossier.id,
+        environment=environment,
+        version=dossier.told.version + 1 if dossier.told else 1,
+        title=title(signals, services, causes),
+        summary=summary(signals, services, causes, dossier.impact, dossier.first_anomaly_ms),
+        severity=dossier.override or dossier.severity,
+        severity_override_by=dossier.override_by,
+        grading=dossier.grading,
+        impact=dossier.impact,
+        state=dossier.state,
+        public_phase=dossier.public_phase,
+        visibility=dossier.visibility,
+        services=services,
+        suspected_causes=tuple(c.service for c in causes),
+        causes=causes,
+        signals=signals,
+        opened_ms=dossier.opened_ms,
+        first_anomaly_ms=dossier.first_anomaly_ms,
+        last_anomaly_ms=dossier.last_end_ms,
+        updated_ms=time_ms,
+        resolved_ms=dossier.resolved_ms,
+        closed_ms=dossier.closed_ms,
+        acknowledged_ms=dossier.acknowledged_ms,
+        acknowledged_by=dossier.acknowledged_by,
+        public_message=dossier.public_message,
+        reopened=dossier.reopened,
+    )
+
+
+def _services(dossier: Dossier) -> tuple[str, ...]:
+    """Services by when they were drawn in; the likeliest cause stays among them."""
+    names = sorted(dossier.seen, key=lambda name: (dossier.seen[name][0], name))
+    kept = names[:MAX_SERVICES]
+    first = dossier.cause
+    if first is not None and first not in kept:
+        kept[-1] = first
+    return tuple(kept)
+
+
+def changes(old: Incident, new: Incident) -> dict[str, str]:
+    """What a reader would call a change, as `before → after`; empty if there is none."""
+    found: dict[str, str] = {}
+    for name in ("severity", "state", "public_phase", "visibility"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            found[name] = f"{before} → {after}"
+    added = [name for name in new.services if name not in old.services]
+    if added:
+        found["services"] = f"{', '.join(old.services)} → also {', '.join(added)}"
+    if _cause_changed(old, new):
+        found["likely cause"] = f"{_first(old)} → {_first(new)}"
+    fresh = _shown(new) - _shown(old)
+    if fresh:
+        found["signals"] = f"{len(old.signals)} → also {', '.join(sorted(fresh))}"
+    if old.severity_override_by != new.severity_override_by:
+        found["severity set by"] = f"{old.severity_override_by or 'tocsin'} → " + (
+            new.severity_override_by or "tocsin"
+        )
+    if old.public_message != new.public_message:
+        found["public message"] = f"{old.public_message or 'none'} → {new.public_message}"
+    if old.acknowledged_by != new.acknowledged_by:
+        found["acknowledged by"] = f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by}"
+    return found
+
+
+def _cause_changed(old: Incident, new: Incident) -> bool:
+    if old.suspected_causes[:1] != new.suspected_causes[:1]:
+        return True
+    if not old.causes or not new.causes:
+        return False
+    return abs(old.causes[0].weight - new.causes[0].weight) >= WEIGHT_CHANGE
+
+
+def _first(incident: Incident) -> str:
+    if not incident.causes:
+        return "unknown"
+    cause = incident.causes[0]
+    return f"{cause.service} ({number(cause.weight, '%')})"
+
+
+def _shown(incident: Incident) -> set[str]:
+    return {f"{s.service} {s.kind.replace('_', ' ')}" for s in incident.signals}
+
+
+def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:
+    """One sentence for the log."""
+    if event_type == "opened":
+        return f"{incident.severity}: {incident.summary}"
+    if event_type == "reopened":
+        return f"Back again after being resolved. {incident.summary}"
+    if event_type == "resolved":
+        lasted_ms = incident.last_anomaly_ms - incident.first_anomaly_ms
+        return (
+            f"Nothing out of order since {clock(incident.last_anomaly_ms)}; "
+            f"it lasted {duration(lasted_ms)}."
+        )
+    if event_type == "closed":
+        return "Closed: it has not come back."
+    return "; ".join(f"{name}: {change}" for name, change in changed.items()) + "."

@@ -1,0 +1,102 @@
+"""Who calls whom: the service graph, from the catalogue and learned from calls."""
+
+from collections.abc import Iterable, Mapping
+
+from schemas.anomalies import Call
+from schemas.configuration import Catalogue
+
+MAX_EDGES = 50_000
+"""Learned edges kept; a label that explodes into services must not eat the memory."""
+
+
+class ServiceGraph:
+    """A directed graph of services, caller → callee; cycles and self-calls are harmless.
+
+    Two services are *joined* when one lies on a call path of the other: trouble travels up a path
+    (slow callee, slow caller) or down it (fewer or more calls). Two callees of one caller are not
+    joined by that alone, since a busy gateway would join everything; they become so when the
+    caller itself is out of order.
+
+    Parameters
+    ----------
+    catalogue
+        `depends_on` of its services gives the first edges.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._callees: dict[str, set[str]] = {}
+        self._callers: dict[str, set[str]] = {}
+        self._learned: set[tuple[str, str]] = set()
+        self._down: dict[str, Mapping[str, int]] = {}
+        self._up: dict[str, Mapping[str, int]] = {}
+        self.refused = 0
+        for service in catalogue.services:
+            for callee in service.depends_on:
+                self._connect(service.name, callee)
+
+    def __bool__(self) -> bool:
+        return bool(self._callees)
+
+    def learn(self, calls: Iterable[Call]) -> None:
+        """Adds calls that were seen; more than `MAX_EDGES` are counted in `refused`."""
+        for call in calls:
+            edge = (call.caller, call.callee)
+            if call.callee in self._callees.get(call.caller, ()) or call.caller == call.callee:
+                continue
+            if len(self._learned) >= MAX_EDGES:
+                self.refused += 1
+                continue
+            self._learned.add(edge)
+            self._connect(*edge)
+
+    def _connect(self, caller: str, callee: str) -> None:
+        if caller == callee:
+            return
+        self._callees.setdefault(caller, set()).add(callee)
+        self._callers.setdefault(callee, set()).add(caller)
+        self._down.clear()
+        self._up.clear()
+
+    def callees(self, service: str) -> tuple[str, ...]:
+        """The services that `service` calls itself, in alphabetical order."""
+        return tuple(sorted(self._callees.get(service, ())))
+
+    def callers(self, service: str) -> tuple[str, ...]:
+        """The services that call `service` themselves, in alphabetical order."""
+        return tuple(sorted(self._callers.get(service, ())))
+
+    def below(self, service: str) -> Mapping[str, int]:
+        """All that `service` calls, directly or through others, with the number of hops."""
+        if service not in self._down:
+            self._down[service] = _walk(service, self._callees)
+        return self._down[service]
+
+    def above(self, service: str) -> Mapping[str, int]:
+        """All that call `service`, directly or through others, with the number of hops."""
+        if service not in self._up:
+            self._up[service] = _walk(service, self._callers)
+        return self._up[service]
+
+    def distance(self, one: str, other: str) -> int | None:
+        """Hops between two services along one call path, either way; None if there is none."""
+        if one == other:
+            return 0
+        hops = (self.below(one).get(other), self.above(one).get(other))
+        known = [hop for hop in hops if hop is not None]
+        return min(known, default=None)
+
+    def learned(self) -> list[tuple[str, str]]:
+        """The learned edges, for a snapshot."""
+        return sorted(self._learned)
+
+
+def _walk(start: str, edges: Mapping[str, set[str]]) -> Mapping[str, int]:
+    """Breadth first from `start`, without it."""
+    hops, frontier, depth = {start: 0}, [start], 0
+    while frontier:
+        depth += 1
+        found = sorted({n for node in frontier for n in edges.get(node, ()) if n not in hops})
+        hops.update(dict.fromkeys(found, depth))
+        frontier = found
+    del hops[start]
+    return hops

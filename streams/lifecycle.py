@@ -1,0 +1,96 @@
+"""The states of an incident and the moments at which it goes from one to the next."""
+
+import msgspec
+
+from schemas.configuration import Incidents, Windows
+from schemas.incidents import PublicPhase, Severity, State
+from streams.dossier import Dossier
+
+PHASES: tuple[PublicPhase, ...] = ("investigating", "identified", "monitoring", "resolved")
+QUIET_SHARE_TO_MONITOR = 0.5
+"""Of the time that must pass quietly before an incident is resolved, the share after which it is
+watched only. Series that report once a minute are then quiet for two reports and more."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The spans of the life cycle and of correlation, Unix ms."""
+
+    window_ms: int
+    lateness_ms: int
+    gap_ms: int
+    monitor_ms: int
+    resolve_ms: int
+    reopen_ms: int
+    close_ms: int
+    max_distance: int
+    public: frozenset[Severity]
+
+    @classmethod
+    def of(cls, windows: Windows, incidents: Incidents) -> "Rules":
+        """Reads the configuration."""
+        resolve = incidents.resolve_after_quiet_seconds
+        return cls(
+            window_ms=max(round(windows.window_seconds * 1000), 1),
+            lateness_ms=round(windows.allowed_lateness_seconds * 1000),
+            gap_ms=round(incidents.correlation_gap_seconds * 1000),
+            monitor_ms=round(resolve * 1000 * QUIET_SHARE_TO_MONITOR),
+            resolve_ms=round(resolve * 1000),
+            reopen_ms=round(incidents.reopen_within_seconds * 1000),
+            close_ms=round(incidents.close_after_seconds * 1000),
+            max_distance=incidents.max_graph_distance,
+            public=frozenset(incidents.public_severities),
+        )
+
+
+def state_at(dossier: Dossier, end_ms: int, rules: Rules, cause_is_clear: bool) -> State:
+    """The state that the incident is in once the window ending at `end_ms` has been taken in.
+
+    investigating → identified (the cause is clear) → monitoring (no more anomalies) → resolved
+    (quiet for long enough) → closed (long resolved). New anomalies lead back from monitoring.
+    """
+    if dossier.state == "closed":
+        return "closed"
+    if dossier.resolved_end_ms is not None:
+        return "closed" if end_ms - dossier.resolved_end_ms >= rules.close_ms else "resolved"
+    quiet_ms = end_ms - dossier.last_end_ms
+    if quiet_ms >= rules.resolve_ms:
+        return "resolved"
+    if quiet_ms >= rules.monitor_ms:
+        return "monitoring"
+    return "identified" if cause_is_clear else "investigating"
+
+
+def phase_after(phase: PublicPhase, state: State) -> PublicPhase:
+    """The phase told to the public: follows the state, but takes back nothing once said.
+
+    Only reopening (which resets it) leads from a later phase to an earlier one.
+    """
+    wanted: PublicPhase = "resolved" if state == "closed" else state
+    return wanted if PHASES.index(wanted) > PHASES.index(phase) else phase
+
+
+def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
+    """The earliest window end at which time alone could change the incident; None if never."""
+    if dossier.state == "closed":
+        return None
+    if dossier.resolved_end_ms is not None:
+        return dossier.resolved_end_ms + rules.close_ms
+    spans = [dossier.last_end_ms + rules.monitor_ms, dossier.last_end_ms + rules.resolve_ms]
+    spans.append(dossier.grown_ms + rules.gap_ms)
+    if dossier.lower_since_ms is not None:
+        spans.append(dossier.lower_since_ms + rules.resolve_ms)
+    due = [span for span in spans if span > dossier.settled_ms]
+    return min(due, default=None)
+
+
+def is_due(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
+    """Whether a timer of the incident falls due at or before `end_ms`."""
+    moment_ms = next_moment_ms(dossier, rules)
+    return moment_ms is not None and moment_ms <= end_ms
+
+
+def can_reopen(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
+    """Whether the incident is resolved, and not for too long."""
+    if dossier.state != "resolved" or dossier.resolved_end_ms is None:
+        return False
+    return end_ms - dossier.resolved_end_ms <= rules.reopen_ms

@@ -1,0 +1,249 @@
+"""Titles, summaries and numbers in plain words, for someone who was just woken up."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from schemas.anomalies import AnomalyKind
+from schemas.incidents import Cause, Impact, Signal
+
+MEASURE = re.compile(r"^(?P<name>[^{]*)")
+UNITS = {
+    "_seconds": "s",
+    "_milliseconds": "ms",
+    "_ms": "ms",
+    "_bytes": "B",
+    "_ratio": "%",
+    "_millicores": "millicores",
+    "_percent": "percent",
+    "_per_second": "/s",
+    "_total": "",
+}
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+RESOURCES = ("cpu", "memory", "disk", "network", "thread", "connection", "queue", "heap")
+PLAIN: tuple[AnomalyKind, ...] = (
+    "error_ratio",
+    "latency",
+    "new_error_template",
+    "network",
+    "saturation",
+    "error_log_rate",
+    "silence",
+    "traffic",
+    "level",
+)
+"""Kinds by how directly they tell what users feel."""
+
+
+class Measure(NamedTuple):
+    """What a series measures, as words, and in which unit."""
+
+    words: str
+    unit: str
+
+
+def measure(series: str) -> Measure:
+    """Reads a series id: `cpu_usage_ratio{service="cart"}` is ("cpu usage", "%")."""
+    found = MEASURE.match(series)
+    name = found["name"] if found else series
+    for ending, unit in UNITS.items():
+        if name.endswith(ending):
+            name = name.removesuffix(ending)
+            return Measure(_resource(name.replace("_", " ").strip()), unit)
+    return Measure(_resource(name.replace("_", " ").strip()), "")
+
+
+def _resource(words: str) -> str:
+    return re.sub(r"\bcpu\b", "CPU", words)
+
+
+def number(value: float, unit: str = "") -> str:
+    """A value to two or three figures with its unit: `1.9 s`, `45 ms`, `97 %`, `3.1 MB`."""
+    if unit == "%":
+        return f"{_figures(value * 100)} %"
+    if unit == "s" and 0 < abs(value) < 1:
+        return f"{_figures(value * 1000)} ms"
+    for size, prefix in PREFIXES:
+        if abs(value) >= size and unit in ("B", "/s", ""):
+            return f"{_figures(value / size)} {prefix}{unit}".rstrip()
+    return (
+        f"{_figures(value)}{unit}" if unit.startswith("/") else f"{_figures(value)} {unit}".strip()
+    )
+
+
+def _figures(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.2g}" if abs(value) < 10 else f"{value:.3g}"
+    return f"{float(text):.10f}".rstrip("0").rstrip(".") if "e" in text else text
+
+
+def between(signal: Signal, unit: str) -> str:
+    """What was expected, as a range if the bounds say one."""
+    if signal.upper > signal.lower:
+        low, high = number(max(signal.lower, 0.0), unit), number(signal.upper, unit)
+        return f"expected {low} to {high}" if low != high else f"expected about {low}"
+    return f"expected about {number(signal.expected, unit)}"
+
+
+def clock(time_ms: int) -> str:
+    """The time of day, UTC: `14:49:57 UTC`."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%H:%M:%S UTC")
+
+
+def duration(span_ms: int) -> str:
+    """A span of time: `45 s`, `7 min`, `2 h 5 min`."""
+    seconds = span_ms // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plural(count: int, thing: str) -> str:
+    """`1 service`, `3 services`."""
+    return f"{count} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def short(text: str, limit: int = 120) -> str:
+    """One line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def plain(signal: Signal) -> str:
+    """What a signal says, without the service's name: `requests take 1.9 s, expected …`."""
+    write = _PLAIN.get(signal.kind)
+    if write is not None:
+        return write(signal)
+    what, unit = measure(signal.series)
+    full = "saturated at" if signal.kind == "saturation" else "is"
+    return f"{what} {full} {number(signal.value, unit)}, {between(signal, unit)}"
+
+
+def _latency(signal: Signal) -> str:
+    subject = f"{signal.operation} takes" if signal.operation else "requests take"
+    return f"{subject} {number(signal.value, 's')}, {between(signal, 's')}"
+
+
+def _network(signal: Signal) -> str:
+    subject = f"calls from {signal.caller}" if signal.caller else "calls to it"
+    return f"{subject} lose {number(signal.value, 's')} on the way, {between(signal, 's')}"
+
+
+def _errors(signal: Signal) -> str:
+    subject = f"of {signal.operation} requests" if signal.operation else "of requests"
+    return f"{number(signal.value, '%')} {subject} fail, {between(signal, '%')}"
+
+
+def _new_error(signal: Signal) -> str:
+    return f"new error: {short(signal.example or signal.reason)}"
+
+
+def _error_lines(signal: Signal) -> str:
+    line = short(signal.example or signal.reason)
+    return f"{number(signal.value)} error lines a window, {between(signal, '')}: {line}"
+
+
+def _traffic(signal: Signal) -> str:
+    way = "few" if signal.value < signal.expected else "many"
+    return f"unusually {way} requests: {number(signal.value)}, {between(signal, '')}"
+
+
+def _silence(signal: Signal) -> str:
+    return f"{measure(signal.series).words} is no longer reported"
+
+
+_PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
+    "latency": _latency,
+    "network": _network,
+    "error_ratio": _errors,
+    "new_error_template": _new_error,
+    "error_log_rate": _error_lines,
+    "traffic": _traffic,
+    "silence": _silence,
+}
+
+
+def headline(signal: Signal) -> str:
+    """The beginning of a title: what is wrong with which service, in two or three words."""
+    what = measure(signal.series).words
+    match signal.kind:
+        case "saturation":
+            resource = next((r for r in RESOURCES if r in what.lower()), what)
+            state = f"is out of {'CPU' if resource == 'cpu' else resource}"
+        case "traffic":
+            state = "gets too few requests" if signal.value < signal.expected else "is overrun"
+        case "level":
+            state = f"has unusual {what}"
+        case _:
+            state = _HEADLINES[signal.kind]
+    return f"{signal.service} {state}"
+
+
+_HEADLINES: Mapping[str, str] = {
+    "latency": "is slow",
+    "network": "is slow to reach",
+    "error_ratio": "fails",
+    "new_error_template": "logs errors",
+    "error_log_rate": "logs errors",
+    "silence": "has gone silent",
+}
+
+
+def telling(signals: Iterable[Signal]) -> Signal:
+    """The signal that best says what is wrong: the plainest kind, the furthest out of it."""
+    return min(signals, key=lambda s: (PLAIN.index(s.kind), -s.score, s.series))
+
+
+def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[Cause]) -> str:
+    """What, where, how bad, in one line."""
+    if telemetry_lost(signals):
+        return f"No telemetry from {plural(len(services), 'service')}: {_some(services)}"
+    first = causes[0].service if causes else services[0]
+    own = [s for s in signals if s.service == first] or list(signals)
+    shown = telling(own)
+    others = len(services) - 1
+    tail = f" (and {plural(others, 'more service')})" if others > 0 else ""
+    return f"{headline(shown)}: {plain(shown)}{tail}"
+
+
+def telemetry_lost(signals: Sequence[Signal]) -> bool:
+    """Whether this is an outage of telemetry: most signals are silence, of several services."""
+    silent = [s for s in signals if s.kind == "silence"]
+    return len({s.service for s in silent}) >= 3 and 2 * len(silent) > len(signals)
+
+
+def summary(
+    signals: Sequence[Signal],
+    services: Sequence[str],
+    causes: Sequence[Cause],
+    impact: Impact,
+    first_ms: int,
+) -> str:
+    """A few sentences: what is seen where, since when, whom it touches, the likely cause."""
+    parts = [f"{title(signals, services, causes)}; since {clock(first_ms)}."]
+    if len(services) > 1:
+        parts.append(f"Affected: {_some(services, 6)}.")
+    if impact.errors:
+        parts.append(
+            f"{impact.errors:,} of {impact.requests:,} requests failed "
+            f"({number(impact.error_ratio, '%')})."
+        )
+    elif impact.requests:
+        parts.append(f"{impact.requests:,} requests passed through the affected services.")
+    if telemetry_lost(signals):
+        parts.append("Check the collectors first: the services themselves may be well.")
+    elif causes:
+        why = f" ({causes[0].evidence[0]})" if causes[0].evidence else ""
+        parts.append(f"Likely cause: {causes[0].service}{why}.")
+    return " ".join(parts)
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    if len(names) <= limit:
+        return ", ".join(names)
+    return ", ".join(names[:limit]) + f" and {len(names) - limit} more"

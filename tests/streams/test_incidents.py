@@ -1,0 +1,210 @@
+"""The incident stage: one outage, one incident, one log without gaps."""
+
+from schemas.incidents import Command, CommandType, IncidentEvent, Severity
+from tests.streams.incident_helpers import (
+    LATENESS,
+    MINUTE,
+    SECOND,
+    SHARD,
+    START,
+    WINDOW,
+    anomaly,
+    as_bytes,
+    batches,
+    brief,
+    stage,
+    told,
+)
+
+DAY = 86_400
+
+
+def command(
+    kind: CommandType,
+    incident: str,
+    *,
+    text: str = "",
+    severity: Severity | None = None,
+    number: int = 1,
+) -> Command:
+    return Command(
+        id=f"c{number}",
+        type=kind,
+        incident_id=incident,
+        actor="ada",
+        issued_ms=START,
+        text=text,
+        severity=severity,
+    )
+
+
+def opened(events: list[IncidentEvent]) -> list[IncidentEvent]:
+    return [event for event in events if event.type == "opened"]
+
+
+def test_an_incident_goes_from_opened_to_closed_at_exact_ticks_however_far_apart_batches_are() -> (
+    None
+):
+    events = told(anomaly(), until=2 * DAY)
+    assert brief(events) == [
+        "opened 15",
+        "updated 165",
+        "resolved 315",
+        f"closed {315 + DAY}",
+    ]
+    assert [event.version for event in events] == [1, 2, 3, 4]
+    assert events[1].changes["state"] == "identified → monitoring"
+    assert events[0].incident.opened_ms == START + WINDOW + LATENESS
+    assert events[2].incident.resolved_ms == events[2].time_ms
+
+
+def test_the_id_is_the_same_in_every_replay_and_differs_by_environment() -> None:
+    first, again = told(anomaly(), until=30), told(anomaly(), until=30)
+    assert as_bytes(first) == as_bytes(again)
+    name = first[0].incident_id
+    assert name.startswith("INC-") and len(name) == 12 and not set(name[4:]) & set("ILOU")
+
+
+def test_a_late_symptom_of_a_caller_joins_the_incident() -> None:
+    events = told(anomaly("store"), anomaly("cart", "latency", 100), until=120)
+    assert brief(events) == ["opened 15", "updated 115"]
+    assert events[1].incident.services == ("store", "cart")
+    assert events[1].incident.suspected_causes[0] == "store"
+
+
+def test_two_outages_that_no_call_joins_stay_two() -> None:
+    assert len(opened(told(anomaly("cart"), anomaly("smtp"), until=30))) == 2
+
+
+def test_siblings_under_one_caller_are_joined_only_by_its_own_trouble() -> None:
+    apart = told(anomaly("cart"), anomaly("search"), until=30)
+    assert len(opened(apart)) == 2
+    together = told(anomaly("cart"), anomaly("search"), anomaly("web", "latency"), until=30)
+    assert len(opened(together)) == 1
+
+
+def test_a_mass_event_on_unlinked_services_is_one_incident() -> None:
+    anomalies = [anomaly(f"s{i}") for i in range(12)]
+    events = stage().process(batches(anomalies, until=30, calls=()))
+    assert len(opened(events)) == 1
+    assert len(events[0].incident.services) == 12
+
+
+def test_silence_of_many_services_is_called_an_outage_of_telemetry() -> None:
+    anomalies = [anomaly(f"s{i}", "silence", score=30) for i in range(12)]
+    events = stage().process(batches(anomalies, until=30, calls=()))
+    assert events[0].incident.title.startswith("No telemetry from 12 services")
+    assert "collectors" in events[0].incident.summary
+
+
+def test_a_weak_anomaly_alone_opens_nothing_and_is_counted() -> None:
+    made = stage()
+    assert told(anomaly(kind="level", score=7), until=600, made=made) == []
+    assert made.left_out == {"weak and alone": 1}
+
+
+def test_a_weak_anomaly_that_lasts_opens_an_incident() -> None:
+    weak = [anomaly(kind="level", score=7, at=at) for at in (0, 60)]
+    events = told(*weak, until=80)
+    assert brief(events) == ["opened 75"]
+    assert events[0].incident.first_anomaly_ms == START
+
+
+def test_the_same_trouble_soon_after_resolution_reopens_the_incident() -> None:
+    events = told(anomaly(), anomaly(at=600), until=620)
+    assert [event.type for event in events][-2:] == ["resolved", "reopened"]
+    assert events[-1].incident.reopened == 1
+    assert events[-1].incident.resolved_ms is None
+    assert len({event.incident_id for event in events}) == 1
+
+
+def test_the_same_trouble_long_after_resolution_is_a_new_incident() -> None:
+    events = told(anomaly(), anomaly(at=3 * 3600), until=3 * 3600 + 20)
+    assert len(opened(events)) == 2
+
+
+def test_a_neighbours_fault_after_an_incident_went_quiet_is_a_new_incident() -> None:
+    events = told(anomaly("cart"), anomaly("store", at=240), until=260)
+    assert [e.incident.suspected_causes[0] for e in opened(events)] == ["cart", "store"]
+
+
+def test_commands_write_into_the_same_log_and_a_repeat_changes_nothing() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    asked = [
+        command("acknowledge", name, number=1),
+        command("note", name, text="looking", number=2),
+        command("set_severity", name, severity="P1", number=3),
+        command("public_message", name, text="We are on it.", number=4),
+        command("resolve", name, text="restarted", number=5),
+    ]
+    events = made.command(asked)
+    assert [event.type for event in events] == [
+        "acknowledged",
+        "noted",
+        "severity_changed",
+        "public_message",
+        "resolved",
+    ]
+    assert [event.version for event in events] == [2, 3, 4, 5, 6]
+    assert {event.time_ms for event in events} == {START + 30 * SECOND + LATENESS}
+    assert events[-1].incident.acknowledged_by == "ada"
+    assert events[-1].incident.visibility == "public"
+    assert made.command(asked) == []
+
+
+def test_an_overriding_severity_stays_when_the_grade_moves() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    made.command([command("set_severity", name, severity="P4")])
+    events = made.process(
+        batches([anomaly(s, "latency", at=60, score=40) for s in ("web", "store")], until=90)
+    )
+    assert events
+    assert {event.incident.severity for event in events} == {"P4"}
+    assert events[-1].incident.severity_override_by == "ada"
+
+
+def test_commands_that_make_no_sense_are_refused_with_a_reason() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    asked = [
+        command("acknowledge", "INC-00000000", number=1),
+        command("note", name, number=2),
+        command("set_severity", name, number=3),
+    ]
+    assert made.command(asked) == []
+    assert [refused.id for refused, _ in made.refused] == ["c1", "c2", "c3"]
+    assert all(reason for _, reason in made.refused)
+
+
+def test_trouble_that_goes_on_after_being_resolved_by_hand_does_not_wake_anyone_again() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    made.command([command("resolve", name, text="known")])
+    going_on = anomaly(at=30)
+    before = type(going_on)(
+        **{f: getattr(going_on, f) for f in going_on.__struct_fields__} | {"since_ms": START}
+    )
+    assert made.process(batches([before], until=60)) == []
+    assert made.left_out == {"goes on after being resolved by hand": 1}
+
+
+def test_events_of_a_repeated_batch_are_not_said_again() -> None:
+    made = stage()
+    given = batches([anomaly()], until=30)
+    assert made.process(given)
+    assert made.process(given) == []
+
+
+def test_nothing_is_said_before_every_shard_was_heard() -> None:
+    from schemas.configuration import Catalogue, Incidents, Windows
+    from streams.incidents import IncidentStage
+
+    made = IncidentStage("test", [SHARD, "shard/1"], Windows(), Incidents(), Catalogue())
+    assert made.process(batches([anomaly()], until=30)) == []
+
+
+def test_time_never_goes_backwards_in_the_log() -> None:
+    events = told(*[anomaly(at=at) for at in range(0, 600, 60)], until=MINUTE)
+    assert [e.time_ms for e in events] == sorted(e.time_ms for e in events)
