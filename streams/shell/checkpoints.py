@@ -1,0 +1,113 @@
+"""What a checkpoint is made of: chunks and, written last, a manifest; two generations are kept.
+
+A checkpoint is a stage's snapshot, the offsets that it covers, and what the stage said that no
+replay would say again. In a changelog partition it takes the keys of one of two slots in turn:
+`PARTITION/SLOT/NUMBER` for a chunk and `PARTITION/SLOT/manifest`. The manifest names the chunks'
+number and the digest of the whole, so a checkpoint that was cut off is known, and the other slot
+still holds the one before it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+SCHEMA_VERSION = 1
+CHUNK_BYTES = 512 * 1024
+"""Well below Kafka's default limit of a message, 1 MB."""
+
+SLOTS = 2
+
+
+class Outgoing(NamedTuple):
+    """One record to be written; `partition` None leaves the choice to the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A stage at one moment.
+
+    `next_offsets` holds, by `topic/partition`, the next offset to read. `said` is what must be
+    published again after a restore, because no record that would be read again leads to it.
+    """
+
+    sequence: int
+    state: bytes
+    next_offsets: dict[str, int]
+    said: tuple[Outgoing, ...] = ()
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The last record of a checkpoint."""
+
+    schema_version: int
+    sequence: int
+    chunks: int
+    digest: bytes
+
+
+class UnknownVersionError(ValueError):
+    """A changelog holds checkpoints of a version that this program does not know."""
+
+
+def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, bytes]]:
+    """Key and value of each record of a checkpoint, the manifest last."""
+    payload = msgspec.msgpack.encode(checkpoint)
+    chunks = [payload[i : i + CHUNK_BYTES] for i in range(0, len(payload), CHUNK_BYTES)]
+    slot = checkpoint.sequence % SLOTS
+    manifest = Manifest(SCHEMA_VERSION, checkpoint.sequence, len(chunks), _digest(payload))
+    return [
+        *((_key(partition, slot, str(i)), chunk) for i, chunk in enumerate(chunks)),
+        (_key(partition, slot, "manifest"), msgspec.msgpack.encode(manifest)),
+    ]
+
+
+def latest(partition: int, records: Mapping[bytes, bytes]) -> Checkpoint | None:
+    """The newest whole checkpoint of a partition; None if there is none.
+
+    Raises `UnknownVersionError` if only a newer program can read what is there.
+    """
+    whole = [c for c in _whole(partition, records) if c is not None]
+    return max(whole, key=lambda c: c.sequence, default=None)
+
+
+def _whole(partition: int, records: Mapping[bytes, bytes]) -> Iterable[Checkpoint | None]:
+    for slot in range(SLOTS):
+        data = records.get(_key(partition, slot, "manifest"))
+        if data is not None:
+            yield _assemble(partition, slot, _manifest(data), records)
+
+
+def _manifest(data: bytes) -> Manifest:
+    manifest = msgspec.msgpack.decode(data, type=Manifest)
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise UnknownVersionError(
+            f"the checkpoint is of version {manifest.schema_version} and this program knows only "
+            f"{SCHEMA_VERSION}: run the version of tocsin that wrote it, or delete the changelog "
+            "topics and read the raw topics again"
+        )
+    return manifest
+
+
+def _assemble(
+    partition: int, slot: int, manifest: Manifest, records: Mapping[bytes, bytes]
+) -> Checkpoint | None:
+    chunks = [records.get(_key(partition, slot, str(i)), b"") for i in range(manifest.chunks)]
+    payload = b"".join(chunks)
+    if _digest(payload) != manifest.digest:
+        return None
+    return msgspec.msgpack.decode(payload, type=Checkpoint)
+
+
+def _key(partition: int, slot: int, part: str) -> bytes:
+    return f"{partition}/{slot}/{part}".encode()
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=16).digest()

@@ -1,0 +1,65 @@
+"""What the wall clock says of quiet sources. Decides; does not act, and is given the time."""
+
+from dataclasses import dataclass
+
+NEVER_MS = -1
+"""Watermark of a source from which nothing has come."""
+
+
+@dataclass(slots=True)
+class _Source:
+    heard_seconds: float
+    watermark_ms: int = NEVER_MS
+    idle: bool = False
+    advanced_ms: int | None = None
+
+
+class IdleClock:
+    """Tells which sources are idle, and how far event time has come while all of them are.
+
+    A source is idle when it has no lag and nothing has come from it for the time-out. Times are
+    in seconds of a monotonic clock that is passed in.
+
+    Parameters
+    ----------
+    window_ms, lateness_ms
+        The grid: event time advances only to moments at which a window can be closed.
+    """
+
+    def __init__(self, timeout_seconds: float, window_ms: int, lateness_ms: int) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.window_ms = window_ms
+        self.lateness_ms = lateness_ms
+        self._sources: dict[str, _Source] = {}
+
+    def add(self, source: str, now_seconds: float) -> None:
+        """A source begins; its quiet counts from now."""
+        self._sources[source] = _Source(now_seconds)
+
+    def remove(self, source: str) -> None:
+        """A source belongs to someone else now."""
+        self._sources.pop(source, None)
+
+    def heard(self, source: str, watermark_ms: int, now_seconds: float) -> None:
+        """Records came from the source, and its watermark is now this."""
+        self._sources[source] = _Source(now_seconds, watermark_ms)
+
+    def newly_idle(self, source: str, watermark_ms: int, now_seconds: float) -> bool:
+        """Whether a source without lag has just become idle; True once."""
+        state = self._sources[source]
+        if state.idle or now_seconds - state.heard_seconds < self.timeout_seconds:
+            return False
+        state.idle, state.watermark_ms = True, watermark_ms
+        return True
+
+    def advance_to_ms(self, source: str, now_seconds: float) -> int | None:
+        """How far this source's event time has come, if all are idle and a window can be closed."""
+        state = self._sources[source]
+        if state.watermark_ms < 0 or not all(s.idle for s in self._sources.values()):
+            return None
+        reached = state.watermark_ms + round((now_seconds - state.heard_seconds) * 1000)
+        grid = (reached - self.lateness_ms) // self.window_ms * self.window_ms + self.lateness_ms
+        if grid <= (state.advanced_ms or state.watermark_ms):
+            return None
+        state.advanced_ms = grid
+        return grid

@@ -1,0 +1,120 @@
+"""Takes fetched records out of aiokafka's fetcher as runs, without a ConsumerRecord for each."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
+
+from streams.run import Run
+
+Partition = tuple[str, int]
+
+
+async def fetched_runs(
+    fetcher: Any, partitions: Collection[Partition], timeout_seconds: float, max_records: int
+) -> dict[Partition, Run]:
+    """At most one run of each of `partitions`; waits up to `timeout_seconds` for the first.
+
+    Does what `aiokafka.consumer.fetcher.Fetcher.fetched_records` does (0.14), but in columns.
+    Raises what the broker said of a partition, `ConsumerStoppedError` once the fetcher is closed.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        if fetcher._closed:
+            raise ConsumerStoppedError
+        if fetcher._subscriptions.reassignment_in_progress:
+            await fetcher._subscriptions.wait_for_assignment()
+        runs = _take(fetcher, partitions, max_records)
+        remaining = deadline - time.monotonic()
+        if runs or remaining <= 0:
+            return runs
+        waiter = fetcher._create_fetch_waiter()
+        done, _ = await asyncio.wait([waiter], timeout=remaining)
+        if not done:
+            waiter.cancel()
+            return {}
+        waiter.result()  # raises authorisation errors
+
+
+def _take(
+    fetcher: Any, partitions: Collection[Partition], max_records: int
+) -> dict[Partition, Run]:
+    runs: dict[Partition, Run] = {}
+    for tp in list(fetcher._records):
+        if tp not in partitions:
+            if not fetcher._subscriptions.is_assigned(tp):
+                del fetcher._records[tp]
+            continue
+        result = fetcher._records[tp]
+        if type(result) is not FetchResult:  # an error; after what other partitions have brought
+            if runs:
+                return runs
+            _drop(fetcher, tp)
+            result.check_raise()
+            continue
+        run = _run_of(result, tp, max_records)
+        if not result.has_more():
+            _drop(fetcher, tp)
+        if run is not None:
+            runs[tp] = run
+    return runs
+
+
+def _drop(fetcher: Any, tp: Partition) -> None:
+    del fetcher._records[tp]
+    fetcher._notify(fetcher._wait_consume_future)  # lets it fetch this partition again
+
+
+def _run_of(result: Any, tp: Partition, max_records: int) -> Run | None:
+    if not result.check_assignment(tp) or not result.has_more():
+        return None
+    fetched = result._partition_records
+    records, exhausted = read_records(fetched, max_records)
+    result._update_position()
+    if exhausted:
+        result._partition_records = None
+    return run_of(tp, records) if records else None
+
+
+def read_records(fetched: Any, max_records: int) -> tuple[list[Any], bool]:
+    """Whole batches of an aiokafka `PartitionRecords`, up to about `max_records`.
+
+    Returns the records and whether nothing is left. Transactions are honoured as aiokafka does;
+    a batch is never split, so a run can be larger than `max_records` by one batch.
+    """
+    records: list[Any] = []
+    source = fetched._records
+    while len(records) < max_records and source.has_next():
+        batch = source.next_batch()
+        if fetched._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
+        if not batch.is_control_batch and not _aborted(fetched, batch):
+            taken = list(batch)
+            if taken and taken[0].offset < fetched.next_fetch_offset:
+                taken = [r for r in taken if r.offset >= fetched.next_fetch_offset]
+            records += taken
+        fetched.next_fetch_offset = batch.next_offset
+    return records, not source.has_next()
+
+
+def _aborted(fetched: Any, batch: Any) -> bool:
+    if fetched._isolation_level != READ_COMMITTED or batch.producer_id is None:
+        return False
+    fetched._consume_aborted_up_to(batch.base_offset)
+    return bool(batch.is_transactional and batch.producer_id in fetched._aborted_producers)
+
+
+def run_of(tp: Partition, records: list[Any]) -> Run:
+    """Columns of aiokafka's record objects."""
+    return Run(
+        topic=tp[0],
+        partition=tp[1],
+        offsets=[r.offset for r in records],
+        timestamps_ms=[r.timestamp for r in records],
+        keys=[r.key for r in records],
+        values=[r.value for r in records],
+        headers={i: tuple(r.headers) for i, r in enumerate(records) if r.headers},
+    )

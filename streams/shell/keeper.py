@@ -1,0 +1,129 @@
+"""Keeps one stage of one partition: its position, what it has said, and its checkpoints."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from streams.run import Run
+from streams.shell import metrics
+from streams.shell.checkpoints import Checkpoint, Outgoing, records_of
+from streams.shell.stages import Snapshots
+
+MAX_UNDER_WAY = 2000
+"""Records said and not yet acknowledged by the broker, before a stage waits for them."""
+
+S = TypeVar("S", bound=Snapshots)
+Commit = Callable[[Mapping[str, int]], Awaitable[object]]
+Send = Callable[[Outgoing], Awaitable[Awaitable[object]]]
+
+
+class Table(Protocol):
+    """Where checkpoints are written; returns once they are acknowledged."""
+
+    def put(self, partition: int, records: Iterable[tuple[bytes, bytes]]) -> Awaitable[None]: ...
+
+
+class Keeper(Generic[S]):
+    """One stage and everything that makes it survive.
+
+    Order is what recovery rests on: first everything that the stage has said is acknowledged,
+    then the checkpoint, and only then is the input offset committed. Whoever uses `stage` holds
+    `lock`, so that a snapshot never falls between a change of state and what was said of it.
+
+    Parameters
+    ----------
+    name
+        The stage's, for metrics.
+    commit
+        Commits next offsets by `topic/partition`.
+    """
+
+    def __init__(
+        self, name: str, partition: int, stage: S, *, table: Table, send: Send, commit: Commit
+    ) -> None:
+        self.name = name
+        self.partition = partition
+        self.stage = stage
+        self.lock = asyncio.Lock()
+        self.next_offsets: dict[str, int] = {}
+        self.timestamps_ms: dict[str, int] = {}
+        self._table = table
+        self._send = send
+        self._commit = commit
+        self._sequence = 0
+        self._changed = False
+        self._under_way: list[Awaitable[object]] = []
+        self._checkpointing = asyncio.Lock()
+        self._checkpointed_at = time.monotonic()
+
+    async def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes the state over and says again what no replay would say."""
+        self.stage.restore(checkpoint.state)
+        self.next_offsets = dict(checkpoint.next_offsets)
+        self._sequence = checkpoint.sequence
+        await self.say(checkpoint.said)
+
+    def unread(self, run: Run) -> Run:
+        """The part of a run that the state does not hold yet."""
+        return run.after(self.next_offsets.get(run.source, 0) - 1)
+
+    def took(self, run: Run) -> None:
+        """Notes that the state now holds everything up to the end of `run`."""
+        self.next_offsets[run.source] = run.offsets[-1] + 1
+        self.timestamps_ms[run.source] = run.timestamps_ms[-1]
+        self._changed = True
+
+    async def say(self, records: Iterable[Outgoing]) -> None:
+        """Publishes; returns before the broker has acknowledged, unless much is under way."""
+        for record in records:
+            self._under_way.append(await self._send(record))
+            if len(self._under_way) >= MAX_UNDER_WAY:
+                await self._settle()
+
+    async def checkpoint(self) -> None:
+        """Writes a checkpoint and commits, if there is anything new. The stage may go on.
+
+        Raises what the producer raises; the caller must then end the worker.
+        """
+        async with self._checkpointing:
+            async with self.lock:
+                if not self._changed:
+                    return
+                checkpoint = self._take()
+                under_way, self._under_way = self._under_way, []
+            await asyncio.gather(*under_way)
+            await self._write(checkpoint)
+
+    async def change_exactly(self, change: Callable[[], list[Outgoing]]) -> None:
+        """For what a replay would not repeat at the same place: clocks and people.
+
+        What `change` says is written into a checkpoint before it is published, and published
+        again after a restore, so that it is said exactly as it was said first.
+        """
+        async with self._checkpointing, self.lock:
+            said = change()
+            await self._settle()
+            await self._write(self._take(tuple(said)))
+            await self.say(said)
+
+    async def _settle(self) -> None:
+        under_way, self._under_way = self._under_way, []
+        await asyncio.gather(*under_way)
+
+    def _take(self, said: tuple[Outgoing, ...] = ()) -> Checkpoint:
+        self._sequence += 1
+        self._changed = False
+        return Checkpoint(self._sequence, self.stage.snapshot(), dict(self.next_offsets), said)
+
+    async def _write(self, checkpoint: Checkpoint) -> None:
+        started = time.monotonic()
+        await self._table.put(self.partition, records_of(self.partition, checkpoint))
+        await self._commit(checkpoint.next_offsets)
+        self._checkpointed_at = time.monotonic()
+        metrics.CHECKPOINT_SECONDS.labels(self.name).observe(self._checkpointed_at - started)
+        metrics.CHECKPOINT_BYTES.labels(self.name, self.partition).set(len(checkpoint.state))
+
+    def checkpoint_age_seconds(self) -> float:
+        """Since the last checkpoint, or since the start."""
+        return time.monotonic() - self._checkpointed_at

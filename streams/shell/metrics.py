@@ -1,0 +1,45 @@
+"""The worker's Prometheus metrics, in the default registry."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+
+EVENTS = Counter("tocsin_events_total", "Records read", ["topic"])
+LAG_RECORDS = Gauge(
+    "tocsin_consumer_lag_records", "Records not yet processed", ["topic", "partition"]
+)
+LAG_SECONDS = Gauge(
+    "tocsin_consumer_lag_seconds",
+    "Age of the record processed last while there is more to process; 0 when caught up",
+    ["topic", "partition"],
+)
+LATE_EVENTS = Counter("tocsin_late_events_total", "Records that came after their window closed")
+DEAD_LETTERS = Counter("tocsin_dead_letters_total", "Records that could not be used", ["reason"])
+WINDOWS_CLOSED = Counter("tocsin_windows_closed_total", "Windows closed, over source partitions")
+STAGE_SECONDS = Histogram(
+    "tocsin_stage_seconds", "Time a stage takes for one run", ["stage"], buckets=_SECONDS
+)
+DETECTOR_SECONDS = Histogram(
+    "tocsin_detector_seconds", "Time that detection takes for one run", buckets=_SECONDS
+)
+ANOMALIES = Counter("tocsin_anomalies_total", "Anomalies, repeats after a restart too", ["kind"])
+INCIDENTS = Counter("tocsin_incidents_total", "Incidents opened", ["severity"])
+TIME_TO_DETECT = Histogram(
+    "tocsin_time_to_detect_seconds",
+    "Event time from an incident's first anomalous window to when it was opened",
+    buckets=(5, 10, 20, 30, 60, 120, 300, 600, 1800),
+)
+CHECKPOINT_SECONDS = Histogram(
+    "tocsin_checkpoint_seconds",
+    "Time from a snapshot to its committed offset",
+    ["stage"],
+    buckets=_SECONDS,
+)
+CHECKPOINT_BYTES = Gauge(
+    "tocsin_checkpoint_bytes", "Size of the last snapshot", ["stage", "partition"]
+)
+CHECKPOINT_AGE_SECONDS = Gauge(
+    "tocsin_checkpoint_age_seconds", "Since the last checkpoint", ["stage", "partition"]
+)
+ASSIGNED_PARTITIONS = Gauge("tocsin_assigned_partitions", "Input partitions of this worker")
+REBALANCES = Counter("tocsin_rebalances_total", "Assignments received from the group")

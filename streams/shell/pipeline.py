@@ -1,0 +1,377 @@
+"""The three stages on Kafka: who keeps what, what is done with a run, and what the clock adds."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import faust
+import msgspec
+from faust.types import TP
+from mode import get_logger
+
+from schemas.anomalies import AnomalyBatch
+from schemas.configuration import Configuration
+from schemas.events import DeadLetter
+from schemas.incidents import Command, IncidentEvent
+from schemas.observations import ObservationBatch
+from streams.run import Run
+from streams.shell import metrics, outgoing
+from streams.shell.checkpoints import Outgoing, latest
+from streams.shell.clock import IdleClock
+from streams.shell.connection import WorkerError
+from streams.shell.keeper import Keeper
+from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
+from streams.shell.table import CheckpointTable
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """All stages of one worker.
+
+    Parameters
+    ----------
+    app
+        Faust's app, on the transport of `streams.shell.transport`.
+    partitions
+        Partition counts of the input topics.
+    stages
+        Makes the stages.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        configuration: Configuration,
+        partitions: Mapping[str, int],
+        stages: Stages,
+    ) -> None:
+        self.app = app
+        self.configuration = configuration
+        self.topics = configuration.topics
+        self._stages = stages
+        self._partitions = partitions
+        self.sources = {source.topic: source for source in configuration.sources}
+        self.ingest: dict[str, Keeper[IngestStage]] = {}
+        self.detect: dict[int, Keeper[DetectStage]] = {}
+        self.incident: Keeper[CorrelateStage] | None = None
+        self._tables = {
+            topic: CheckpointTable(app, f"ingest-{topic}", partitions[topic])
+            for topic in self.sources
+        }
+        self._detect_table = CheckpointTable(app, "detect", partitions[self.topics.observations])
+        self._incident_table = CheckpointTable(app, "incident", partitions[self.topics.anomalies])
+        windows = configuration.windows
+        self._clock = IdleClock(
+            windows.idle_timeout_seconds,
+            round(windows.window_seconds * 1000),
+            round(windows.allowed_lateness_seconds * 1000),
+        )
+        self._observations = msgspec.json.Decoder(ObservationBatch)
+        self._anomalies = msgspec.json.Decoder(AnomalyBatch)
+        self._commands = msgspec.json.Decoder(Command)
+
+    @property
+    def last_table(self) -> CheckpointTable:
+        """Faust recovers all tables before it calls any of them; the turn of one is enough."""
+        return self._incident_table
+
+    # who keeps what
+
+    def keepers(self) -> list[Keeper[Any]]:
+        """All stages that this worker has now."""
+        incident = [self.incident] if self.incident else []
+        return [*self.ingest.values(), *self.detect.values(), *incident]
+
+    async def restore(self, actives: Mapping[CheckpointTable, set[TP]]) -> None:
+        """Builds the stages of the assigned partitions from what recovery read."""
+        for topic, table in self._tables.items():
+            for partition in sorted(tp.partition for tp in actives.get(table, ())):
+                await self._restore_ingest(topic, partition, table)
+        for partition in sorted(tp.partition for tp in actives.get(self._detect_table, ())):
+            if partition < self.topics.observation_shards:
+                await self._restore_detect(partition)
+        if any(tp.partition == 0 for tp in actives.get(self._incident_table, ())):
+            self.incident = self._keeper(
+                "incident", 0, self._stages.incident(), self._incident_table
+            )
+            await self._restored(self.incident, self._incident_table)
+        metrics.REBALANCES.inc()
+        metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
+
+    async def _restore_ingest(self, topic: str, partition: int, table: CheckpointTable) -> None:
+        stage = self._stages.ingest(self.sources[topic], partition)
+        keeper = self._keeper("ingest", partition, stage, table)
+        self.ingest[f"{topic}/{partition}"] = keeper
+        self._clock.add(f"{topic}/{partition}", time.monotonic())
+        await self._restored(keeper, table)
+
+    async def _restore_detect(self, shard: int) -> None:
+        sources = [
+            f"{topic}/{partition}"
+            for topic in self.sources
+            for partition in range(self._partitions[topic])
+        ]
+        keeper = self._keeper(
+            "detect", shard, self._stages.detect(shard, sources), self._detect_table
+        )
+        self.detect[shard] = keeper
+        await self._restored(keeper, self._detect_table)
+
+    def _keeper(self, name: str, partition: int, stage: Any, table: CheckpointTable) -> Keeper[Any]:
+        return Keeper(name, partition, stage, table=table, send=self._send, commit=self._commit)
+
+    async def _restored(self, keeper: Keeper[Any], table: CheckpointTable) -> None:
+        checkpoint = latest(keeper.partition, table.data.data)
+        if checkpoint is None:
+            logger.info("%s %s starts without a checkpoint", keeper.name, keeper.partition)
+            return
+        beyond = await self._beyond_the_end(checkpoint.next_offsets)
+        if beyond:
+            logger.error(
+                "%s %s: the checkpoint is ahead of %s, so that topic was made anew; the stage "
+                "starts afresh",
+                keeper.name,
+                keeper.partition,
+                beyond,
+            )
+            return
+        await keeper.restore(checkpoint)
+        logger.info("%s %s goes on from %s", keeper.name, keeper.partition, checkpoint.next_offsets)
+
+    async def _beyond_the_end(self, next_offsets: Mapping[str, int]) -> list[str]:
+        positions = {_tp(source): offset for source, offset in next_offsets.items()}
+        ends = await self.app.consumer.highwaters(*positions)
+        return [str(tp) for tp, offset in positions.items() if offset > ends[tp]]
+
+    async def checkpoint(self) -> None:
+        """A checkpoint of every stage that has anything new."""
+        for keeper in self.keepers():
+            await keeper.checkpoint()
+
+    async def drop(self) -> None:
+        """Checkpoints everything and lets it go: the partitions may belong to another worker."""
+        await self.checkpoint()
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets every stage go as it is."""
+        for source in self.ingest:
+            self._clock.remove(source)
+        self.ingest.clear()
+        self.detect.clear()
+        self.incident = None
+        metrics.ASSIGNED_PARTITIONS.set(0)
+
+    async def _send(self, record: Outgoing) -> Any:
+        return await self.app.producer.client.send(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+
+    async def _commit(self, next_offsets: Mapping[str, int]) -> None:
+        await self.app.consumer.commit_positions(
+            {_tp(source): offset for source, offset in next_offsets.items()}
+        )
+
+    # what is done with a run
+
+    async def on_raw(self, run: Run) -> None:
+        """Raw records to observations and dead letters."""
+        keeper = self.ingest[run.source]
+        async with keeper.lock:
+            run = keeper.unread(run)
+            if not run:
+                return
+            with metrics.STAGE_SECONDS.labels("ingest").time():
+                result = keeper.stage.process(run)
+                said = [
+                    *outgoing.observations(result.batches, self.topics),
+                    *self._dead_letters(result.dead_letters, run),
+                ]
+            keeper.took(run)
+            self._clock.heard(run.source, keeper.stage.watermark_ms, time.monotonic())
+            await keeper.say(said)
+        _count(run)
+        metrics.WINDOWS_CLOSED.inc(len({b.window_end_ms for b in result.batches}))
+
+    async def on_observations(self, run: Run) -> None:
+        """Observations to anomalies."""
+        keeper = self.detect.get(run.partition)
+        if keeper is None:
+            raise WorkerError(
+                f"{run.topic} has records in partition {run.partition}, but there are "
+                f"{self.topics.observation_shards} shards: restore `topics.observation_shards`"
+            )
+        async with keeper.lock:
+            run = keeper.unread(run)
+            if not run:
+                return
+            batches, bad = _decode(run, self._observations)
+            with metrics.STAGE_SECONDS.labels("detect").time(), metrics.DETECTOR_SECONDS.time():
+                found = keeper.stage.process(batches)
+            keeper.took(run)
+            await keeper.say(
+                [*outgoing.anomalies(found, self.topics), *self._dead_letters(bad, run)]
+            )
+        _count(run)
+        for anomaly in (a for batch in found for a in batch.anomalies):
+            metrics.ANOMALIES.labels(anomaly.kind).inc()
+
+    async def on_anomalies(self, run: Run) -> None:
+        """Anomalies to incident events."""
+        keeper = self._incident_keeper(run)
+        async with keeper.lock:
+            run = keeper.unread(run)
+            if not run:
+                return
+            batches, bad = _decode(run, self._anomalies)
+            with metrics.STAGE_SECONDS.labels("incident").time():
+                events = keeper.stage.process(batches)
+            keeper.took(run)
+            await keeper.say(
+                [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
+            )
+        _count(run)
+        _count_incidents(events)
+
+    async def on_commands(self, run: Run) -> None:
+        """What people ask, to incident events; where it falls among the anomalies is kept."""
+        keeper = self._incident_keeper(run)
+        events: list[IncidentEvent] = []
+
+        def change() -> list[Outgoing]:
+            unread = keeper.unread(run)
+            if not unread:
+                return []
+            commands, bad = _decode(unread, self._commands)
+            events.extend(keeper.stage.command(commands))
+            keeper.took(unread)
+            return [
+                *outgoing.incident_events(events, self.topics),
+                *self._dead_letters(bad, unread),
+            ]
+
+        await keeper.change_exactly(change)
+        _count(run)
+        _count_incidents(events)
+
+    def _incident_keeper(self, run: Run) -> Keeper[CorrelateStage]:
+        if self.incident is None or (run.topic == self.topics.anomalies and run.partition):
+            raise WorkerError(
+                f"{run.source} was assigned without the incident stage: {self.topics.anomalies} "
+                f"and {self.topics.commands} must have one partition each"
+            )
+        return self.incident
+
+    def _dead_letters(self, letters: Any, run: Run) -> list[Outgoing]:
+        for letter in letters:
+            metrics.DEAD_LETTERS.labels(letter.reason).inc()
+            if letter.reason == "late":
+                metrics.LATE_EVENTS.inc()
+        if not letters:
+            return []
+        return outgoing.dead_letters(letters, run, self.configuration.environment, self.topics)
+
+    # what the clock adds
+
+    async def tick(self) -> None:
+        """Lets idle sources not be waited for, and event time go on while all are idle."""
+        now = time.monotonic()
+        for source, keeper in list(self.ingest.items()):
+            if await self._has_lag(source):
+                continue
+            if self._clock.newly_idle(source, keeper.stage.watermark_ms, now):
+                await self._say_of_clock(keeper, None)
+            else:
+                to_ms = self._clock.advance_to_ms(source, now)
+                if to_ms is not None:
+                    await self._say_of_clock(keeper, to_ms)
+
+    async def _say_of_clock(self, keeper: Keeper[IngestStage], to_ms: int | None) -> None:
+        def change() -> list[Outgoing]:
+            batches = [] if to_ms is None else list(keeper.stage.advance(to_ms))
+            # Last, since any other batch says that the source is to be waited for.
+            batches += keeper.stage.idle()
+            return outgoing.observations(batches, self.topics)
+
+        await keeper.change_exactly(change)
+
+    def observe_lag(self) -> tuple[int, int]:
+        """Sets the lag metrics; returns all records left and the sum of all positions."""
+        left = done = 0
+        for keeper in self.keepers():
+            for source, offset in keeper.next_offsets.items():
+                lag = max((self.app.consumer.highwater(_tp(source)) or 0) - offset, 0)
+                left, done = left + lag, done + offset
+                topic, _, partition = source.rpartition("/")
+                metrics.LAG_RECORDS.labels(topic, partition).set(lag)
+                behind = time.time() - keeper.timestamps_ms.get(source, 0) / 1000 if lag else 0
+                metrics.LAG_SECONDS.labels(topic, partition).set(behind)
+            age = keeper.checkpoint_age_seconds()
+            metrics.CHECKPOINT_AGE_SECONDS.labels(keeper.name, keeper.partition).set(age)
+        return left, done
+
+    async def _has_lag(self, source: str) -> bool:
+        tp = _tp(source)
+        consumer = self.app.consumer
+        highwater = consumer.highwater(tp)
+        if highwater is None or consumer.has_unacked(tp):
+            return True
+        position = await consumer.position(tp)
+        return position is None or bool(position < highwater)
+
+
+def _tp(source: str) -> TP:
+    topic, _, partition = source.rpartition("/")
+    return TP(topic, int(partition))
+
+
+def _decode(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T], list[DeadLetter]]:
+    decode = decoder.decode
+    try:
+        return [decode(value or b"") for value in run.values], []
+    except msgspec.DecodeError:
+        return _decode_each(run, decoder)
+
+
+def _decode_each(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T], list[DeadLetter]]:
+    good: list[T] = []
+    bad: list[DeadLetter] = []
+    for index, value in enumerate(run.values):
+        try:
+            good.append(decoder.decode(value or b""))
+        except msgspec.DecodeError as error:
+            bad.append(_undecodable(run, index, error))
+    return good, bad
+
+
+def _undecodable(run: Run, index: int, error: msgspec.DecodeError) -> DeadLetter:
+    return DeadLetter(
+        topic=run.topic,
+        partition=run.partition,
+        offset=run.offsets[index],
+        reason="malformed",
+        message=f"not a record of {run.topic}: {error}",
+        stage="VALUE_CONVERTER",
+        key=run.keys[index],
+        value=run.values[index],
+        timestamp_ms=run.timestamps_ms[index],
+    )
+
+
+def _count(run: Run) -> None:
+    metrics.EVENTS.labels(run.topic).inc(len(run))
+
+
+def _count_incidents(events: list[IncidentEvent]) -> None:
+    for event in events:
+        if event.type == "opened":
+            incident = event.incident
+            metrics.INCIDENTS.labels(incident.severity).inc()
+            metrics.TIME_TO_DETECT.observe((incident.opened_ms - incident.first_anomaly_ms) / 1000)

@@ -1,0 +1,32 @@
+"""The stages as the product runs them."""
+
+from collections.abc import Sequence
+
+from schemas.configuration import Configuration, Source
+from streams.detect import Detect
+from streams.incidents import IncidentStage
+from streams.ingest import Ingest
+
+
+class RealStages:
+    """Makes the stages from a configuration."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+
+    def ingest(self, source: Source, partition: int) -> Ingest:
+        """For one raw partition."""
+        configuration = self._configuration
+        shards = configuration.topics.observation_shards
+        return Ingest(source, source.topic, partition, configuration.windows, shards)
+
+    def detect(self, shard: int, sources: Sequence[str]) -> Detect:
+        """For one shard; `sources` are all raw partitions."""
+        c = self._configuration
+        return Detect(shard, sources, c.windows, c.detection, c.catalogue)
+
+    def incident(self) -> IncidentStage:
+        """For the environment."""
+        c = self._configuration
+        shards = [f"shard/{i}" for i in range(c.topics.observation_shards)]
+        return IncidentStage(c.environment, shards, c.windows, c.incidents, c.catalogue)

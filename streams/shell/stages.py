@@ -1,0 +1,58 @@
+"""What the shell asks of the stages, and how it makes them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from schemas.anomalies import AnomalyBatch
+from schemas.configuration import Source
+from schemas.events import DeadLetter
+from schemas.incidents import Command, IncidentEvent
+from schemas.observations import ObservationBatch
+from streams.run import Run
+
+
+class Snapshots(Protocol):
+    """State that can be saved and loaded."""
+
+    def snapshot(self) -> bytes: ...
+    def restore(self, data: bytes) -> None: ...
+
+
+class Ingested(Protocol):
+    """What one run of raw records led to."""
+
+    @property
+    def batches(self) -> Sequence[ObservationBatch]: ...
+    @property
+    def dead_letters(self) -> Sequence[DeadLetter]: ...
+
+
+class IngestStage(Snapshots, Protocol):
+    """One raw partition: records to observations."""
+
+    @property
+    def watermark_ms(self) -> int: ...
+    def process(self, run: Run) -> Ingested: ...
+    def advance(self, to_ms: int) -> Sequence[ObservationBatch]: ...
+    def idle(self) -> Sequence[ObservationBatch]: ...
+
+
+class DetectStage(Snapshots, Protocol):
+    """One shard: observations to anomalies."""
+
+    def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]: ...
+
+
+class CorrelateStage(Snapshots, Protocol):
+    """The whole environment: anomalies and commands to incident events."""
+
+    def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...
+    def command(self, commands: Sequence[Command]) -> list[IncidentEvent]: ...
+
+
+class Stages(Protocol):
+    """Makes the stages of one worker."""
+
+    def ingest(self, source: Source, partition: int) -> IngestStage: ...
+    def detect(self, shard: int, sources: Sequence[str]) -> DetectStage: ...
+    def incident(self) -> CorrelateStage: ...

@@ -1,0 +1,250 @@
+"""Faust's transport in runs: what one fetch returned for one partition is ONE Faust message.
+
+Registered under the URL scheme `runs://` by the entry-point group `faust.transports`. Written
+against Faust 0.15.3 and aiokafka 0.14. Differs from Faust's own aiokafka transport in that
+- a message's value is a `streams.run.Run`, except on changelogs, which Faust recovers by record;
+- at most two delivered runs of a partition are unacknowledged, so memory is bounded and no
+  partition starves; an ack frees the place and says nothing about the committed position;
+- positions are committed when a checkpoint says so (`Consumer.commit_positions`), never by ack;
+- the producer is idempotent and waits for all in-sync replicas.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, ClassVar
+
+import aiokafka
+import faust
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from faust.types.tuples import ack_lock
+from mode.utils.futures import notify
+
+from streams.run import Run
+from streams.shell.fetch import fetched_runs
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not on Windows
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+MAX_UNACKED_RUNS = 2
+"""Delivered and not yet acknowledged, a partition: one under way and one waiting."""
+
+_POLL_WHILE_FULL_SECONDS = 0.02
+_NOT_A_POSITION = -1
+
+
+class RunSchema(faust.Schema):
+    """Hands a run through as it is; nothing is deserialised in Faust."""
+
+    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> None:
+        """A run has no key of its own."""
+
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:
+        """The run."""
+        return message.value
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer in its own thread and loop, read in runs."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # What a transaction aborted was never said. Faust ties this to its own transactions.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = 500
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: Iterable[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Any]]:
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        with fetcher._subscriptions.fetch_context():
+            runs = await fetched_runs(
+                fetcher, set(active_partitions), timeout or 0.0, max_records or 5000
+            )
+        changelogs = self.app.tables.changelog_topics
+        return {
+            TP(*tp): _records_of(run) if run.topic in changelogs else [run]
+            for tp, run in runs.items()
+        }
+
+
+class _Record:
+    """One record of a changelog, for Faust's recovery."""
+
+    __slots__ = ("key", "offset", "timestamp_ms", "value")
+
+    def __init__(
+        self, offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None
+    ) -> None:
+        self.offset = offset
+        self.timestamp_ms = timestamp_ms
+        self.key = key
+        self.value = value
+
+
+def _records_of(run: Run) -> list[_Record]:
+    return [
+        _Record(*columns)
+        for columns in zip(run.offsets, run.timestamps_ms, run.keys, run.values, strict=True)
+    ]
+
+
+class Consumer(driver.Consumer):
+    """Delivers runs, bounds what is unacknowledged, and commits where it is told to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._unacked_runs: dict[TP, set[int]] = defaultdict(set)
+        self._place_freed = asyncio.Event()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(
+            self, loop=self.loop, thread_loop=new_event_loop(), beacon=self.beacon
+        )
+
+    # delivery
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 (Faust's signature)
+    ) -> Mapping[TP, list[Any]]:
+        active = set(active_partitions or ())
+        free = {tp for tp in active if len(self._unacked_runs[tp]) < MAX_UNACKED_RUNS}
+        if not free:
+            self._place_freed.clear()
+            await self._wait_for_place(timeout)
+            return {}
+        if len(free) < len(active):
+            timeout = min(timeout, _POLL_WHILE_FULL_SECONDS)
+        return await self._thread.getmany(free, timeout)
+
+    async def _wait_for_place(self, timeout_seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._place_freed.wait(), timeout_seconds)
+        except TimeoutError:
+            return
+
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ASYNC109 (Faust's signature)
+    ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Messages of one poll; a run takes a place when it is delivered, not when it is built."""
+        async for tp, message in super().getmany(timeout):
+            if isinstance(message.value, Run):
+                self._unacked_runs[tp].add(id(message))
+            yield tp, message
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if isinstance(record, Run):
+            offset, timestamp_ms = record.offsets[-1], record.timestamps_ms[-1]
+            key, value = None, record
+        else:
+            offset, timestamp_ms = record.offset, record.timestamp_ms
+            key, value = record.key, record.value
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            offset,
+            timestamp_ms / 1000.0,
+            0,
+            None,
+            key,
+            value,
+            None,
+            0,
+            0,
+            ensure_TP(tp),
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Frees the run's place and lets its records go. Commits nothing."""
+        with ack_lock:
+            if message.acked:
+                return False
+            message.acked = True
+            self._unacked_messages.discard(message)
+        self._unacked_runs[message.tp].discard(id(message))
+        self._place_freed.set()
+        notify(self._waiting_for_ack)
+        return True
+
+    def has_unacked(self, tp: TP) -> bool:
+        """Whether a run of this partition is delivered and not yet acknowledged."""
+        return bool(self._unacked_runs.get(tp))
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forgets what was delivered of the revoked partitions; its places are free."""
+        self._clear(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Seeks to the committed positions; what was delivered before comes again."""
+        self._clear(list(self._unacked_runs))
+        await super().perform_seek()
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Seeks one partition; what was delivered of it before is forgotten."""
+        self._clear([ensure_TP(partition)])
+        await super().seek(partition, offset)
+
+    def _clear(self, partitions: Iterable[TP]) -> None:
+        for tp in partitions:
+            self._unacked_runs.pop(ensure_TP(tp), None)
+        self._place_freed.set()
+
+    # committing
+
+    async def commit_positions(self, positions: Mapping[TP, int]) -> bool:
+        """Commits the next offset to read of each partition.
+
+        Returns False if the group is rebalancing, so that nothing was committed.
+        """
+        mine = self.assignment()
+        positions = {tp: offset for tp, offset in positions.items() if tp in mine}
+        if not positions or not await self._commit(positions):
+            return False
+        self._committed_offset.update(positions)
+        self.app.monitor.on_tp_commit(positions)
+        return True
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Nothing is ever committed because of an ack."""
+        return None
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Runs jump by nature; Faust's bookkeeping of gaps has nothing to say here."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own stall messages measure per-event acks; the worker has its own watchdog."""
+
+
+class Producer(driver.Producer):
+    """Idempotent, acknowledged by all in-sync replicas."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+    @property
+    def client(self) -> aiokafka.AIOKafkaProducer:
+        """aiokafka's producer. Raises `faust.exceptions.NotReady` before the start."""
+        return self._ensure_producer()
+
+
+class Transport(driver.Transport):
+    """`runs://host:port`: Faust on Kafka, fed in runs."""
+
+    Consumer: ClassVar[type] = Consumer
+    Producer: ClassVar[type] = Producer

@@ -1,0 +1,263 @@
+"""The worker: Faust's app with its agents, from the start to a clean end."""
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+from mode import get_logger
+from mode.supervisors import CrashingSupervisor
+
+from schemas.configuration import Configuration
+from streams.run import Run
+from streams.shell.connection import (
+    KafkaSecrets,
+    WorkerError,
+    credentials,
+    partition_counts,
+)
+from streams.shell.pipeline import Pipeline
+from streams.shell.stages import Stages
+from streams.shell.transport import RunSchema
+from streams.shell.watchdog import Watchdog
+
+logger = get_logger(__name__)
+
+MAX_RUN_RECORDS = 5000
+MAX_FETCH_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Long-lived state makes every full collection dear, and runs make garbage without cycles."""
+
+_TICK_SECONDS = 1.0
+
+
+class Worker:
+    """One worker process.
+
+    Parameters
+    ----------
+    secrets
+        What `configuration.kafka` names, resolved.
+    stages
+        Makes the stages; the real ones by default.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        secrets: KafkaSecrets = KafkaSecrets(),  # noqa: B008 (frozen)
+        stages: Stages | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self._secrets = secrets
+        self._stages = stages
+        self._app: faust.App | None = None
+        self._pipeline: Pipeline | None = None
+        self._watchdog = Watchdog()
+        self._restored = False
+
+    def live(self) -> bool:
+        """Whether the event loop turns and records are processed while there are any."""
+        return self._watchdog.live(time.monotonic())
+
+    def ready(self) -> bool:
+        """Whether partitions are assigned and their stages restored."""
+        return self._restored and self.live()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then ends cleanly.
+
+        Raises `WorkerError` if it cannot start or has to give up; what was not checkpointed is
+        then read again by whoever comes next.
+        """
+        gc.set_threshold(*GC_THRESHOLDS)
+        app = self._app = await self._new_app()
+        try:
+            await app.start()
+            await self._work(app, stop)
+        except WorkerError:
+            raise
+        except Exception as error:
+            raise WorkerError(f"the worker has to give up: {error!r}") from error
+        finally:
+            self._restored = False
+            await self._end(app)
+        if app.crash_reason is not None:
+            raise WorkerError(
+                f"the worker has to give up: {app.crash_reason!r}"
+            ) from app.crash_reason
+
+    async def _work(self, app: faust.App, stop: asyncio.Event) -> None:
+        tasks = [
+            asyncio.ensure_future(waitable)
+            for waitable in (
+                stop.wait(),
+                app._crashed.wait(),
+                self._checkpoints(),
+                self._ticks(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+        if app.crash_reason is None:
+            await self._last_checkpoint(app)
+
+    async def _last_checkpoint(self, app: faust.App) -> None:
+        self._restored = False
+        app.consumer.stop_flow()
+        app.flow_control.suspend()
+        assert self._pipeline is not None
+        await self._pipeline.drop()
+
+    async def _end(self, app: faust.App) -> None:
+        with contextlib.suppress(Exception):
+            await app.stop()
+
+    async def _checkpoints(self) -> None:
+        while True:
+            await asyncio.sleep(self.configuration.worker.checkpoint_seconds)
+            if self._restored and self._pipeline:
+                await self._pipeline.checkpoint()
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if self._restored and self._pipeline:
+                await self._pipeline.tick()
+            self._observe()
+
+    def _observe(self) -> None:
+        """Lag and progress, for metrics and the watchdog."""
+        restored = self._restored and self._pipeline is not None
+        left, done = self._pipeline.observe_lag() if restored and self._pipeline else (0, 0)
+        self._watchdog.turn(time.monotonic(), left, done)
+
+    # Faust's app
+
+    async def _new_app(self) -> faust.App:
+        configuration, kafka = self.configuration, self.configuration.kafka
+        topics = configuration.topics
+        partitions = await partition_counts(
+            kafka,
+            self._secrets,
+            [
+                *(source.topic for source in configuration.sources),
+                topics.observations,
+                topics.anomalies,
+                topics.commands,
+                topics.incidents,
+                topics.incident_events,
+                topics.dead_letters,
+            ],
+        )
+        if partitions[topics.observations] < topics.observation_shards:
+            raise WorkerError(
+                f"{topics.observations} has {partitions[topics.observations]} partitions and "
+                f"topics.observation_shards is {topics.observation_shards}: add partitions or "
+                "lower it"
+            )
+        worker = configuration.worker
+        app = faust.App(
+            worker.consumer_group,
+            broker=[f"runs://{server}" for server in kafka.bootstrap_servers.split(",")],
+            broker_client_id=kafka.client_id,
+            broker_credentials=credentials(kafka, self._secrets),
+            broker_session_timeout=worker.session_timeout_seconds,
+            broker_heartbeat_interval=worker.session_timeout_seconds / 4,
+            broker_max_poll_records=MAX_RUN_RECORDS,
+            consumer_max_fetch_size=MAX_FETCH_BYTES,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=worker.instance_id,
+            producer_max_request_size=MAX_REQUEST_BYTES,
+            producer_max_batch_size=256 * 1024,
+            producer_linger=0.01,
+            producer_compression_type="lz4",
+            stream_wait_empty=False,
+            store="memory://",
+            datadir=Path(worker.data_dir),
+            topic_allow_declare=kafka.create_topics,
+            topic_replication_factor=kafka.replication_factor,
+            topic_disable_leader=True,
+            web_enabled=False,
+            agent_supervisor=CrashingSupervisor,
+            autodiscover=False,
+        )
+        stages = self._stages
+        if stages is None:
+            from streams.shell.real import RealStages  # noqa: PLC0415 (loads numpy and more)
+
+            stages = RealStages(configuration)
+        self._pipeline = Pipeline(app, configuration, partitions, stages)
+        self._listen(app, self._pipeline)
+        self._agents(app, self._pipeline)
+        return app
+
+    def _listen(self, app: faust.App, pipeline: Pipeline) -> None:
+        async def revoked(_: Any, partitions: set[TP], **kwargs: Any) -> None:
+            self._restored = False
+            if partitions:
+                await pipeline.drop()
+
+        async def recovered() -> None:
+            try:
+                pipeline.forget()
+                await pipeline.restore(app.tables.recovery.actives_for_table)
+                self._restored = True
+            except Exception as error:  # Faust would go on without the stages
+                await app.crash(error)
+
+        app.on_partitions_revoked.connect(revoked, weak=False)
+        pipeline.last_table.on_recover(recovered)
+
+    def _agents(self, app: faust.App, pipeline: Pipeline) -> None:
+        topics = self.configuration.topics
+        raw = [source.topic for source in self.configuration.sources]
+        _agent(app, "ingest", raw, pipeline.on_raw)
+        _agent(app, "detect", [topics.observations], pipeline.on_observations)
+        _agent(app, "incident", [topics.anomalies], pipeline.on_anomalies)
+        _agent(app, "commands", [topics.commands], pipeline.on_commands)
+
+
+def _agent(
+    app: faust.App, name: str, topics: list[str], body: Callable[[Run], Awaitable[None]]
+) -> None:
+    """An agent on a stream without automatic acks: a run is acknowledged after its body.
+
+    Faust acknowledges in `finally`, which would take a run as done that has failed.
+    """
+
+    async def agent(stream: faust.StreamT) -> None:
+        async for event in stream.noack().events():
+            await body(event.value)
+            event.ack()
+
+    app.agent(app.topic(*topics, schema=RunSchema()), name=name)(agent)
+
+
+async def run_worker(
+    configuration: Configuration,
+    *,
+    stop: asyncio.Event,
+    secrets: KafkaSecrets = KafkaSecrets(),  # noqa: B008 (frozen)
+    started: Callable[[Worker], None] | None = None,
+) -> None:
+    """Runs a worker until `stop` is set; `started` gets it first, for health checks.
+
+    Raises `WorkerError`.
+    """
+    worker = Worker(configuration, secrets)
+    if started:
+        started(worker)
+    await worker.run(stop)
