@@ -1,0 +1,195 @@
+"""Hosts a sink as a process: Kafka in and out, health and metrics over HTTP, signals, shutdown."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from importlib import metadata
+from typing import Any
+
+import structlog
+from prometheus_client import Gauge
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deploy.admin import Health, HttpServer, admin_app
+from deploy.consume import SinkConsumer
+from deploy.credentials import KafkaSettings
+from deploy.publisher import Publisher
+from schemas.configuration import Listen
+from sinks.sink import Publish, Sink
+
+log = structlog.get_logger(__name__)
+
+BUILD = Gauge(
+    "tocsin_build_info", "Always 1; the version and part are labels.", ["version", "part"]
+)
+
+_FINISH_SECONDS = 1.5
+"""What the batch under way, and then the sink, may take once the end was asked for."""
+
+
+class Gate:
+    """Answers 503 for the sink's own pages while its store is not open; health always answers."""
+
+    def __init__(self, app: ASGIApp, health: Health) -> None:
+        self._app = app
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI door."""
+        admin = scope.get("path", "").startswith(("/health/", "/metrics"))
+        if admin or "store" not in self._health.reasons:
+            await self._app(scope, receive, send)
+        else:
+            starting = PlainTextResponse("starting\n", 503, headers={"Retry-After": "2"})
+            await starting(scope, receive, send)
+
+
+class SinkHost:
+    """Runs one sink until told to stop.
+
+    Parameters
+    ----------
+    sink
+        What is hosted; its `publish` should be `publisher`.
+    publisher
+        Started and stopped with the host.
+    settings, consumer_group
+        How to reach Kafka, and the sink's own consumer group.
+    listen
+        Where health, metrics and the sink's own routes are served.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        publisher: Publisher,
+        settings: KafkaSettings,
+        consumer_group: str,
+        listen: Listen,
+    ) -> None:
+        self.health = Health(store="not opened yet")
+        self._sink = sink
+        self._publisher = publisher
+        self._consumer = SinkConsumer(sink, settings, consumer_group, self.health)
+        self._server = HttpServer(Gate(admin_app(self.health, sink.routes()), self.health), listen)
+
+    @property
+    def url(self) -> str:
+        """Where it serves; with the port that was taken once `run` has begun."""
+        return self._server.url
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Returns within 5 s after `stop` is set. Raises what the sink or Kafka raised for good."""
+        BUILD.labels(metadata.version("tocsin"), self._sink.name).set(1)
+        await self._server.start()
+        log.info("serving", sink=self._sink.name, url=self.url)
+        try:
+            await self._sink.start()
+            self.health.good("store")
+            await self._work(stop)
+        except Exception as error:
+            self.health.fail(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self.health.waiting("process", "stopping")
+            await self._end()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Consumes and publishes until `stop`, or until one of them fails."""
+        connecting = asyncio.create_task(self._publisher.start(), name="publisher")
+        consuming = asyncio.create_task(self._consumer.run(stop), name="consumer")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        waiting: set[asyncio.Task[object]] = {connecting, consuming, stopping}
+        try:
+            while not stop.is_set():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            await asyncio.wait({consuming}, timeout=_FINISH_SECONDS)
+            if consuming.done():
+                consuming.result()
+        finally:
+            for task in (connecting, consuming, stopping):
+                task.cancel()
+            await asyncio.gather(connecting, consuming, stopping, return_exceptions=True)
+
+    async def _end(self) -> None:
+        try:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self._sink.stop()
+        except TimeoutError:
+            log.warning("the sink did not finish in time", sink=self._sink.name)
+        finally:
+            await asyncio.gather(self._publisher.stop(), self._server.stop())
+
+
+async def run_sink(
+    make_sink: Callable[[Publish], Sink],
+    settings: KafkaSettings,
+    consumer_group: str,
+    listen: Listen,
+    stop: asyncio.Event,
+) -> None:
+    """Makes a sink with a publisher of its own and hosts it until `stop` is set."""
+    publisher = Publisher(settings)
+    await SinkHost(make_sink(publisher), publisher, settings, consumer_group, listen).run(stop)
+
+
+def run_sink_process(
+    make_sink: Callable[[Publish], Sink],
+    settings: KafkaSettings,
+    consumer_group: str,
+    listen: Listen,
+) -> int:
+    """Hosts a sink as this process until SIGTERM or SIGINT; the exit code, 1 after a failure."""
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            await run_sink(make_sink, settings, consumer_group, listen, stop)
+
+    return run_process(body)
+
+
+def run_process(body: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Runs `body` on a fast event loop; logs what it raises. Returns the exit code."""
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(body())
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        log.exception("the process ends", error=f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT sets `stop`; a second SIGINT interrupts at once."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+
+    def asked(name: str) -> None:
+        log.info("stopping", signal=name)
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for each in caught:
+        loop.add_signal_handler(each, asked, each.name)
+    try:
+        yield
+    finally:
+        for each in caught:
+            loop.remove_signal_handler(each)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415  (not made for Windows)
+
+    return uvloop.new_event_loop
