@@ -1,0 +1,270 @@
+"""One incident as the public sees it, and how an incident event changes it. Pure.
+
+Nothing that is not in `PublicIncident` can reach the page: no services, instances, series,
+scores, log text or causes are taken over from the incident event.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.incidents import IncidentEvent, PublicPhase, Severity
+from sinks.status_page import words
+from sinks.status_page.components import (
+    STATUS_OF_SEVERITY,
+    PublicComponent,
+    Status,
+    touched,
+    worst,
+)
+
+EDIT_WITHIN_MS = 60_000
+"""An update of ours this young is corrected in place, so that the first minute of an incident,
+when more is learned every window, is one update and not six."""
+
+MAX_MESSAGE_CHARACTERS = 5_000
+
+# Controls that XML forbids or terminals obey, halves of surrogate pairs, and marks that turn the
+# direction of the text around them, which make a text read otherwise than it is written.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """What one update changed about one component."""
+
+    id: str
+    name: str
+    old: Status
+    new: Status
+
+
+class Update(msgspec.Struct, frozen=True):
+    """One public statement. `version` is that of the incident event that it was made from.
+
+    `automatic` says that the words are ours and not a person's.
+    """
+
+    version: int
+    phase: PublicPhase
+    body: str
+    time_ms: int
+    edited_ms: int
+    affected: tuple[Affected, ...]
+    automatic: bool
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """The status of each touched component from `from_ms` until the next stretch."""
+
+    from_ms: int
+    statuses: dict[str, Status]
+
+
+class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that the page knows of an incident, after the event `id`/`version`.
+
+    `public` is False if the incident is internal, was withdrawn or touches no component; then
+    nothing but the version is kept. `updates` and `stretches` are in order of time.
+    """
+
+    id: str
+    version: int
+    public: bool = False
+    name: str = ""
+    severity: Severity = "P4"
+    phase: PublicPhase = "investigating"
+    started_ms: int = 0
+    opened_ms: int = 0
+    updated_ms: int = 0
+    monitoring_ms: int | None = None
+    resolved_ms: int | None = None
+    symptoms: tuple[words.Symptom, ...] = ()
+    message: str | None = None
+    stretches: tuple[Stretch, ...] = ()
+    updates: tuple[Update, ...] = ()
+
+    @property
+    def component_ids(self) -> frozenset[str]:
+        """Every component that was touched at any time."""
+        return frozenset(key for stretch in self.stretches for key in stretch.statuses)
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """The status of each touched component after the last update; empty when resolved."""
+        return self.stretches[-1].statuses if self.stretches else {}
+
+
+def clean(text: str) -> str:
+    """The text without characters that cannot or must not be shown, and of bounded length."""
+    return _UNPRINTABLE.sub("", text.replace("\r\n", "\n")).strip()[:MAX_MESSAGE_CHARACTERS]
+
+
+def publish(
+    known: PublicIncident | None, event: IncidentEvent, components: Sequence[PublicComponent]
+) -> PublicIncident:
+    """The public incident after the event; `known` itself if the event is no newer than it."""
+    if known is not None and event.version <= known.version:
+        return known
+    incident = event.incident
+    hit = touched(components, incident.services)
+    if incident.visibility != "public" or not hit:
+        return PublicIncident(id=incident.id, version=event.version)
+    if known is None or not known.public:
+        known = PublicIncident(id=incident.id, version=0)
+    return _revised(known, event, hit)
+
+
+def _revised(
+    known: PublicIncident, event: IncidentEvent, hit: Sequence[PublicComponent]
+) -> PublicIncident:
+    incident = event.incident
+    resolved_ms = _resolved_ms(event)
+    peak: dict[str, Status] = {one.id: STATUS_OF_SEVERITY[incident.severity] for one in hit}
+    symptoms = words.symptoms_of(
+        [s for s in incident.signals if any(s.service in one.services for one in hit)]
+    )
+    message = clean(incident.public_message) if incident.public_message else None
+    after = msgspec.structs.replace(
+        known,
+        version=event.version,
+        public=True,
+        name=words.title([one.name for one in hit], symptoms, peak[hit[0].id]),
+        severity=incident.severity,
+        phase=incident.public_phase,
+        started_ms=incident.first_anomaly_ms,
+        opened_ms=incident.opened_ms,
+        monitoring_ms=_monitoring_ms(known, event),
+        resolved_ms=resolved_ms,
+        symptoms=symptoms,
+        message=message,
+        stretches=_stretches(known.stretches, event, peak, resolved_ms),
+    )
+    if not _worth_saying(known, after, event):
+        return after
+    own_words = message if message and _is_news(known, message, event) else None
+    update = Update(
+        version=event.version,
+        phase=after.phase,
+        body=own_words or _default_body(after, event, hit, worst(peak.values())),
+        time_ms=event.time_ms,
+        edited_ms=event.time_ms,
+        affected=_affected(known, after, hit),
+        automatic=own_words is None,
+    )
+    return msgspec.structs.replace(
+        after, updated_ms=event.time_ms, updates=_with(known.updates, update)
+    )
+
+
+def _resolved_ms(event: IncidentEvent) -> int | None:
+    if event.incident.public_phase != "resolved":
+        return None
+    return event.incident.resolved_ms or event.time_ms
+
+
+def _monitoring_ms(known: PublicIncident, event: IncidentEvent) -> int | None:
+    if event.incident.public_phase == "monitoring":
+        return known.monitoring_ms or event.time_ms
+    return known.monitoring_ms if event.incident.public_phase == "resolved" else None
+
+
+def _stretches(
+    before: tuple[Stretch, ...],
+    event: IncidentEvent,
+    peak: dict[str, Status],
+    resolved_ms: int | None,
+) -> tuple[Stretch, ...]:
+    """Resolved at once or not: what was touched counts from the first anomaly to the end."""
+    started_ms = event.incident.first_anomaly_ms
+    if not before:
+        before = (Stretch(started_ms, peak),)
+    first = before[0]
+    if started_ms < first.from_ms:
+        before = (Stretch(started_ms, first.statuses), *before[1:])
+    if resolved_ms is not None:
+        return _extended(before, resolved_ms, {})
+    return _extended(before, event.time_ms, peak)
+
+
+def _extended(
+    before: tuple[Stretch, ...], from_ms: int, statuses: dict[str, Status]
+) -> tuple[Stretch, ...]:
+    if before[-1].statuses == statuses:
+        return before
+    kept = tuple(stretch for stretch in before if stretch.from_ms < from_ms)
+    return (*kept, Stretch(from_ms, statuses))
+
+
+def _is_news(known: PublicIncident, message: str, event: IncidentEvent) -> bool:
+    return event.type == "public_message" or message != known.message
+
+
+def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentEvent) -> bool:
+    """A new statement is made when something changed that customers can notice, or was said."""
+    if not known.updates or event.type == "reopened":
+        return True
+    if after.message and _is_news(known, after.message, event):
+        return True
+    if after.phase != known.phase:
+        return True
+    if after.phase == "resolved":
+        return False
+    return after.statuses != known.statuses or after.symptoms != known.symptoms
+
+
+def _default_body(
+    after: PublicIncident, event: IncidentEvent, hit: Sequence[PublicComponent], status: Status
+) -> str:
+    return words.body(
+        words.Facts(
+            phase=after.phase,
+            components=tuple(one.name for one in hit),
+            status=status,
+            symptoms=after.symptoms,
+            started_ms=after.started_ms,
+            ended_ms=after.resolved_ms,
+            time_ms=event.time_ms,
+            next_ms=words.next_update_ms(event.time_ms, after.severity),
+            again=event.type == "reopened",
+        )
+    )
+
+
+def _with(updates: tuple[Update, ...], update: Update) -> tuple[Update, ...]:
+    last = updates[-1] if updates else None
+    if last is None or not _corrects(last, update):
+        return (*updates, update)
+    old = {one.id: one.old for one in last.affected}
+    corrected = msgspec.structs.replace(
+        update,
+        version=last.version,
+        time_ms=last.time_ms,
+        affected=tuple(
+            msgspec.structs.replace(one, old=old.get(one.id, one.old)) for one in update.affected
+        ),
+    )
+    return (*updates[:-1], corrected)
+
+
+def _corrects(last: Update, update: Update) -> bool:
+    return (
+        last.automatic
+        and update.automatic
+        and last.phase == update.phase
+        and update.time_ms - last.time_ms < EDIT_WITHIN_MS
+    )
+
+
+def _affected(
+    known: PublicIncident, after: PublicIncident, hit: Sequence[PublicComponent]
+) -> tuple[Affected, ...]:
+    old, new = known.statuses, after.statuses
+    if not known.updates and after.phase == "resolved":
+        old = after.stretches[0].statuses
+    return tuple(
+        Affected(one.id, one.name, old.get(one.id, "operational"), new.get(one.id, "operational"))
+        for one in hit
+    )

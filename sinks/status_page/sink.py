@@ -1,0 +1,152 @@
+"""The status page as a sink: incident events in, public pages out."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+from starlette.routing import BaseRoute
+
+from schemas.configuration import Configuration
+from schemas.incidents import IncidentEvent
+from sinks.sink import Record
+from sinks.status_page import metrics
+from sinks.status_page.api import Api
+from sinks.status_page.board import Board, build, first_day
+from sinks.status_page.components import components_of
+from sinks.status_page.incident import PublicIncident, publish
+from sinks.status_page.pages import Pages
+from sinks.status_page.serving import Serving
+from sinks.status_page.store import Store, Transaction
+
+log = structlog.get_logger(__name__)
+
+
+class StatusPage:
+    """Shows customers the public incidents that touch the configured components.
+
+    An event is known by its incident and version, so a repeat and anything older than what is
+    held change nothing. An incident that turns internal is taken off the page, and what was said
+    of it out of the store. Pages are made from the store alone.
+
+    Parameters
+    ----------
+    configuration
+        `status_page`, and `catalogue` for the default components.
+    now_ms
+        The clock, Unix milliseconds; days are UTC.
+
+    Raises `ComponentError` if the components cannot be told apart.
+    """
+
+    name = "status-page"
+
+    def __init__(self, configuration: Configuration, *, now_ms: Callable[[], int]) -> None:
+        section = configuration.status_page
+        url = section.public_url.rstrip("/")
+        self.topics: tuple[str, ...] = (configuration.topics.incident_events,)
+        self.components = components_of(configuration)
+        self._environment = configuration.environment
+        self._history_days = section.history_days
+        self._now_ms = now_ms
+        self._store = Store(section.store)
+        self._since: Mapping[str, int] = {}
+        self._decoder = msgspec.json.Decoder(IncidentEvent)
+        self._serving = Serving(
+            pages=Pages(section.title, url, section.history_days),
+            api=Api(section.title, url),
+            load=self.board,
+            old_incident=self._old_incident,
+            now_ms=now_ms,
+        )
+
+    async def start(self) -> None:
+        """Opens the store and brings its schema up to date."""
+        await self._store.open()
+        self._since = await self._store.register(
+            [component.id for component in self.components], self._now_ms()
+        )
+        metrics.OPEN.set(len((await self.board()).open))
+        if not self.components:
+            log.warning(
+                "no_components",
+                mend="name components under status_page, or give services a public_name",
+            )
+
+    async def stop(self) -> None:
+        """Closes the store."""
+        await self._store.close()
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """The next offset to read by topic and partition."""
+        return await self._store.read_positions()
+
+    async def apply(self, records: Sequence[Record]) -> None:
+        """Takes records in, with their positions, in one transaction."""
+        said: list[IncidentEvent] = []
+        async with self._store.transaction() as transaction:
+            positions = await transaction.positions()
+            for record in records:
+                where = (record.topic, record.partition)
+                if record.offset < positions.get(where, 0):
+                    continue
+                positions[where] = record.offset + 1
+                event = self._decode(record)
+                if event is not None and await self._take(transaction, event):
+                    said.append(event)
+            for topic, partition in dict.fromkeys((one.topic, one.partition) for one in records):
+                await transaction.move(topic, partition, positions[topic, partition])
+        self._serving.changed()
+        for event in said:
+            metrics.PUBLISH_DELAY.observe(max(0, self._now_ms() - event.time_ms) / 1000)
+        if said:
+            metrics.OPEN.set(len((await self.board()).open))
+
+    def routes(self) -> list[BaseRoute]:
+        """Pages, feed and JSON."""
+        return self._serving.routes()
+
+    async def board(self) -> Board:
+        """The page as it stands now, read from the store."""
+        now_ms = self._now_ms()
+        incidents = await self._store.public_incidents(first_day(self._history_days, now_ms))
+        return build(self.components, self._since, incidents, self._history_days, now_ms)
+
+    def _decode(self, record: Record) -> IncidentEvent | None:
+        """None for what is not ours: it must not stop the page, but it is counted and logged."""
+        if record.value is None:
+            _drop(record, "tombstone")
+            return None
+        try:
+            event = self._decoder.decode(record.value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _drop(record, "not_an_incident_event")
+            return None
+        if event.incident.environment != self._environment:
+            _drop(record, "other_environment")
+            return None
+        return event
+
+    async def _take(self, transaction: Transaction, event: IncidentEvent) -> bool:
+        """Whether the event changed what the public can read."""
+        known = await transaction.incident(event.incident_id)
+        after = publish(known, event, self.components)
+        if after is known:
+            return False
+        await transaction.save(after)
+        return after.updates != (known.updates if known else ())
+
+    async def _old_incident(self, incident_id: str) -> PublicIncident | None:
+        found = await self._store.public_incident(incident_id)
+        shown = {component.id for component in self.components}
+        return found if found is not None and found.component_ids & shown else None
+
+
+def _drop(record: Record, reason: str) -> None:
+    metrics.DROPPED.labels(reason).inc()
+    log.warning(
+        "record_dropped",
+        reason=reason,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )

@@ -1,0 +1,189 @@
+"""The default sentences, in the customer's terms. Pure.
+
+They are made of component names, the kind of trouble and times only; what a signal says of
+itself (its series, reason, example) has no way in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from schemas.incidents import PublicPhase, Severity, Signal
+from sinks.status_page.components import Status
+
+Symptom = Literal["unavailable", "errors", "slow"]
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+NEXT_UPDATE_MINUTES: dict[Severity, int] = {"P1": 30, "P2": 60, "P3": 120, "P4": 240}
+"""How soon customers are promised the next update."""
+
+_SYMPTOM_OF_KIND: dict[str, Symptom] = {
+    "silence": "unavailable",
+    "error_ratio": "errors",
+    "new_error_template": "errors",
+    "error_log_rate": "errors",
+    "latency": "slow",
+    "network": "slow",
+    "saturation": "slow",
+    "level": "slow",
+}
+
+_WHO: dict[Status, str] = {
+    "major_outage": "customers",
+    "partial_outage": "some customers",
+    "degraded_performance": "a small number of customers",
+    "operational": "some customers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a sentence is made of. `ended_ms` is None while the incident is open."""
+
+    phase: PublicPhase
+    components: tuple[str, ...]
+    status: Status
+    symptoms: tuple[Symptom, ...]
+    started_ms: int
+    ended_ms: int | None
+    time_ms: int
+    next_ms: int
+    again: bool = False
+
+
+def symptoms_of(signals: Sequence[Signal]) -> tuple[Symptom, ...]:
+    """What customers notice, worst first, from the kinds of signals."""
+    found = {_symptom(signal) for signal in signals}
+    order: tuple[Symptom, ...] = ("unavailable", "errors", "slow")
+    return tuple(symptom for symptom in order if symptom in found)
+
+
+def _symptom(signal: Signal) -> Symptom:
+    if signal.kind == "traffic":
+        return "unavailable" if signal.value < signal.expected else "slow"
+    return _SYMPTOM_OF_KIND.get(signal.kind, "slow")
+
+
+def title(components: Sequence[str], symptoms: Sequence[Symptom], status: Status) -> str:
+    """The incident's name: what customers notice, and where."""
+    where = shortened(components)
+    if "unavailable" in symptoms and status == "major_outage":
+        return f"{where} unavailable"
+    if "unavailable" in symptoms:
+        return f"{where} intermittently unavailable"
+    if "errors" in symptoms and "slow" in symptoms:
+        return f"Errors and slow responses on {where}"
+    if "errors" in symptoms:
+        return f"Errors on {where}"
+    if "slow" in symptoms:
+        return f"Slow responses on {where}"
+    return f"Problems with {where}"
+
+
+def body(facts: Facts) -> str:
+    """One update: what customers notice, since when, what is being done, when we speak next."""
+    names = joined(facts.components)
+    promise = f"Next update by {_clock(facts.next_ms, facts.time_ms)}."
+    if facts.phase == "resolved":
+        return _resolved(facts, names)
+    if facts.phase == "monitoring":
+        return (
+            f"{names} {_verb(facts.components)} recovering. We are watching closely to be sure "
+            f"that the problem is over. {promise}"
+        )
+    since = _since(facts, names)
+    if facts.phase == "identified":
+        return f"We know what is causing the problem and are working on it. {since} {promise}"
+    opening = "The problem has returned. " if facts.again else ""
+    return f"{opening}{since} We are looking for the cause. {promise}"
+
+
+def _since(facts: Facts, names: str) -> str:
+    start = _clock(facts.started_ms, facts.time_ms)
+    return f"Since {start}, {_WHO[facts.status]} {_have_been(facts, names)}."
+
+
+def _have_been(facts: Facts, names: str) -> str:
+    may = "may have been" if facts.status == "degraded_performance" else "have been"
+    if "unavailable" in facts.symptoms:
+        return f"{may} unable to reach {names}"
+    if "errors" in facts.symptoms and "slow" in facts.symptoms:
+        return f"{may} seeing errors and slow responses when using {names}"
+    if "errors" in facts.symptoms:
+        return f"{may} seeing errors when using {names}"
+    if "slow" in facts.symptoms:
+        return f"{may} seeing slow responses when using {names}"
+    return f"{may} having trouble with {names}"
+
+
+def _resolved(facts: Facts, names: str) -> str:
+    end_ms = facts.time_ms if facts.ended_ms is None else facts.ended_ms
+    start = _clock(facts.started_ms, end_ms).replace(" UTC", "", 1)
+    if "unavailable" in facts.symptoms:
+        what = f"unable to reach {names}"
+    elif facts.symptoms:
+        seen = {"errors": "errors", "slow": "slow responses", "unavailable": ""}
+        troubles = " and ".join(seen[symptom] for symptom in facts.symptoms)
+        what = f"seeing {troubles} when using {names}"
+    else:
+        what = f"having trouble with {names}"
+    were = "may have been" if facts.status == "degraded_performance" else "were"
+    return (
+        f"The problem is over. From {start} to {_clock(end_ms, end_ms)} "
+        f"({duration(end_ms - facts.started_ms)}), {_WHO[facts.status]} {were} {what}. "
+        "We are sorry for the disruption."
+    )
+
+
+def next_update_ms(said_ms: int, severity: Severity) -> int:
+    """When the next update is due, on a full five minutes as people name times."""
+    step_ms = 5 * MINUTE_MS
+    due_ms = said_ms + NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
+    return -(-due_ms // step_ms) * step_ms
+
+
+def promised_ms(said_ms: int, severity: Severity, now_ms: int) -> int:
+    """The next promise that is still ahead: the due time, moved on by whole intervals."""
+    due_ms = next_update_ms(said_ms, severity)
+    if due_ms > now_ms:
+        return due_ms
+    interval_ms = NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
+    return due_ms + ((now_ms - due_ms) // interval_ms + 1) * interval_ms
+
+
+def joined(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The same for a title: at most two names, then how many more."""
+    if len(names) <= 2:
+        return joined(names)
+    return f"{names[0]} and {len(names) - 1} other components"
+
+
+def duration(milliseconds: int) -> str:
+    """`less than a minute`, `42 minutes`, `2 hours 5 minutes`, `3 days 4 hours`."""
+    minutes = round(milliseconds / MINUTE_MS)
+    if minutes < 1:
+        return "less than a minute"
+    days, rest = divmod(minutes, 1440)
+    hours, minutes = divmod(rest, 60)
+    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
+    return " ".join(f"{count} {unit}{'s' if count > 1 else ''}" for count, unit in parts if count)
+
+
+def _verb(components: Sequence[str]) -> str:
+    return "is" if len(components) == 1 else "are"
+
+
+def _clock(time_ms: int, beside_ms: int) -> str:
+    """`13:05 UTC`, with the date if it is another day than the time it is said at."""
+    at = datetime.fromtimestamp(time_ms / 1000, UTC)
+    if time_ms // DAY_MS == beside_ms // DAY_MS:
+        return f"{at:%H:%M} UTC"
+    return f"{at:%H:%M} UTC on {at.day} {at:%B}"
