@@ -47,7 +47,7 @@ class Fold:
         key = (service, metric, raw.instance or "")
         cell = window.gauges.get(key)
         if cell is None:
-            self._admit(window, raw)
+            self._admit(window, key)
             cell = window.gauges[key] = GaugeCell([])
         cell.add(time_ms, value)
 
@@ -60,7 +60,7 @@ class Fold:
         key = (service, severity, self._mask(body))
         cell = window.logs.get(key)
         if cell is None:
-            self._admit(window, raw)
+            self._admit(window, (service,))
             if len(window.logs) >= MAX_TEXTS:
                 key = (service, severity, OTHER_TEXT)
             cell = LogCell(0, time_ms, body[:_EXAMPLE_CHARACTERS])
@@ -104,20 +104,19 @@ class Fold:
         key = (service, raw.operation or "", raw.caller or "")
         cell = window.requests.get(key)
         if cell is None:
-            self._admit(window, raw)
+            self._admit(window, key)
             cell = window.requests[key] = RequestCell(DurationCell([]), DurationCell([]))
         return cell
 
-    def _admit(self, window: Window, raw: Raw) -> None:
-        """Raises `Rejected` unless a series new to this window may be opened for the record."""
-        for name in ("service", "metric", "instance", "operation", "caller"):
-            text = getattr(raw, name)
-            if text is not None and len(text) > MAX_NAME_CHARACTERS:
-                raise Rejected(
-                    "out_of_range",
-                    f"$.{name} has {len(text)} characters, more than {MAX_NAME_CHARACTERS};"
-                    " send a short, stable name",
-                )
+    def _admit(self, window: Window, names: tuple[str, ...]) -> None:
+        """Raises `Rejected` unless a series of these names, new to the window, may be opened."""
+        longest = max(map(len, names))
+        if longest > MAX_NAME_CHARACTERS:
+            raise Rejected(
+                "out_of_range",
+                f"a name has {longest} characters, more than {MAX_NAME_CHARACTERS}; send short,"
+                " stable names of services, metrics, instances, operations and callers",
+            )
         if len(window) >= self._max_series:
             raise Rejected(
                 "too_many_series",

@@ -1,15 +1,15 @@
 """One event-time window: what is kept while it is open, and what is said of it when it closes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from math import fsum
 
 import msgspec
 
-from schemas.observations import Observation
+from schemas.observations import Observation, Sketch
 from streams.series import series_id
-from streams.sketches import add_bins, count_bins, sketch
+from streams.sketches import ACCURACY, add_bins, add_values
 
-_PENDING = 256
+_PENDING = 64
 """Values kept as they came before they are folded into sums and bins: bounds memory and snapshots
 and keeps the path of an event short."""
 
@@ -35,12 +35,8 @@ class GaugeCell(msgspec.Struct, array_like=True, gc=False):
         if not self.pending:
             return
         values = [value for _, value in self.pending]
-        low, high = min(values), max(values)
-        self.low = min(self.low, low) if self.count else low
-        self.high = max(self.high, high) if self.count else high
+        _fold_values(self, values)
         self.last = max(self.last, *self.pending)
-        self.total = fsum((self.total, *values))
-        self.count += len(values)
         self.pending = []
 
 
@@ -62,16 +58,23 @@ class DurationCell(msgspec.Struct, array_like=True, gc=False):
 
     def fold(self) -> None:
         """Moves what is pending into the sums and bins."""
-        values = self.pending
-        if not values:
+        if not self.pending:
             return
-        low, high = min(values), max(values)
-        self.low = min(self.low, low) if self.count else low
-        self.high = max(self.high, high) if self.count else high
-        self.total = fsum((self.total, *values))
-        self.count += len(values)
-        self.bins = add_bins(self.bins, count_bins(values))
+        _fold_values(self, self.pending)
+        add_values(self.bins, self.pending)
         self.pending = []
+
+
+def _fold_values(cell: GaugeCell | DurationCell, values: list[float]) -> None:
+    if len(values) == 1 and not cell.count:  # by far the most frequent case
+        cell.count = 1
+        cell.total = cell.low = cell.high = values[0]
+        return
+    low, high = min(values), max(values)
+    cell.low = min(cell.low, low) if cell.count else low
+    cell.high = max(cell.high, high) if cell.count else high
+    cell.total = fsum((cell.total, *values))
+    cell.count += len(values)
 
 
 class RequestCell(msgspec.Struct, array_like=True, gc=False):
@@ -173,7 +176,7 @@ def log_observation(names: SeriesNames, key: LogKey, cell: LogCell) -> Observati
 
 def request_observations(
     names: SeriesNames, cells: dict[RequestKey, RequestCell]
-) -> Iterable[Observation]:
+) -> Iterator[Observation]:
     """Counts and durations by service, by operation, and by caller with the network's share."""
     groups: dict[RequestKey, list[RequestCell]] = {}
     for (service, operation, caller), cell in cells.items():
@@ -186,50 +189,64 @@ def request_observations(
             groups.setdefault((service, "", caller), []).append(cell)
     for key, group in groups.items():
         yield _count_observation(names, key, group)
-        durations = [cell.durations for cell in group if cell.durations.count]
-        if durations:
+        durations = merged([cell.durations for cell in group])
+        if durations.count:
             yield _duration_observation(names, "duration_seconds", key, durations)
-        networks = [cell.networks for cell in group if key[2] and cell.networks.count]
-        if networks:
-            yield _duration_observation(names, "network_seconds", key, networks)
+        if key[2]:
+            networks = merged([cell.networks for cell in group])
+            if networks.count:
+                yield _duration_observation(names, "network_seconds", key, networks)
 
 
-def _label(key: RequestKey) -> tuple[str, str]:
-    _, operation, caller = key
-    return ("caller", caller) if caller else ("operation", operation)
+def merged(cells: Sequence[DurationCell]) -> DurationCell:
+    """What several folded cells hold together; the sum does not depend on their order."""
+    if len(cells) == 1:
+        return cells[0]
+    cells = [cell for cell in cells if cell.count]
+    both = DurationCell([])
+    if cells:
+        both.count = sum([cell.count for cell in cells])
+        both.total = fsum([cell.total for cell in cells])
+        both.low = min([cell.low for cell in cells])
+        both.high = max([cell.high for cell in cells])
+    for cell in cells:
+        add_bins(both.bins, cell.bins)
+    return both
 
 
 def _count_observation(
     names: SeriesNames, key: RequestKey, group: Sequence[RequestCell]
 ) -> Observation:
-    known = any(cell.known for cell in group)
+    count = errors = known = 0
+    for cell in group:
+        count += cell.count
+        errors += cell.errors
+        known += cell.known
+    service, operation, caller = key
     return Observation(
-        series=names("requests", key[0], *_label(key)),
-        service=key[0],
+        series=names("requests", service, "caller" if caller else "operation", caller or operation),
+        service=service,
         kind="requests",
-        count=sum(cell.count for cell in group),
-        errors=sum(cell.errors for cell in group) if known else None,
-        operation=key[1] or None,
-        caller=key[2] or None,
+        count=count,
+        errors=errors if known else None,
+        operation=operation or None,
+        caller=caller or None,
     )
 
 
 def _duration_observation(
-    names: SeriesNames, name: str, key: RequestKey, cells: Sequence[DurationCell]
+    names: SeriesNames, name: str, key: RequestKey, cell: DurationCell
 ) -> Observation:
-    bins = cells[0].bins
-    for cell in cells[1:]:
-        bins = add_bins(bins, cell.bins)
-    count = sum(cell.count for cell in cells)
+    service, operation, caller = key
     return Observation(
-        series=names(name, key[0], *_label(key)),
-        service=key[0],
+        series=names(name, service, "caller" if caller else "operation", caller or operation),
+        service=service,
         kind="duration",
-        count=count,
-        sum=fsum(cell.total for cell in cells),
-        min=min(cell.low for cell in cells),
-        max=max(cell.high for cell in cells),
-        sketch=sketch(count, bins),
-        operation=key[1] or None,
-        caller=key[2] or None,
+        count=cell.count,
+        sum=cell.total,
+        min=cell.low,
+        max=cell.high,
+        sketch=Sketch(ACCURACY, cell.count - sum(cell.bins.values()), cell.bins),
+        operation=operation or None,
+        caller=caller or None,
     )
