@@ -34,6 +34,7 @@ class Memory(msgspec.Struct, kw_only=True):
     waiting: list[Anomaly] = []
     commands: dict[str, None] = {}
     left_out: dict[str, int] = {}
+    taken: int = 0
     end_ms: int | None = None
 
 
@@ -83,6 +84,11 @@ class IncidentStage:
     def left_out(self) -> dict[str, int]:
         """Anomalies that belong to no incident, by reason."""
         return self._memory.left_out
+
+    @property
+    def taken(self) -> int:
+        """Anomalies that went into an incident."""
+        return self._memory.taken
 
     @property
     def waiting(self) -> int:
@@ -172,7 +178,9 @@ class IncidentStage:
         """Leaves out what has waited in vain, and the oldest if too much waits."""
         waiting = self._memory.waiting
         kept = [a for a in waiting if end_ms - a.window_end_ms <= WAIT_MS]
-        self._leave_out("weak and alone", len(waiting) - len(kept))
+        gone = [a for a in waiting if end_ms - a.window_end_ms > WAIT_MS]
+        self._leave_out("weak and alone", sum(a.opens for a in gone))
+        self._leave_out("corroborates nothing", sum(not a.opens for a in gone))
         over = max(len(kept) - MAX_WAITING, 0)
         self._leave_out("too many at once", over)
         self._memory.waiting = kept[over:]
@@ -194,6 +202,7 @@ class IncidentStage:
                     left.append(anomaly)
                 else:
                     found.absorb(anomaly)
+                    self._memory.taken += 1
             done = len(left) == len(self._memory.waiting)
             self._memory.waiting = left
             if done or not left:
@@ -228,6 +237,7 @@ class IncidentStage:
             dossier.mass = dossier.mass or mass
             for anomaly in group:
                 dossier.absorb(anomaly)
+            self._memory.taken += len(group)
             opened.append(dossier.id)
         self._memory.waiting = left
         return tuple(opened)

@@ -24,11 +24,16 @@ MASS_MS = 60_000
 
 def is_strong(anomaly: Anomaly) -> bool:
     """Whether this anomaly alone is enough."""
-    return anomaly.score >= ALONE.get(anomaly.kind, ALONE_OTHERWISE)
+    return anomaly.opens and anomaly.score >= ALONE.get(anomaly.kind, ALONE_OTHERWISE)
 
 
 def is_enough(group: Sequence[Anomaly]) -> bool:
-    """Whether the group opens an incident: strong, lasting, or borne out by another series."""
+    """Whether the group opens an incident: strong, lasting, or borne out by another series.
+
+    At least one of it must be trusted to open; what only corroborates counts beside it.
+    """
+    if not any(anomaly.opens for anomaly in group):
+        return False
     if any(is_strong(anomaly) for anomaly in group):
         return True
     windows = {(a.series, a.kind, a.window_end_ms) for a in group}
@@ -37,5 +42,6 @@ def is_enough(group: Sequence[Anomaly]) -> bool:
 
 def is_mass(groups: Sequence[Sequence[Anomaly]], end_ms: int) -> bool:
     """Whether so many unlinked services went out of order at once that it is one event."""
-    fresh = [g for g in groups if any(a.window_end_ms > end_ms - MASS_MS for a in g)]
+    since_ms = end_ms - MASS_MS
+    fresh = [g for g in groups if any(a.opens and a.window_end_ms > since_ms for a in g)]
     return len(fresh) >= MASS_GROUPS

@@ -1,0 +1,112 @@
+"""Tells the whole story of one incident from its log, in text that can be read aloud."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from schemas.incidents import Incident, IncidentEvent, Signal
+from streams.words import duration, number, plain, plural
+
+MAX_SIGNALS = 20
+
+
+def explain(events: Sequence[IncidentEvent]) -> str:
+    """Why the incident was opened, how it was graded, what is suspected, and what happened when.
+
+    `events` are those of one incident in any order. Raises `ValueError` if there are none, or if
+    they are of several incidents.
+    """
+    names = sorted({event.incident_id for event in events})
+    if len(names) != 1:
+        raise ValueError(f"explain needs the log of one incident, got {', '.join(names) or 'none'}")
+    log = sorted(events, key=lambda event: event.version)
+    now = log[-1].incident
+    parts = [_head(now), _why(log[0].incident), _signals(now), _grading(now), _causes(now)]
+    return "\n\n".join([*parts, _timeline(log)]) + "\n"
+
+
+def _head(incident: Incident) -> str:
+    lines = [
+        f"{incident.id}  {incident.severity}  {incident.state}",
+        incident.title,
+        "",
+        incident.summary,
+        "",
+        f"first anomaly  {_stamp(incident.first_anomaly_ms)}",
+        f"opened         {_stamp(incident.opened_ms)}"
+        f"  ({duration(incident.opened_ms - incident.first_anomaly_ms)} later)",
+    ]
+    if incident.resolved_ms is not None:
+        lines.append(
+            f"resolved       {_stamp(incident.resolved_ms)}"
+            f"  (lasted {duration(incident.last_anomaly_ms - incident.first_anomaly_ms)})"
+        )
+    if incident.acknowledged_by:
+        lines.append(f"acknowledged   by {incident.acknowledged_by}")
+    return "\n".join(lines)
+
+
+def _why(first: Incident) -> str:
+    return _block("Why it was opened", [_signal(s) for s in _worst(first.signals)])
+
+
+def _signals(now: Incident) -> str:
+    title = f"What was out of order ({plural(len(now.signals), 'signal')})"
+    lines = [_signal(s) for s in _worst(now.signals)]
+    if len(now.signals) > MAX_SIGNALS:
+        lines.append(f"… and {len(now.signals) - MAX_SIGNALS} more")
+    return _block(title, lines)
+
+
+def _worst(signals: Sequence[Signal]) -> list[Signal]:
+    """The furthest out, then in the order in which they began."""
+    worst = sorted(signals, key=lambda s: (-s.score, s.series))[:MAX_SIGNALS]
+    return sorted(worst, key=lambda s: (s.first_ms, -s.score, s.series))
+
+
+def _signal(signal: Signal) -> str:
+    return (
+        f"{_time(signal.first_ms)}  {signal.service}: {plain(signal)}"
+        f"  [{signal.kind.replace('_', ' ')}, score {signal.score:.1f}]\n"
+        f"          {signal.series}" + (f"\n          {signal.reason}" if signal.reason else "")
+    )
+
+
+def _grading(now: Incident) -> str:
+    lines = [
+        f"{step.name:<12} {number(step.value):>8}   {step.result:<34} {step.source}"
+        for step in now.grading.steps
+    ]
+    return _block(f"Why it is {now.severity}", lines)
+
+
+def _causes(now: Incident) -> str:
+    lines = [
+        f"{number(cause.weight, '%'):>6}  {cause.service}\n"
+        + "\n".join(f"          - {line}" for line in cause.evidence)
+        for cause in now.causes
+    ]
+    return _block("Suspected causes", lines or ["none"])
+
+
+def _timeline(log: Sequence[IncidentEvent]) -> str:
+    lines = []
+    for event in log:
+        lines.append(f"{_time(event.time_ms)}  {event.type.replace('_', ' ')}, by {event.actor}")
+        if event.text:
+            lines.append(f"          {event.text}")
+        told = event.type in ("updated", "severity_changed") and event.actor == "tocsin"
+        if not told:
+            lines += [f"          {name}: {change}" for name, change in event.changes.items()]
+    return _block("Timeline", lines)
+
+
+def _block(title: str, lines: Sequence[str]) -> str:
+    return f"{title}\n" + "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _stamp(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%H:%M:%S")
