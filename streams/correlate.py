@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from schemas.anomalies import Anomaly, AnomalyKind
 from streams.dossier import Dossier
 from streams.graph import ServiceGraph
-from streams.lifecycle import Rules
+from streams.lifecycle import Rules, monitor_after_ms
 
 FAMILY: Mapping[AnomalyKind, str] = {
     "level": "resource",
@@ -49,9 +49,9 @@ def _nearness(
     An incident that has gone quiet takes back only what its likely cause showed before. Anything
     else is news: it may be the first sign of the next outage next door.
     """
-    if dossier.is_over or end_ms - dossier.last_end_ms > rules.gap_ms:
+    if dossier.is_over:
         return None
-    if end_ms - dossier.last_end_ms >= rules.monitor_ms:
+    if end_ms - dossier.last_end_ms >= monitor_after_ms(dossier, rules):
         return 0 if recurs(anomaly, dossier) else None
     if anomaly.service in dossier.seen:
         return 0

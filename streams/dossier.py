@@ -35,7 +35,8 @@ class Dossier(msgspec.Struct, kw_only=True):
     """One incident, being worked on. Times are event times, Unix ms.
 
     `last_end_ms` is the end of the last anomalous window; `grown_ms` when a service was last drawn
-    in; `settled_ms` the window end up to which timers were looked at; `seen` by service when it
+    in; `pace_ms` the least time between two anomalous windows of one series, 0 while unknown;
+    `settled_ms` the window end up to which timers were looked at; `seen` by service when it
     was first and last out; `told` the incident as last published; `lower_since_ms` since when the
     grade would be lower than the one that stands.
     """
@@ -46,6 +47,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     last_end_ms: int
     grown_ms: int
     settled_ms: int = 0
+    pace_ms: int = 0
     state: State = "investigating"
     public_phase: PublicPhase = "investigating"
     visibility: Visibility = "internal"
@@ -93,6 +95,8 @@ class Dossier(msgspec.Struct, kw_only=True):
         self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
         key = key_of(anomaly)
         known = self.signals.get(key)
+        if known is not None and (step_ms := anomaly.window_end_ms - known.last_ms) > 0:
+            self.pace_ms = min(self.pace_ms or step_ms, step_ms)
         if known is None and len(self.signals) >= MAX_SIGNALS and not self._make_room(anomaly):
             return
         self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)

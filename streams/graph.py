@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from schemas.anomalies import Call
-from schemas.configuration import Catalogue
+from schemas.configuration import Catalogue, Service
 
 MAX_EDGES = 50_000
 """Learned edges kept; a label that explodes into services must not eat the memory."""
@@ -88,6 +90,19 @@ class ServiceGraph:
     def learned(self) -> list[tuple[str, str]]:
         """The learned edges, for a snapshot."""
         return sorted(self._learned)
+
+
+def with_calls(catalogue: Catalogue, calls: Iterable[Call]) -> Catalogue:
+    """The catalogue with more `depends_on`; callers that it lacks are added with its defaults."""
+    added: dict[str, set[str]] = {}
+    for call in calls:
+        added.setdefault(call.caller, set()).add(call.callee)
+    services = {service.name: service for service in catalogue.services}
+    for caller, callees in sorted(added.items()):
+        service = services.get(caller, Service(name=caller))
+        known = (*service.depends_on, *sorted(callees - set(service.depends_on)))
+        services[caller] = msgspec.structs.replace(service, depends_on=known)
+    return msgspec.structs.replace(catalogue, services=tuple(services.values()))
 
 
 def _walk(start: str, edges: Mapping[str, set[str]]) -> Mapping[str, int]:

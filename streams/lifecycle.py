@@ -53,11 +53,21 @@ def state_at(dossier: Dossier, end_ms: int, rules: Rules, cause_is_clear: bool) 
     if dossier.resolved_end_ms is not None:
         return "closed" if end_ms - dossier.resolved_end_ms >= rules.close_ms else "resolved"
     quiet_ms = end_ms - dossier.last_end_ms
-    if quiet_ms >= rules.resolve_ms:
+    if quiet_ms >= resolve_after_ms(dossier, rules):
         return "resolved"
-    if quiet_ms >= rules.monitor_ms:
+    if quiet_ms >= monitor_after_ms(dossier, rules):
         return "monitoring"
     return "identified" if cause_is_clear else "investigating"
+
+
+def monitor_after_ms(dossier: Dossier, rules: Rules) -> int:
+    """Quiet time after which the incident is only watched: longer if its series report rarely."""
+    return max(rules.monitor_ms, 2 * dossier.pace_ms)
+
+
+def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
+    """Quiet time after which the incident is resolved, at least three reports of its series."""
+    return max(rules.resolve_ms, 3 * dossier.pace_ms)
 
 
 def phase_after(phase: PublicPhase, state: State) -> PublicPhase:
@@ -75,8 +85,11 @@ def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
         return None
     if dossier.resolved_end_ms is not None:
         return dossier.resolved_end_ms + rules.close_ms
-    spans = [dossier.last_end_ms + rules.monitor_ms, dossier.last_end_ms + rules.resolve_ms]
-    spans.append(dossier.grown_ms + rules.gap_ms)
+    spans = [
+        dossier.last_end_ms + monitor_after_ms(dossier, rules),
+        dossier.last_end_ms + resolve_after_ms(dossier, rules),
+        dossier.grown_ms + rules.gap_ms,
+    ]
     if dossier.lower_since_ms is not None:
         spans.append(dossier.lower_since_ms + rules.resolve_ms)
     due = [span for span in spans if span > dossier.settled_ms]

@@ -1,0 +1,80 @@
+"""The likely cause: what changed first, deepest in the chain of calls, by a sign of its own."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.anomalies import Anomaly
+from schemas.configuration import Catalogue
+from schemas.incidents import Cause
+from streams.causes import is_clear, rank
+from streams.dossier import signal_of
+from streams.graph import ServiceGraph
+from tests.streams.incident_helpers import CALLS, anomaly
+
+
+def ranked(*anomalies: Anomaly) -> Sequence[Cause]:
+    graph = ServiceGraph(Catalogue())
+    graph.learn(CALLS)
+    return rank([signal_of(a) for a in anomalies], graph)
+
+
+def names(*anomalies: Anomaly) -> list[str]:
+    return [cause.service for cause in ranked(*anomalies)]
+
+
+def test_a_slow_callee_explains_its_slow_callers() -> None:
+    chain = [anomaly(name, "latency") for name in ("web", "cart", "store")]
+    assert names(*chain)[0] == "store"
+
+
+def test_a_saturated_resource_is_the_cause_even_if_a_callee_is_slow_too() -> None:
+    assert names(anomaly("cart"), anomaly("store", "latency"))[0] == "cart"
+
+
+def test_time_lost_between_caller_and_callee_points_at_the_callee() -> None:
+    found = names(
+        anomaly("cart", "network", caller="web"),
+        anomaly("web", "latency", score=30),
+    )
+    assert found[0] == "cart"
+
+
+def test_of_unlinked_services_the_one_that_changed_first_leads() -> None:
+    assert names(anomaly("search", "latency", 200), anomaly("smtp", "latency", 0))[0] == "smtp"
+
+
+def test_the_evidence_can_be_read() -> None:
+    top = ranked(anomaly("store"), anomaly("cart", "latency", 60))[0]
+    assert top.evidence[0].startswith("CPU usage saturated at 99 %")
+    assert "called by cart, also out of order" in top.evidence
+
+
+def test_a_cause_is_clear_only_by_a_sign_of_its_own() -> None:
+    slow, full = anomaly("cart", "latency"), anomaly("cart")
+    assert not is_clear(tuple(ranked(slow)), [signal_of(slow)])
+    assert is_clear(tuple(ranked(full)), [signal_of(full)])
+
+
+@given(
+    st.lists(
+        st.builds(
+            anomaly,
+            st.sampled_from(("web", "cart", "store", "search", "mail", "smtp", "x", "y", "z")),
+            st.sampled_from(("saturation", "latency", "level", "network", "silence", "traffic")),
+            st.integers(0, 60).map(lambda tick: tick * 10),
+            score=st.floats(6, 60),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_weights_sum_to_one_and_order_of_arrival_does_not_matter(
+    anomalies: list[Anomaly],
+) -> None:
+    causes = ranked(*anomalies)
+    assert abs(sum(cause.weight for cause in causes) - 1) < 1e-9
+    weights = [cause.weight for cause in causes]
+    assert weights == sorted(weights, reverse=True)
+    assert ranked(*reversed(anomalies)) == causes
