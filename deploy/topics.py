@@ -220,7 +220,8 @@ def _refused(settings: KafkaSettings, what: str, error: KafkaException) -> Topic
 def table(rows: Iterable[Row]) -> Table:
     """The rows as a table for a terminal."""
     shown = Table(title="Topics", title_justify="left")
-    for heading in ("topic", "partitions", "cleanup", "kept", "holds", "state"):
+    shown.add_column("topic", no_wrap=True)
+    for heading in ("partitions", "cleanup", "kept", "holds", "state"):
         shown.add_column(heading, overflow="fold")
     for row in rows:
         topic = row.topic
