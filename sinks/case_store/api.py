@@ -1,0 +1,302 @@
+"""The JSON API. Reading is open as the pages are; what changes something needs the token."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from schemas.incidents import Delivery, Incident
+from sinks.case_store.access import Access
+from sinks.case_store.commands import (
+    CommandNotSentError,
+    CommandRefusedError,
+    Desk,
+    KeyReusedError,
+    checked,
+)
+from sinks.case_store.reader import AuditEntry, Case, File, Filter, Reader, TimelineEvent
+
+LARGEST_BODY = 65_536
+
+
+class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A case in the list."""
+
+    number: int
+    url: str
+    incident_id: str
+    title: str
+    severity: str
+    state: str
+    services: tuple[str, ...]
+    opened_ms: int
+    updated_ms: int
+    resolved_ms: int | None
+    acknowledged_by: str | None
+
+
+class CaseList(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of cases; `next` is the address of the next one."""
+
+    cases: tuple[CaseSummary, ...]
+    total: int
+    page: int
+    pages: int
+    next: str | None
+
+
+class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A case whole: the incident as on its topic, who was told, and what people did."""
+
+    number: int
+    url: str
+    incident: Incident
+    deliveries: tuple[Delivery, ...]
+    audit: tuple[AuditEntry, ...]
+
+
+class CaseTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The log of a case and its deliveries, each in order."""
+
+    number: int
+    incident_id: str
+    events: tuple[TimelineEvent, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is posted. `id` (or the header `Idempotency-Key`) makes a repeat harmless."""
+
+    type: str
+    actor: str
+    text: str = ""
+    severity: str | None = None
+    id: str | None = None
+
+
+class CommandAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The command is in the log; what came of it shows in the timeline under `id`."""
+
+    id: str
+    incident_id: str
+    number: int
+    repeated: bool
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error after RFC 9457."""
+
+    title: str
+    status: int
+    detail: str
+
+
+class Api:
+    """Routes under `/api/v1`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        desk: Desk,
+        access: Access,
+        public_url: str,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._reader = reader
+        self._desk = desk
+        self._access = access
+        self._base = public_url.rstrip("/")
+        self._now_ms = now_ms
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes, for the host to serve."""
+        return [
+            Route("/api/v1/cases", self._list),
+            Route("/api/v1/cases/{name:path}/timeline", self._timeline),
+            Route("/api/v1/cases/{name:path}", self._one),
+            Route("/api/v1/incidents/{incident_id:path}/commands", self._command, methods=["POST"]),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        listing = await self._reader.listing(wanted(request))
+        return _json(
+            CaseList(
+                cases=tuple(self._summary(case) for case in listing.cases),
+                total=listing.total,
+                page=listing.page,
+                pages=listing.pages,
+                next=self._next(request, listing.page, listing.pages),
+            )
+        )
+
+    async def _one(self, request: Request) -> Response:
+        file = await self._file(request)
+        if file is None:
+            return _no_case(request.path_params["name"])
+        number = file.case.number
+        return _json(
+            CaseFile(
+                number=number,
+                url=self._url(number),
+                incident=file.case.incident,
+                deliveries=file.deliveries,
+                audit=file.audit,
+            )
+        )
+
+    async def _timeline(self, request: Request) -> Response:
+        file = await self._file(request)
+        if file is None:
+            return _no_case(request.path_params["name"])
+        return _json(
+            CaseTimeline(
+                number=file.case.number,
+                incident_id=file.case.incident.id,
+                events=file.events,
+                deliveries=file.deliveries,
+            )
+        )
+
+    async def _command(self, request: Request) -> Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        case = await self._reader.find(request.path_params["incident_id"])
+        if case is None:
+            return _no_case(request.path_params["incident_id"])
+        try:
+            asked = _asked(await body(request))
+            command = checked(
+                id=asked.id or request.headers.get("idempotency-key") or str(uuid.uuid4()),
+                type=asked.type,
+                incident_id=case.incident.id,
+                actor=asked.actor,
+                issued_ms=self._now_ms(),
+                text=asked.text,
+                severity=asked.severity,
+            )
+            sent = await self._desk.submit(command, "api")
+        except tuple(PROBLEMS) as error:
+            status, title = PROBLEMS[type(error)]
+            return _problem(status, title, str(error))
+        return _json(
+            CommandAccepted(
+                id=command.id,
+                incident_id=case.incident.id,
+                number=case.number,
+                repeated=not sent,
+            ),
+            status=202,
+        )
+
+    def _refusal(self, request: Request) -> Response | None:
+        if not self._access.writable:
+            return _problem(
+                403, "Read-only", "no token is configured; set case_store.token to allow commands"
+            )
+        if not self._access.bearer_is_valid(request):
+            response = _problem(401, "Token needed", "send Authorization: Bearer <token>")
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        return None
+
+    async def _file(self, request: Request) -> File | None:
+        return await self._reader.file(request.path_params["name"])
+
+    def _url(self, number: int) -> str:
+        return f"{self._base}/cases/{number}"
+
+    def _next(self, request: Request, page: int, pages: int) -> str | None:
+        if page >= pages:
+            return None
+        query = {**request.query_params, "page": str(page + 1)}
+        return f"{self._base}/api/v1/cases?{urlencode(query)}"
+
+    def _summary(self, case: Case) -> CaseSummary:
+        incident = case.incident
+        return CaseSummary(
+            number=case.number,
+            url=self._url(case.number),
+            incident_id=incident.id,
+            title=incident.title,
+            severity=incident.severity,
+            state=incident.state,
+            services=incident.services,
+            opened_ms=incident.opened_ms,
+            updated_ms=incident.updated_ms,
+            resolved_ms=incident.resolved_ms,
+            acknowledged_by=incident.acknowledged_by,
+        )
+
+
+class TooLargeError(Exception):
+    """A body beyond what any command needs."""
+
+
+class NotACommandError(Exception):
+    """A body that is no JSON of a command."""
+
+
+PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    TooLargeError: (413, "Too large"),
+    NotACommandError: (400, "Not a command"),
+    KeyReusedError: (409, "Id used before"),
+    CommandRefusedError: (422, "Command refused"),
+    CommandNotSentError: (503, "Command not sent"),
+}
+
+
+def _asked(content: bytes) -> CommandRequest:
+    try:
+        return msgspec.json.decode(content, type=CommandRequest)
+    except msgspec.MsgspecError as error:
+        raise NotACommandError(f"the body is no JSON of a command: {error}") from error
+
+
+async def body(request: Request) -> bytes:
+    """The body, up to 64 KiB. Raises `TooLargeError`, before reading more than that."""
+    content = bytearray()
+    try:
+        async for part in request.stream():
+            content += part
+            if len(content) > LARGEST_BODY:
+                raise TooLargeError(f"a command is at most {LARGEST_BODY} bytes")
+    except ClientDisconnect:
+        return b""
+    return bytes(content)
+
+
+def wanted(request: Request) -> Filter:
+    """The filter of the query string; what is not a number is page 1."""
+    query = request.query_params
+    page = query.get("page", "1")
+    return Filter(
+        state=query.get("state", ""),
+        severity=query.get("severity", ""),
+        service=query.get("service", ""),
+        page=int(page) if page.isascii() and page.isdigit() and len(page) < 10 else 1,
+    )
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(content),
+        status_code=status,
+        media_type="application/json",
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    response = _json(Problem(title=title, status=status, detail=detail), status)
+    response.headers["Content-Type"] = "application/problem+json"
+    return response
+
+
+def _no_case(name: str) -> Response:
+    return _problem(404, "No such case", f"there is no case of number or incident {name!r}")

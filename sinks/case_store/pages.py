@@ -1,0 +1,231 @@
+"""The pages: list of cases, one case, sign-in. They work without JavaScript."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from sinks.case_store import views
+from sinks.case_store.access import Access, safe_path
+from sinks.case_store.api import TooLargeError, body, wanted
+from sinks.case_store.commands import (
+    LONGEST_NAME,
+    CommandNotSentError,
+    CommandRefusedError,
+    Desk,
+    checked,
+)
+from sinks.case_store.metrics import SIGN_INS
+from sinks.case_store.reader import Filter, Reader
+
+HERE = Path(__file__).parent
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+FORMS = ("acknowledge", "note", "set_severity", "public_message", "resolve")
+
+
+class Pages:
+    """Routes for people."""
+
+    def __init__(
+        self, reader: Reader, desk: Desk, access: Access, now_ms: Callable[[], int]
+    ) -> None:
+        self._reader = reader
+        self._desk = desk
+        self._access = access
+        self._now_ms = now_ms
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(
+            time=views.time,
+            duration=views.duration,
+            words=views.words,
+            quantity=views.quantity,
+            detail=views.detail_words,
+        )
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes, for the host to serve."""
+        return [
+            Route("/", self._home),
+            Route("/cases", self._list),
+            Route("/cases/{number:int}", self._case),
+            Route("/cases/{number:int}/commands", self._command, methods=["POST"]),
+            Route("/incidents/{incident_id:path}", self._incident),
+            Route("/sign-in", self._sign_in_page, methods=["GET"]),
+            Route("/sign-in", self._sign_in, methods=["POST"]),
+            Route("/sign-out", self._sign_out, methods=["POST"]),
+            Mount("/case-store/static", StaticFiles(directory=HERE / "static")),
+        ]
+
+    async def _home(self, request: Request) -> Response:
+        return RedirectResponse("/cases", 302)
+
+    async def _list(self, request: Request) -> Response:
+        filter = wanted(request)
+        listing = await self._reader.listing(filter)
+        return self._render(
+            request,
+            "cases.html",
+            listing=listing,
+            filter=filter,
+            services=await self._reader.services(),
+            address=lambda page: _address(filter, page),
+        )
+
+    async def _incident(self, request: Request) -> Response:
+        case = await self._reader.find(request.path_params["incident_id"])
+        if case is None:
+            return self._missing(request)
+        return RedirectResponse(f"/cases/{case.number}", 302)
+
+    async def _case(self, request: Request) -> Response:
+        return await self._show(request, request.path_params["number"])
+
+    async def _show(
+        self,
+        request: Request,
+        number: int,
+        *,
+        status: int = 200,
+        problem: str = "",
+        typed: dict[str, str] | None = None,
+    ) -> Response:
+        file = await self._reader.file(str(number))
+        if file is None:
+            return self._missing(request)
+        return self._render(
+            request,
+            "case.html",
+            status,
+            file=file,
+            case=file.case,
+            incident=file.case.incident,
+            page=views.page(file, self._now_ms()),
+            status_words=views.STATUS_WORDS,
+            problem=problem,
+            typed=typed or {},
+            command_ids={form: str(uuid.uuid4()) for form in FORMS},
+        )
+
+    async def _command(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        session = self._access.session(request)
+        if session is None:
+            return self._refuse(request, 401, "Sign in first; nothing was changed.")
+        form = await _form(request)
+        ours = self._access.origin_is_ours(request)
+        if not ours or not self._access.csrf_is_valid(session, form.get("csrf", "")):
+            return self._refuse(
+                request, 403, "This form is too old or not ours; nothing was changed. Open it anew."
+            )
+        case = await self._reader.find(str(number))
+        if case is None:
+            return self._missing(request)
+        try:
+            command = checked(
+                id=form.get("command_id", ""),
+                type=form.get("type", ""),
+                incident_id=case.incident.id,
+                actor=session.actor,
+                issued_ms=self._now_ms(),
+                text=form.get("text", ""),
+                severity=form.get("severity"),
+            )
+            await self._desk.submit(command, "page")
+        except CommandRefusedError as error:
+            typed = {**form, "command_id": str(uuid.uuid4())}
+            return await self._show(request, number, status=422, problem=str(error), typed=typed)
+        except CommandNotSentError as error:
+            return await self._show(request, number, status=503, problem=str(error), typed=form)
+        return RedirectResponse(f"/cases/{number}", 303)
+
+    async def _sign_in_page(self, request: Request) -> Response:
+        back = safe_path(request.query_params.get("next", ""))
+        if self._access.session(request) is not None:
+            return RedirectResponse(back, 302)
+        return self._render(request, "sign_in.html", back=back, problem="", actor="")
+
+    async def _sign_in(self, request: Request) -> Response:
+        form = await _form(request)
+        back, actor = safe_path(form.get("next", "")), form.get("actor", "").strip()
+        if not self._access.writable or not self._access.origin_is_ours(request):
+            return self._refuse(request, 403, "Nobody can sign in this way.")
+        named = 0 < len(actor) <= LONGEST_NAME and actor.isprintable() and actor != "tocsin"
+        if not named or not self._access.token_is(form.get("token", "")):
+            SIGN_INS.labels("refused").inc()
+            problem = "That is not the token." if named else "Write who you are."
+            return self._render(
+                request, "sign_in.html", 401, back=back, problem=problem, actor=actor
+            )
+        SIGN_INS.labels("signed in").inc()
+        response = RedirectResponse(back, 303)
+        session = self._access.sign_in(response, actor)
+        await self._desk.signed(actor, "signed in", session.id)
+        return response
+
+    async def _sign_out(self, request: Request) -> Response:
+        session = self._access.session(request)
+        form = await _form(request)
+        if session is None or not self._access.csrf_is_valid(session, form.get("csrf", "")):
+            return self._refuse(request, 403, "This form is too old; you are still signed in.")
+        response = RedirectResponse("/cases", 303)
+        self._access.sign_out(response)
+        await self._desk.signed(session.actor, "signed out", session.id)
+        return response
+
+    def _missing(self, request: Request) -> Response:
+        return self._refuse(request, 404, "There is no such case, or its events are not read yet.")
+
+    def _refuse(self, request: Request, status: int, message: str) -> Response:
+        return self._render(request, "refused.html", status, message=message)
+
+    def _render(
+        self, request: Request, template: str, status: int = 200, **content: Any
+    ) -> Response:
+        session = self._access.session(request)
+        here = request.url.path if request.method == "GET" else "/cases"
+        html = self._templates.get_template(template).render(
+            session=session,
+            csrf=self._access.csrf(session) if session else "",
+            writable=self._access.writable,
+            sign_in=f"/sign-in?next={quote(here)}",
+            now_ms=self._now_ms(),
+            **content,
+        )
+        return Response(html, status, HEADERS, "text/html; charset=utf-8")
+
+
+def _address(filter: Filter, page: int) -> str:
+    asked = {"state": filter.state, "severity": filter.severity, "service": filter.service}
+    query = {key: value for key, value in asked.items() if value}
+    return "/cases?" + urlencode({**query, "page": str(page)})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; one that is too large or in another encoding has none."""
+    try:
+        content = (await body(request)).decode("utf-8", "replace")
+        fields = parse_qs(content, keep_blank_values=True, max_num_fields=50)
+    except (TooLargeError, ValueError):
+        return {}
+    return {name: values[-1] for name, values in fields.items()}

@@ -1,0 +1,88 @@
+"""The sink itself: what the host starts, feeds and serves."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from starlette.routing import BaseRoute
+
+from schemas.configuration import Configuration, Secret
+from sinks.case_store.access import Access
+from sinks.case_store.api import Api
+from sinks.case_store.commands import Desk
+from sinks.case_store.database import Database
+from sinks.case_store.metrics import CASES
+from sinks.case_store.pages import Pages
+from sinks.case_store.reader import Reader
+from sinks.case_store.records import read
+from sinks.case_store.writer import Writer
+from sinks.sink import Publish, Record
+
+STATES = ("investigating", "identified", "monitoring", "resolved", "closed")
+
+
+class CaseStore:
+    """Keeps every incident as a numbered case and lets people look at it and act on it.
+
+    Parameters
+    ----------
+    configuration
+        The whole configuration; `case_store` and `topics` are used.
+    resolve
+        Gives the content of a secret.
+    publish
+        Writes to Kafka; used for commands.
+    now_ms
+        The wall clock, Unix milliseconds; for the audit. Pages show event times.
+
+    Raises `StoreError` if `case_store.store` is no store that is known.
+    """
+
+    name = "case-store"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        resolve: Callable[[Secret], str],
+        publish: Publish,
+        now_ms: Callable[[], int],
+    ) -> None:
+        section = configuration.case_store
+        self._topics = configuration.topics
+        self.topics = (self._topics.incident_events, self._topics.deliveries)
+        password = resolve(section.store_password) if section.store_password else None
+        self._database = Database(section.store, password)
+        self._writer = Writer(self._database)
+        self._reader = Reader(self._database)
+        access = Access(resolve(section.token) if section.token else None, section.public_url)
+        desk = Desk(self._database, publish, self._topics.commands, now_ms)
+        self._api = Api(self._reader, desk, access, section.public_url, now_ms)
+        self._pages = Pages(self._reader, desk, access, now_ms)
+
+    async def start(self) -> None:
+        """Opens the store and runs the migrations that are missing. Raises `StoreError`."""
+        await self._database.migrate()
+        await self._count()
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """The next offset to read by topic and partition."""
+        return await self._reader.positions()
+
+    async def apply(self, records: Sequence[Record]) -> None:
+        """Writes records and their positions in one transaction; a repeat changes nothing."""
+        batch = read(records, self._topics)
+        await self._writer.write(batch)
+        if batch.entries:
+            await self._count()
+
+    async def stop(self) -> None:
+        """Closes the store."""
+        await self._database.close()
+
+    def routes(self) -> list[BaseRoute]:
+        """Pages and API."""
+        return [*self._pages.routes(), *self._api.routes()]
+
+    async def _count(self) -> None:
+        counts = await self._reader.counts()
+        for state in STATES:
+            CASES.labels(state).set(counts.get(state, 0))

@@ -1,0 +1,266 @@
+"""What the pages show, made ready: merged timeline, messages, bars, words for numbers. Pure."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from schemas.incidents import Delivery, Incident, Signal
+from sinks.case_store.reader import AuditEntry, File, TimelineEvent
+
+PENDING_MS = 900_000
+REPLAY_MS = 3_600_000
+STATUS_WORDS = {
+    "asked": "being sent",
+    "sent": "sent",
+    "failed": "failed",
+    "withheld": "withheld",
+    "acknowledged": "acknowledged",
+}
+UNITS = {"seconds": "s", "bytes": "B", "milliseconds": "ms"}
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """When a signal was out, on a line of 0 to 100; `opened` is where the incident was opened."""
+
+    start: float
+    width: float
+    opened: float
+
+
+class SignalRow(msgspec.Struct, frozen=True):
+    """A signal with its bar and whether it was there when the incident was opened."""
+
+    signal: Signal
+    seen: str
+    expected: str
+    bar: Bar
+    at_opening: bool
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message to one recipient: where it stands and how it came there."""
+
+    latest: Delivery
+    about: str
+    attempts: int
+    seconds: float | None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A line of the timeline: an event or a delivery."""
+
+    event: TimelineEvent | None = None
+    delivery: Delivery | None = None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page of a case needs beside the case itself."""
+
+    opening: Incident
+    opening_seen: bool
+    opening_signals: tuple[SignalRow, ...]
+    signals: tuple[SignalRow, ...]
+    messages: tuple[Message, ...]
+    entries: tuple[Entry, ...]
+    pending: tuple[AuditEntry, ...]
+    replayed: bool
+
+
+def page(file: File, now_ms: int) -> Page:
+    """Everything the page of a case shows."""
+    incident = file.case.incident
+    opened = next((e.incident for e in file.events if e.type == "opened" and e.incident), None)
+    opening = opened or incident
+    at_opening = {signal.series for signal in opening.signals}
+    return Page(
+        opening=opening,
+        opening_seen=opened is not None,
+        opening_signals=_signals(opening, at_opening),
+        signals=_signals(incident, at_opening),
+        messages=messages(file.deliveries, file.events),
+        entries=merged(file.events, file.deliveries),
+        pending=_pending(file, now_ms),
+        replayed=any(abs(e.recorded_ms - e.time_ms) > REPLAY_MS for e in file.events),
+    )
+
+
+def merged(events: Sequence[TimelineEvent], deliveries: Sequence[Delivery]) -> tuple[Entry, ...]:
+    """Events and deliveries in one order.
+
+    Events have event time, deliveries the wall clock's; when old data is replayed they are years
+    apart. So they are put in order by when each was recorded, a delivery never before its event.
+    """
+    places = {event.id: place for place, event in enumerate(events)}
+    after: dict[int, list[Delivery]] = {}
+    for delivery in _steps_shown(deliveries):
+        place = places.get(delivery.event_id, -1)
+        while place + 1 < len(events) and events[place + 1].recorded_ms <= delivery.time_ms:
+            place += 1
+        after.setdefault(place, []).append(delivery)
+    lines = [Entry(delivery=delivery) for delivery in after.get(-1, ())]
+    for place, event in enumerate(events):
+        lines.append(Entry(event=event))
+        lines.extend(Entry(delivery=delivery) for delivery in after.get(place, ()))
+    return tuple(lines)
+
+
+def _steps_shown(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Without `asked` where a later step of the same message says what became of it."""
+    further = {d.message_id for d in deliveries if d.status != "asked"}
+    return [d for d in deliveries if d.status != "asked" or d.message_id not in further]
+
+
+def messages(
+    deliveries: Sequence[Delivery], events: Sequence[TimelineEvent]
+) -> tuple[Message, ...]:
+    """One line a message; deliveries come in the order of time."""
+    about = {event.id: event.type for event in events}
+    steps: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        steps.setdefault(delivery.message_id, []).append(delivery)
+    return tuple(
+        Message(
+            latest=_latest(own),
+            about=words(about.get(own[0].event_id, "an event not read yet")),
+            attempts=max(step.attempt for step in own),
+            seconds=next(
+                (s.seconds_to_communicate for s in own if s.seconds_to_communicate is not None),
+                None,
+            ),
+        )
+        for own in steps.values()
+    )
+
+
+def _latest(steps: Sequence[Delivery]) -> Delivery:
+    order = list(STATUS_WORDS)
+    return max(steps, key=lambda step: (step.attempt, step.time_ms, order.index(step.status)))
+
+
+def _signals(incident: Incident, at_opening: set[str]) -> tuple[SignalRow, ...]:
+    ends = [signal.last_ms for signal in incident.signals]
+    start = min([incident.first_anomaly_ms, *(s.first_ms for s in incident.signals)])
+    end = max([incident.last_anomaly_ms, incident.opened_ms, *ends, start + 1])
+    scale = 100 / (end - start)
+    opened = _within((incident.opened_ms - start) * scale)
+    rows = []
+    for signal in sorted(incident.signals, key=lambda s: (s.first_ms, -s.score, s.series)):
+        left = _within((signal.first_ms - start) * scale)
+        width = max(1.5, (signal.last_ms - signal.first_ms) * scale)
+        bar = Bar(min(left, 98.5), min(width, 100 - min(left, 98.5)), opened)
+        rows.append(
+            SignalRow(
+                signal=signal,
+                seen=quantity(signal.value, signal.series),
+                expected=_expected(signal),
+                bar=bar,
+                at_opening=signal.series in at_opening,
+            )
+        )
+    return tuple(rows)
+
+
+def _within(value: float) -> float:
+    return round(min(100.0, max(0.0, value)), 2)
+
+
+def _expected(signal: Signal) -> str:
+    if signal.expected == signal.lower == signal.upper == 0:
+        return "none"
+    if signal.lower == signal.upper:
+        return quantity(signal.expected, signal.series)
+    low, high = quantity(signal.lower, signal.series), quantity(signal.upper, signal.series)
+    return f"{low} to {high}"
+
+
+def _pending(file: File, now_ms: int) -> tuple[AuditEntry, ...]:
+    """Commands sent a short while ago that the log does not show yet."""
+    done = {event.command_id for event in file.events}
+    return tuple(
+        entry
+        for entry in file.audit
+        if entry.step == "sent"
+        and entry.command_id not in done
+        and now_ms - entry.time_ms < PENDING_MS
+    )
+
+
+def quantity(value: float, series: str = "") -> str:
+    """Three significant digits and the unit that the metric's name ends in."""
+    name = series.partition("{")[0]
+    unit = name.removesuffix("_total").rpartition("_")[2]
+    if unit == "ratio":
+        return f"{_digits(value * 100)} %"
+    if unit == "bytes":
+        for prefix in ("", "k", "M", "G", "T"):
+            if abs(value) < 1000 or prefix == "T":
+                return f"{_digits(value)} {prefix}B"
+            value /= 1000
+    return f"{_digits(value)} {UNITS[unit]}" if unit in UNITS else _digits(value)
+
+
+def _digits(value: float) -> str:
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}".replace(",", "\u202f")
+    if 0 < abs(value) < 0.001 or abs(value) >= 1e6:
+        return f"{value:.2e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def duration(milliseconds: int | float | None) -> str:
+    """`75 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if milliseconds is None:
+        return "–"
+    seconds = max(0, round(milliseconds / 1000))
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes, hours = seconds // 60, seconds // 3600
+    if minutes < 120:
+        return f"{minutes} min"
+    if hours < 48:
+        rest = minutes % 60
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    rest = hours % 24
+    return f"{hours // 24} d {rest} h" if rest else f"{hours // 24} d"
+
+
+def moment(time_ms: int) -> datetime | None:
+    """The time in UTC; `None` where the calendar ends."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def time(time_ms: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> Markup:
+    """A `<time>` element, UTC."""
+    at = moment(time_ms) if time_ms is not None else None
+    if at is None:
+        return Markup("–")
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), at.strftime(form)
+    )
+
+
+def words(name: str) -> str:
+    """`severity_changed` → `severity changed`."""
+    return re.sub(r"[_\s]+", " ", name).strip()
+
+
+def days_differ(entries: Sequence[Entry]) -> bool:
+    """Whether the events are on more than one day, so that the day must be shown."""
+    days = [e.event.time_ms // 86_400_000 for e in entries if e.event]
+    return any(one != other for one, other in pairwise(days))
+
+
+def detail_words(entry: AuditEntry) -> str:
+    """What an audit entry adds, in one line."""
+    detail: dict[str, Any] = entry.detail
+    parts = [str(detail.get("severity") or ""), str(detail.get("text") or "")]
+    parts += [f"{words(k)}: {v}" for k, v in (detail.get("changes") or {}).items()]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,339 @@
+"""What people see and do on the pages, and who may do it."""
+
+import asyncio
+import re
+from html import unescape
+
+import aiohttp
+import msgspec
+import pytest
+
+from sinks.case_store import CaseStore
+from tests.sinks import examples
+from tests.sinks.case_store.conftest import TOKEN, Commands, Make, serving
+
+
+@pytest.fixture(autouse=True)
+async def told(sqlite_store: CaseStore) -> None:
+    """Both faults, the second one still open."""
+    events = [*examples.cpu_fault(), *examples.network_fault()[:1]]
+    deliveries = [
+        examples.delivery(events[0], "asked", attempt=0),
+        examples.delivery(events[0], "failed", detail="connection refused"),
+        examples.delivery(events[0], "sent", attempt=2, time_ms=events[0].time_ms + 4000),
+    ]
+    await sqlite_store.apply([examples.record(e, i) for i, e in enumerate(events)])
+    await sqlite_store.apply([examples.record(d, i) for i, d in enumerate(deliveries)])
+
+
+async def text(client: aiohttp.ClientSession, path: str) -> str:
+    """The page as it comes; it must be there."""
+    async with client.get(path) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+async def sign_in(client: aiohttp.ClientSession, token: str = TOKEN) -> int:
+    """Signs ada in; the status of the answer."""
+    data = {"actor": "ada", "token": token, "next": "/cases/2"}
+    async with client.post("/sign-in", data=data, allow_redirects=False) as response:
+        return response.status
+
+
+async def form(client: aiohttp.ClientSession, path: str, type: str) -> dict[str, str]:
+    """The hidden fields of one form on a page."""
+    page = await text(client, path)
+    forms = re.findall(r'<form method="post" action="/cases/.*?</form>', page, re.DOTALL)
+    own = next(f for f in forms if f'name="type" value="{type}"' in f)
+    return {
+        unescape(name): unescape(value)
+        for name, value in re.findall(r'type="hidden" name="(.*?)" value="(.*?)"', own)
+    }
+
+
+async def post(client: aiohttp.ClientSession, data: dict[str, str], **headers: str) -> int:
+    """Posts a form of case 2; the status of the answer."""
+    async with client.post(
+        "/cases/2/commands", data=data, headers=headers, allow_redirects=False
+    ) as response:
+        return response.status
+
+
+async def test_the_list_shows_every_case_with_the_open_one_first(
+    client: aiohttp.ClientSession,
+) -> None:
+    page = await text(client, "/")
+    assert page.index("Calls from frontend") < page.index("ts-order-service is out of CPU")
+    assert "2 cases" in page
+
+
+async def test_a_case_says_why_it_was_opened_how_grave_it_is_and_who_was_told(
+    client: aiohttp.ClientSession,
+) -> None:
+    page = unescape(await text(client, "/cases/1"))
+    for part in (
+        "0.97 where 0.00 to 0.06 was expected",
+        "Read timed out after 5000 ms",
+        "97 %",
+        "0 % to 6 %",
+        "requests of 1 minute",
+        "impact 2 × urgency 1",
+        "first to change",
+        "81 %",
+        "rule “everyone”",
+        "2 attempts",
+        "I am looking at it",
+        "investigating → identified",
+    ):
+        assert part in page, part
+
+
+async def test_the_timeline_puts_a_delivery_after_its_event_and_before_later_ones(
+    client: aiohttp.ClientSession,
+) -> None:
+    page = await text(client, "/cases/1")
+    line = page[page.index('class="timeline"') :]
+    places = [line.index(part) for part in ("<b>opened", "connection refused", "<b>updated")]
+    assert places == sorted(places)
+    assert "being sent" not in line
+
+
+async def test_an_incident_leads_to_its_case(client: aiohttp.ClientSession) -> None:
+    async with client.get("/incidents/inc-net-01", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, "/cases/2")
+
+
+@pytest.mark.parametrize("path", ["/cases/99", "/cases/99999999999", "/incidents/none"])
+async def test_a_case_that_is_not_there_is_said_so(
+    client: aiohttp.ClientSession, path: str
+) -> None:
+    async with client.get(path) as response:
+        assert response.status == 404
+        assert "There is no such case" in await response.text()
+
+
+@pytest.mark.parametrize("query", ["page=x", "page=-1", "page=9&state=open", "service=%00%27"])
+async def test_a_strange_query_is_answered(client: aiohttp.ClientSession, query: str) -> None:
+    assert "<h1>Cases</h1>" in await text(client, f"/cases?{query}")
+
+
+async def test_hostile_telemetry_stays_text(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    evil = "\"><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
+    replace = msgspec.structs.replace
+    base = examples.cpu_incident()
+    incident = examples.cpu_incident(
+        id=evil,
+        title=evil,
+        summary=evil,
+        environment=evil,
+        services=(evil,),
+        causes=(replace(base.causes[0], service=evil, evidence=(evil,)),),
+        signals=(
+            replace(
+                base.signals[0],
+                **dict.fromkeys(
+                    ("service", "series", "reason", "instance", "operation", "caller", "example"),
+                    evil,
+                ),
+            ),
+        ),
+        grading=replace(
+            base.grading, steps=(replace(base.grading.steps[0], name=evil, source=evil),)
+        ),
+        impact=replace(base.impact, segments=(evil,), regions=(evil,)),
+        public_message=evil,
+        acknowledged_by=evil,
+    )
+    event = examples.event(incident, "opened", actor=evil, text=evil, changes={evil: evil})
+    told = examples.delivery(event, "failed", recipient=evil, channel=evil, detail=evil)
+    await sqlite_store.apply([examples.record(event, 90), examples.record(told, 90)])
+    await sign_in(client)
+
+    for path in ("/cases", "/cases/3"):
+        async with client.get(path) as response:
+            page = await response.text()
+            policy = response.headers["Content-Security-Policy"]
+        assert "&lt;script&gt;" in page
+        assert "<script" not in page
+        assert "<img" not in page
+        assert "{{ 7*7 }}" in page
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert " style=" not in page
+
+
+async def test_signed_out_there_are_no_forms_and_posting_changes_nothing(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    assert 'action="/cases/2/commands"' not in await text(client, "/cases/2")
+    data = {"type": "resolve", "command_id": "x", "csrf": "x"}
+    assert await post(client, data) == 401
+    assert commands.sent == []
+
+
+async def test_without_a_configured_token_nobody_gets_in(
+    sqlite_url: str, make: Make, commands: Commands
+) -> None:
+    store = make(sqlite_url, token=None)
+    await store.start()
+    async with serving(store) as client:
+        assert "no token is configured" in await text(client, "/cases/2")
+        assert await sign_in(client, "") == 403
+        assert await post(client, {"type": "resolve", "command_id": "x"}) == 401
+    await store.stop()
+    assert commands.sent == []
+
+
+async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(
+    client: aiohttp.ClientSession,
+) -> None:
+    data = {"actor": "ada", "token": TOKEN, "next": "https://evil.example/"}
+    async with client.post("/sign-in", data=data, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/cases")
+        cookie = response.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert TOKEN not in cookie
+
+
+async def test_with_https_the_cookie_is_secure(sqlite_url: str, make: Make) -> None:
+    store = make(sqlite_url, public_url="https://cases.example.com")
+    await store.start()
+    async with serving(store) as client:
+        data = {"actor": "ada", "token": TOKEN}
+        async with client.post("/sign-in", data=data, allow_redirects=False) as response:
+            assert "Secure" in response.headers["Set-Cookie"]
+    await store.stop()
+
+
+@pytest.mark.parametrize(
+    "token", ["", "wrong", TOKEN + "x", TOKEN[:-1], "é\udcff".encode(errors="replace").decode()]
+)
+async def test_a_wrong_token_signs_nobody_in(client: aiohttp.ClientSession, token: str) -> None:
+    assert await sign_in(client, token) == 401
+    assert "Sign out" not in await text(client, "/cases")
+
+
+async def test_a_forged_cookie_and_one_of_another_token_are_nobody(
+    client: aiohttp.ClientSession, sqlite_url: str, make: Make
+) -> None:
+    await sign_in(client)
+    cookie = next(iter(client.cookie_jar)).value
+    name = next(iter(client.cookie_jar)).key
+    for forged in (cookie[:-2] + "AA", "x", ""):
+        client.cookie_jar.clear()
+        async with client.get("/cases", headers={"Cookie": f"{name}={forged}"}) as response:
+            assert "Sign out" not in await response.text()
+    other = make(sqlite_url, token="another token")
+    await other.start()
+    async with (
+        serving(other) as session,
+        session.get("/cases", headers={"Cookie": f"{name}={cookie}"}) as response,
+    ):
+        assert "Sign out" not in await response.text()
+    await other.stop()
+
+
+async def test_an_acknowledgement_goes_to_the_commands_topic_and_into_the_audit(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    assert await sign_in(client) == 303
+    data = await form(client, "/cases/2", "acknowledge")
+    assert await post(client, {**data, "text": "on it"}) == 303
+
+    (command,) = commands.sent
+    assert commands.topics == [("tocsin.commands.v1", "inc-net-01")]
+    assert (command.type, command.actor, command.text) == ("acknowledge", "ada", "on it")
+    assert (command.incident_id, command.id) == ("inc-net-01", data["command_id"])
+    page = unescape(await text(client, "/cases/2"))
+    assert "ada asked: <b>acknowledge</b>" in page
+    assert "this page" in page
+
+
+async def test_the_log_confirms_what_was_asked_on_the_page(
+    client: aiohttp.ClientSession, commands: Commands, sqlite_store: CaseStore
+) -> None:
+    await sign_in(client)
+    data = await form(client, "/cases/2", "acknowledge")
+    await post(client, data)
+    done = msgspec.structs.replace(
+        examples.network_fault()[2], command_id=commands.sent[0].id, actor="ada"
+    )
+    await sqlite_store.apply([examples.record(done, 50)])
+    page = await text(client, "/cases/2")
+    assert "ada asked" not in page
+    assert re.search(r"took effect.*?this page", page, re.DOTALL)
+    assert 'value="acknowledge"' not in page
+
+
+async def test_a_double_click_acts_once(client: aiohttp.ClientSession, commands: Commands) -> None:
+    await sign_in(client)
+    data = {**await form(client, "/cases/2", "note"), "text": "looking"}
+    assert await asyncio.gather(*(post(client, data) for _ in range(3))) == [303, 303, 303]
+    assert len(commands.sent) == 1
+
+
+async def test_a_form_without_its_csrf_token_or_from_elsewhere_changes_nothing(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    await sign_in(client)
+    data = {**await form(client, "/cases/2", "note"), "text": "x"}
+    assert await post(client, {**data, "csrf": ""}) == 403
+    assert await post(client, {**data, "csrf": data["csrf"][:-1]}) == 403
+    assert await post(client, data, Origin="https://evil.example") == 403
+    assert await post(client, data, Origin="null") == 403
+    await sign_in(client)  # a new session; the old form is not of it
+    assert await post(client, data) == 403
+    assert commands.sent == []
+
+
+async def test_what_was_typed_is_not_lost_when_it_cannot_be_taken(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    await sign_in(client)
+    data = await form(client, "/cases/2", "public_message")
+    long = {**data, "text": "word " * 900}
+    async with client.post("/cases/2/commands", data=long) as response:
+        assert response.status == 422
+        assert "word word word" in await response.text()
+    commands.away = True
+    async with client.post("/cases/2/commands", data={**data, "text": "We are on it"}) as response:
+        page = await response.text()
+        assert response.status == 503
+    assert "Kafka did not take the command" in page
+    assert "We are on it</textarea>" in page
+    assert f'value="{data["command_id"]}"' in page
+
+    commands.away = False
+    assert await post(client, {**data, "text": "We are on it"}) == 303
+    assert [c.text for c in commands.sent] == ["We are on it"]
+    assert "could not be sent" in await text(client, "/cases/2")
+
+
+async def test_signing_out_ends_it(client: aiohttp.ClientSession) -> None:
+    await sign_in(client)
+    page = await text(client, "/cases")
+    token = unescape(re.findall(r'name="csrf" value="(.*?)"', page)[0])
+    async with client.post("/sign-out", data={"csrf": "x"}) as response:
+        assert response.status == 403
+    async with client.post("/sign-out", data={"csrf": token}) as response:
+        assert response.status == 200
+        assert "Sign in" in await response.text()
+
+
+async def test_a_replay_is_said_to_be_one(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    event = examples.event(examples.cpu_incident(id="inc-old"), "opened")
+    record = examples.record(event, 70)
+    years_later = type(record)(
+        **{
+            **{f: getattr(record, f) for f in record.__slots__},
+            "timestamp_ms": record.timestamp_ms + 10**11,
+        }
+    )
+    await sqlite_store.apply([years_later])
+    assert "(a replay)" in await text(client, "/cases/3")
+    assert "(a replay)" not in await text(client, "/cases/1")
