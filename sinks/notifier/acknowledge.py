@@ -1,0 +1,154 @@
+"""The pages behind an acknowledgement link.
+
+Opening the link only shows a page, since mail scanners open links too; the button on it acts.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from schemas.incidents import Command, Incident
+from sinks.notifier import outbox
+from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
+from sinks.notifier.store import Store, add_deliveries, read_incident
+from sinks.notifier.words import clean, clock, utc, words
+from sinks.sink import Publish
+
+MAX_NAME = 80
+MAX_FORM_BYTES = 4096
+
+_FOLDER = Path(__file__).parent / "templates" / "pages"
+_STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+
+log = structlog.get_logger("tocsin.notifier")
+
+
+class Acknowledgements:
+    """Shows the page of a link and turns its button into a command."""
+
+    def __init__(
+        self,
+        store: Store,
+        tickets: Callable[[], Tickets],
+        *,
+        publish: Publish,
+        commands_topic: str,
+        case_url: str,
+        now_ms: Callable[[], int],
+        on_delivery: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._tickets = tickets
+        self._publish = publish
+        self._commands_topic = commands_topic
+        self._case_url = case_url.rstrip("/")
+        self._now_ms = now_ms
+        self._on_delivery = on_delivery
+        self._environment = Environment(
+            loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined
+        )
+        self._environment.filters.update(utc=utc, clock=clock, words=words, clean=clean)
+
+    def routes(self) -> list[BaseRoute]:
+        """One address: GET shows, POST acts."""
+        return [
+            Route("/acknowledge/{token}", self._show, methods=["GET"]),
+            Route("/acknowledge/{token}", self._act, methods=["POST"]),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        ticket, incident, problem = await self._look(request)
+        if problem is not None or ticket is None or incident is None:
+            return problem or self._page("invalid", 404)
+        return self._page("confirm", 200, incident=incident, recipient=ticket.recipient)
+
+    async def _act(self, request: Request) -> Response:
+        ticket, incident, problem = await self._look(request)
+        if problem is not None or ticket is None or incident is None:
+            return problem or self._page("invalid", 404)
+        name = await _name_in(request) or ticket.recipient
+        command = Command(
+            id=command_id(ticket, incident),
+            type="acknowledge",
+            incident_id=incident.id,
+            actor=name,
+            issued_ms=self._now_ms(),
+        )
+        try:
+            await self._publish(self._commands_topic, incident.id, msgspec.json.encode(command))
+        except Exception:  # whatever the broker's client raises, the person must know
+            log.exception("acknowledgement not published", incident_id=incident.id)
+            return self._page("unavailable", 503, incident=incident)
+        await self._record(ticket, name)
+        return self._page("done", 200, incident=incident, name=name)
+
+    async def _look(
+        self, request: Request
+    ) -> tuple[Ticket | None, Incident | None, Response | None]:
+        """The link's ticket and incident, or the page that says why there is nothing to do."""
+        try:
+            ticket = self._tickets().read(request.path_params["token"])
+        except LinkExpired as expired:
+            return None, None, self._page("expired", 410, incident_id=expired.ticket.incident_id)
+        except LinkInvalid:
+            return None, None, self._page("invalid", 404)
+        async with self._store.transaction() as connection:
+            incident = await read_incident(connection, ticket.incident_id)
+        if incident is None:
+            return ticket, None, self._page("invalid", 404)
+        if incident.state in ("resolved", "closed"):
+            return ticket, incident, self._page("over", 200, incident=incident)
+        if incident.acknowledged_by:
+            return ticket, incident, self._page("taken", 200, incident=incident)
+        return ticket, incident, None
+
+    async def _record(self, ticket: Ticket, name: str) -> None:
+        async with self._store.transaction() as connection:
+            entries = await outbox.find(connection, ticket.event_id, ticket.recipient)
+            told = [
+                entry.delivery("acknowledged", self._now_ms(), detail=f"by {name}")
+                for entry in entries
+            ]
+            await add_deliveries(connection, told)
+        self._on_delivery()
+
+    def _page(self, page: str, status: int, **values: object) -> Response:
+        html = self._environment.get_template(f"{page}.html.j2").render(
+            style=_STYLE, case_url=self._case_url, **values
+        )
+        return HTMLResponse(html, status, headers=_HEADERS)
+
+
+def command_id(ticket: Ticket, incident: Incident) -> str:
+    """Follows from who acknowledges what, so that a second press is a repeat; counts reopenings."""
+    return f"acknowledge/{incident.id}/{incident.reopened}/{ticket.recipient}"
+
+
+async def _name_in(request: Request) -> str:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            return ""
+    fields = parse_qs(body.decode("utf-8", "replace"))
+    return clean(fields.get("name", [""])[0])[:MAX_NAME]

@@ -1,0 +1,146 @@
+"""What a channel is: it sends one message and says what came of it."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from schemas.incidents import FailureClass, Severity
+from sinks.notifier.routing import Stage
+
+NO_DETAILS = msgspec.Raw(b"null")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A place to go from the message."""
+
+    label: str
+    url: str
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message to one recipient, in plain text that each channel escapes and lays out.
+
+    `id` is the same at every attempt, so that a receiver can tell a repeat. In `text` a blank
+    line parts paragraphs, "- " begins an item of a list, and a known label with a colon begins a
+    fact ("Since: …"); no value from outside can hold a line break. `details` is the incident as
+    JSON, `null` for customers. `thread` is what `Receipt.thread` of the first message said.
+    """
+
+    id: str
+    event_id: str
+    incident_id: str
+    stage: Stage
+    severity: Severity
+    recipient: str
+    audience: str
+    address: str
+    subject: str
+    text: str
+    links: tuple[Link, ...] = ()
+    time_ms: int
+    details: msgspec.Raw = NO_DETAILS
+    thread: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The receiver took the message; `thread` names it, so that later ones can follow it."""
+
+    thread: str | None = None
+    detail: str = ""
+
+
+class Retry(Exception):  # noqa: N818 - an outcome with a name, not a mistake of ours
+    """The message was not taken, and may be later.
+
+    `after_seconds` is how long the receiver asked to be left alone, None where it did not say.
+    Credentials that were not accepted are of this kind too: they can be mended, and an outage
+    is no time to lose messages.
+    """
+
+    def __init__(
+        self, failure: FailureClass, detail: str, after_seconds: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+        self.after_seconds = after_seconds
+
+
+class Refused(Exception):  # noqa: N818
+    """The receiver will never take this message: a wrong address, a malformed request."""
+
+    def __init__(self, detail: str, failure: FailureClass = "refused") -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+class Channel(Protocol):
+    """A way out.
+
+    `messages` in `per_seconds` is the pace that its receiver can bear; `concurrency` how many
+    messages may be under way at once.
+    """
+
+    messages: float
+    per_seconds: float
+    concurrency: int
+
+    async def send(self, message: Message) -> Receipt:
+        """Sends the message once. Raises Retry or Refused; must not keep what it is given."""
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a message: plain, a fact with its label, or an item of a list."""
+
+    text: str
+    label: str | None = None
+    item: bool = False
+
+
+LABELS = frozenset(
+    (
+        "Where",
+        "How bad",
+        "Why",
+        "Since",
+        "Likely cause",
+        "What changed",
+        "What next",
+        "Who has it",
+        "Who is affected",
+        "Who was affected",
+        "How long",
+        "What to say",
+        "What we do",
+    )
+)
+
+
+def paragraphs(text: str) -> Iterator[list[Line]]:
+    """The message's text as paragraphs of lines, for channels that lay it out."""
+    for paragraph in text.strip().split("\n\n"):
+        lines = [_line(line) for line in paragraph.splitlines() if line.strip()]
+        if lines:
+            yield lines
+
+
+def _line(line: str) -> Line:
+    if line.startswith("- "):
+        return Line(line[2:], item=True)
+    label, colon, rest = line.partition(": ")
+    if colon and label in LABELS:
+        return Line(rest, label=label)
+    return Line(line)
+
+
+def retry_after_seconds(header: str | None) -> float | None:
+    """Reads a Retry-After header given in seconds; a date or nonsense counts as not given."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""Publishes the delivery records that the store holds, until Kafka has them all."""
+
+import asyncio
+
+import structlog
+
+from sinks.notifier import metrics
+from sinks.notifier.store import Store, drop_deliveries, pending_deliveries
+from sinks.sink import Publish
+
+BATCH = 200
+LONGEST_WAIT_SECONDS = 30.0
+
+log = structlog.get_logger("tocsin.notifier")
+
+
+class DeliveryLog:
+    """Takes records out of the outbox once Kafka has acknowledged them; repeats are possible."""
+
+    def __init__(self, store: Store, publish: Publish, topic: str) -> None:
+        self._store = store
+        self._publish = publish
+        self._topic = topic
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that there is something new to publish."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        wait_seconds = 1.0
+        while True:
+            self._wake.clear()
+            try:
+                left = await self.publish_pending()
+                wait_seconds = 1.0
+            except Exception as error:  # the broker's client or the store: both may come back
+                log.warning("deliveries not published", error=type(error).__name__)
+                await asyncio.sleep(wait_seconds)
+                wait_seconds = min(LONGEST_WAIT_SECONDS, wait_seconds * 2)
+                continue
+            if not left:
+                await self._wake.wait()
+
+    async def publish_pending(self) -> bool:
+        """Publishes the oldest records; whether more may wait. Raises what publishing raises."""
+        async with self._store.transaction() as connection:
+            rows = await pending_deliveries(connection, BATCH)
+        metrics.unpublished_deliveries.set(len(rows))
+        if not rows:
+            return False
+        results = await asyncio.gather(
+            *(self._publish(self._topic, row.incident_id, row.value) for row in rows),
+            return_exceptions=True,
+        )
+        done = [
+            row.seq
+            for row, result in zip(rows, results, strict=True)
+            if not isinstance(result, BaseException)
+        ]
+        if done:
+            async with self._store.transaction() as connection:
+                await drop_deliveries(connection, done)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            raise failures[0]
+        return len(rows) == BATCH

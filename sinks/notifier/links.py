@@ -1,0 +1,125 @@
+"""Where a message leads: to acknowledge, to the case, to the status page, to the runbook."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+
+from schemas.configuration import Configuration
+from schemas.incidents import IncidentEvent
+from sinks.notifier.channels.channel import Link
+from sinks.notifier.routing import Decision
+
+
+class Ticket(NamedTuple):
+    """What an acknowledgement link says: who was told what of which incident."""
+
+    incident_id: str
+    recipient: str
+    event_id: str
+
+
+class LinkExpired(Exception):  # noqa: N818 - an outcome with a name
+    """The link was ours and is too old; `ticket` is what it said."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        super().__init__("the link is too old")
+        self.ticket = ticket
+
+
+class LinkInvalid(Exception):  # noqa: N818
+    """The link is not one that we made, or it was cut or changed on its way."""
+
+
+class Tickets:
+    """Signs and reads acknowledgement links.
+
+    `key` may hold several keys parted by spaces: all are accepted and the last one signs, so that
+    a key can be changed while links are about. `now_ms` is the wall clock.
+    """
+
+    def __init__(self, key: str, max_age_seconds: float, now_ms: Callable[[], int]) -> None:
+        class Signer(TimestampSigner):
+            def get_timestamp(self) -> int:
+                return now_ms() // 1000
+
+        self._serializer = URLSafeTimedSerializer(
+            key.split(), salt="tocsin.acknowledge.v1", signer=Signer
+        )
+        self._max_age_seconds = max_age_seconds
+
+    def sign(self, ticket: Ticket) -> str:
+        """The token that goes into the link."""
+        return str(self._serializer.dumps(list(ticket)))
+
+    def read(self, token: str) -> Ticket:
+        """What the token says. Raises LinkExpired or LinkInvalid."""
+        try:
+            said = self._serializer.loads(token, max_age=int(self._max_age_seconds))
+        except SignatureExpired as error:
+            said = self._serializer.load_payload(error.payload or b"")
+            raise LinkExpired(_ticket(said)) from error
+        except BadSignature as error:
+            raise LinkInvalid(str(error)) from error
+        return _ticket(said)
+
+
+def _ticket(said: object) -> Ticket:
+    if isinstance(said, list) and len(said) == 3 and all(isinstance(part, str) for part in said):
+        return Ticket(*said)
+    raise LinkInvalid("the link holds something else")
+
+
+class Linker:
+    """Makes a message's links, as its audience may have them."""
+
+    def __init__(self, configuration: Configuration, tickets: Tickets) -> None:
+        self._configuration = configuration
+        self._tickets = tickets
+        self._runbooks = {
+            service.name: service.runbook
+            for service in configuration.catalogue.services
+            if service.runbook and service.runbook.startswith(("https://", "http://"))
+        }
+        self._shown = {
+            service
+            for component in configuration.status_page.components
+            for service in component.services
+        }
+
+    def links(self, event: IncidentEvent, decision: Decision) -> tuple[Link, ...]:
+        """Engineers: acknowledge, case, runbook; managers: case; support: case and status page;
+        customers: status page."""
+        audience = decision.recipient.audience
+        made: list[Link] = []
+        if audience == "engineer":
+            made += self._acknowledge(event, decision)
+        if audience != "customer":
+            case = self._configuration.case_store.public_url.rstrip("/")
+            made.append(Link("Open the case", f"{case}/incidents/{quote(event.incident_id)}"))
+        if audience == "engineer" and decision.stage != "resolved":
+            made += self._runbook(event)
+        if audience in ("support", "customer"):
+            made.append(Link("Status page", self._status_page(event)))
+        return tuple(made)
+
+    def _acknowledge(self, event: IncidentEvent, decision: Decision) -> list[Link]:
+        is_over = event.incident.state in ("resolved", "closed")
+        if is_over or event.incident.acknowledged_by:
+            return []
+        token = self._tickets.sign(Ticket(event.incident_id, decision.recipient.name, event.id))
+        base = self._configuration.notifier.public_url.rstrip("/")
+        return [Link("Acknowledge", f"{base}/acknowledge/{token}")]
+
+    def _runbook(self, event: IncidentEvent) -> list[Link]:
+        order = (*event.incident.suspected_causes, *event.incident.services)
+        found = next((service for service in order if service in self._runbooks), None)
+        return [] if found is None else [Link(f"Runbook of {found}", self._runbooks[found])]
+
+    def _status_page(self, event: IncidentEvent) -> str:
+        base = self._configuration.status_page.public_url.rstrip("/")
+        is_shown = event.incident.visibility == "public" and not self._shown.isdisjoint(
+            event.incident.services
+        )
+        return f"{base}/incidents/{quote(event.incident_id)}" if is_shown else f"{base}/"

@@ -1,0 +1,177 @@
+"""The notifier as a sink: incident events in, messages and delivery records out."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+import msgspec
+import structlog
+from starlette.routing import BaseRoute
+
+from schemas.configuration import Configuration, Secret
+from schemas.incidents import IncidentEvent
+from sinks.notifier import metrics, settings
+from sinks.notifier.acknowledge import Acknowledgements
+from sinks.notifier.channels import open_channels
+from sinks.notifier.delivery_log import DeliveryLog
+from sinks.notifier.intake import Intake
+from sinks.notifier.links import Linker, Tickets
+from sinks.notifier.sender import Sender
+from sinks.notifier.store import Store, read_positions, setting_or, write_position
+from sinks.sink import Publish, Record
+
+log = structlog.get_logger("tocsin.notifier")
+
+
+class Notifier:
+    """Tells people of incidents over the configured channels, and hears that they know.
+
+    One notifier works on one store. Messages are delivered at least once, under ids that are the
+    same at every attempt. Raises NotifierConfigurationError, AppriseUrlError or StoreUrlError for
+    a configuration that cannot work, and what `resolve` raises for a secret that is not there.
+
+    Parameters
+    ----------
+    resolve
+        Gives the value of a secret.
+    publish
+        Writes a record to Kafka; deliveries and acknowledgements go through it.
+    now_ms
+        The wall clock, Unix ms.
+    console
+        Where the console channel prints; standard output if None.
+    """
+
+    name = "notifier"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        resolve: Callable[[Secret], str],
+        publish: Publish,
+        now_ms: Callable[[], int],
+        console: TextIO | None = None,
+    ) -> None:
+        section = configuration.notifier
+        settings.check(section)
+        self.topics = (configuration.topics.incident_events,)
+        self._configuration = configuration
+        self._now_ms = now_ms
+        self._key = resolve(section.signing_secret) if section.signing_secret else None
+        self._store = Store(section.store)
+        self._deliveries = DeliveryLog(self._store, publish, configuration.topics.deliveries)
+        self._sender = Sender(
+            self._store,
+            open_channels(section.channels, resolve, now_ms, console),
+            now_ms=now_ms,
+            give_up_after_ms=int(section.give_up_after_seconds * 1000),
+            on_delivery=self._deliveries.wake,
+        )
+        self._pages = Acknowledgements(
+            self._store,
+            self._opened_tickets,
+            publish=publish,
+            commands_topic=configuration.topics.commands,
+            case_url=configuration.case_store.public_url,
+            now_ms=now_ms,
+            on_delivery=self._deliveries.wake,
+        )
+        self._tickets: Tickets | None = None
+        self._intake: Intake | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Opens the store and starts sending what a former run left."""
+        await self._store.open()
+        section = self._configuration.notifier
+        async with self._store.transaction() as connection:
+            key = self._key or await setting_or(connection, "link_key", secrets.token_urlsafe(32))
+        self._tickets = Tickets(key, section.link_max_age_seconds, self._now_ms)
+        linker = Linker(self._configuration, self._tickets)
+        self._intake = Intake(self._configuration, linker, self._now_ms)
+        self._work = asyncio.create_task(self._run(), name="notifier")
+        self._work.add_done_callback(_report)
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """The next offset to read by topic and partition."""
+        async with self._store.transaction() as connection:
+            return await read_positions(connection)
+
+    async def apply(self, records: Sequence[Record]) -> None:
+        """Takes events in with their positions, in one transaction. A repeat changes nothing.
+
+        Raises what the store raises, and what has stopped the sending, if anything did.
+        """
+        if self._intake is None or self._work is None:
+            raise RuntimeError("the notifier is not started; call start() first")
+        if self._work.done():
+            self._work.result()
+            raise RuntimeError("the notifier has stopped sending")
+        async with self._store.transaction() as connection:
+            known = await read_positions(connection)
+            ends: dict[tuple[str, int], int] = {}
+            for record in records:
+                place = (record.topic, record.partition)
+                if record.offset < ends.get(place, known.get(place, 0)):
+                    continue
+                event = read(record)
+                if event is not None:
+                    await self._intake.take(connection, event, record.timestamp_ms)
+                ends[place] = record.offset + 1
+            for (topic, partition), next_offset in ends.items():
+                await write_position(connection, topic, partition, next_offset)
+        self.wake()
+
+    def wake(self) -> None:
+        """Looks at once for what is due; for after the clock has moved."""
+        self._sender.wake()
+        self._deliveries.wake()
+
+    async def stop(self) -> None:
+        """Ends sending; what is not sent by then is kept and sent after the next start."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait([self._work])  # what it raised, if anything, apply() has said
+            self._work = None
+        await self._sender.close()
+        await self._store.close()
+
+    def routes(self) -> list[BaseRoute]:
+        """The pages of acknowledgement links."""
+        return self._pages.routes()
+
+    def _opened_tickets(self) -> Tickets:
+        if self._tickets is None:
+            raise RuntimeError("the notifier is not started; call start() first")
+        return self._tickets
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sender.run(), name="sender")
+            group.create_task(self._deliveries.run(), name="delivery log")
+
+
+def _report(work: asyncio.Task[None]) -> None:
+    """Says at once that sending has ended by a mistake; apply() raises it when next called."""
+    if not work.cancelled() and (error := work.exception()) is not None:
+        log.critical("sending has stopped", exc_info=error)
+
+
+def read(record: Record) -> IncidentEvent | None:
+    """The event that a record holds; None, counted, where it holds none, as no event can follow."""
+    if record.value is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=IncidentEvent)
+    except msgspec.DecodeError as error:
+        metrics.unreadable_records.inc()
+        log.error(
+            "record is no incident event and is passed over",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=str(error),
+        )
+        return None

@@ -1,0 +1,90 @@
+"""The notifier's tables. What they mean is said here; how they came to be, in `migrations`."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_Counter = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts INTEGER keys only
+
+position = sa.Table(
+    "notifier_position",
+    metadata,
+    sa.Column("topic", sa.String, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("next_offset", sa.BigInteger, nullable=False),
+)
+"""The next offset to read; written with what the records before it led to."""
+
+incident = sa.Table(
+    "notifier_incident",
+    metadata,
+    sa.Column("incident_id", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+"""The latest state of each incident as JSON, and its version: an event at or below is a repeat."""
+
+message = sa.Table(
+    "notifier_message",
+    metadata,
+    sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("message_id", sa.String, nullable=False, unique=True),
+    sa.Column("event_id", sa.String, nullable=False),
+    sa.Column("incident_id", sa.String, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("recipient", sa.String, nullable=False),
+    sa.Column("audience", sa.String, nullable=False),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("asked_ms", sa.BigInteger, nullable=False),
+    sa.Column("recorded_ms", sa.BigInteger, nullable=False),
+    sa.Column("detection_delay_ms", sa.BigInteger),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_ms", sa.BigInteger, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Index("notifier_message_due", "state", "channel", "next_attempt_ms"),
+    sa.Index("notifier_message_lane", "incident_id", "recipient", "seq"),
+)
+"""Messages to send and sent, in order. `state`: waiting, sent, failed or withheld.
+
+`recorded_ms` is the Kafka timestamp of the event; `detection_delay_ms` is there for the message
+by which a recipient first hears of an incident.
+"""
+
+thread = sa.Table(
+    "notifier_thread",
+    metadata,
+    sa.Column("incident_id", sa.String, primary_key=True),
+    sa.Column("recipient", sa.String, primary_key=True),
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("token", sa.String, nullable=False),
+)
+"""What later messages of an incident follow: Slack's `ts`, an e-mail's Message-ID."""
+
+delivery = sa.Table(
+    "notifier_delivery",
+    metadata,
+    sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("incident_id", sa.String, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+"""Delivery records that Kafka has not acknowledged yet."""
+
+pause = sa.Table(
+    "notifier_pause",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("until_ms", sa.BigInteger, nullable=False),
+)
+"""Until when a channel asked to be left alone."""
+
+setting = sa.Table(
+    "notifier_setting",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
+"""What the notifier made for itself once: the key of its links where none is configured."""
