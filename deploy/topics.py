@@ -177,6 +177,18 @@ def apply(configuration: Configuration, settings: KafkaSettings) -> list[Row]:
     return [Row(row.topic, "created") if row.state == "missing" else row for row in rows]
 
 
+def create_missing(configuration: Configuration, settings: KafkaSettings) -> list[str]:
+    """Creates those of tocsin's own topics that are missing, and says which they were.
+
+    The worker's changelogs are left to it. Raises `TopicsError`.
+    """
+    ours = plan(configuration)
+    there = inspect(settings, [topic.name for topic in ours]).partitions
+    missing = [topic for topic in ours if topic.name not in there]
+    _create(settings, missing, configuration.kafka.replication_factor)
+    return [topic.name for topic in missing]
+
+
 def _create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor: int) -> None:
     new = [
         NewTopic(

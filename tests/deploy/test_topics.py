@@ -16,6 +16,7 @@ from deploy.topics import (
     apply,
     changelogs,
     compare,
+    create_missing,
     inspect,
     plan,
     show,
@@ -143,10 +144,13 @@ def test_missing_topics_are_created_once_and_then_in_order(kafka_broker: ApacheK
     )
     settings = kafka_settings(configuration.kafka)
 
+    at_start = create_missing(configuration, settings)
+    assert len(at_start) == 6
+    assert create_missing(configuration, settings) == []
     created = {r.topic.name: r.state for r in apply(configuration, settings)}
     after = {r.topic.name: r for r in show(configuration, settings)}
 
-    assert created["topics.observations"] == "created"
+    assert created["topics.observations"] == "in order"
     assert created["topics-worker-ingest-topics-raw-changelog"] == "created"
     assert {name for name, r in after.items() if r.state != "in order"} == {"topics.incidents"}
     assert "set it to compact" in after["topics.incidents"].mend
