@@ -8,9 +8,9 @@ from streams.run import Run
 T0 = 1_700_000_000_000  # a multiple of ten seconds
 
 
-def event(at_s: float, service: str = "cart", **fields: object) -> bytes:
-    """An event `at_s` seconds after `T0`."""
-    return json.dumps({"time": T0 + round(at_s * 1000), "service": service, **fields}).encode()
+def event(at_s: float, **fields: object) -> bytes:
+    """An event of `cart`, or of the service named, `at_s` seconds after `T0`."""
+    return json.dumps({"time": T0 + round(at_s * 1000), "service": "cart", **fields}).encode()
 
 
 def gauge(at_s: float, value: float, metric: str = "cpu_ratio", **fields: object) -> bytes:
