@@ -199,7 +199,7 @@ def topics(*, config: Config = None, apply: bool = False) -> int:
     """List the topics that tocsin needs; create the missing ones with --apply."""
     from deploy.commands.topics import run_topics
 
-    return run_topics(config, apply=apply)
+    return run_topics(config, create=apply)
 
 
 @bench.command

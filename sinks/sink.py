@@ -34,8 +34,13 @@ class Sink(Protocol):
     in order, serves `routes()` beside health and metrics, and calls `start` and `stop` once.
     """
 
-    name: str
-    topics: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """Its name in logs and metrics."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that it reads."""
 
     async def start(self) -> None:
         """Opens the store, brings its schema up to date, starts what the sink runs itself."""

@@ -7,17 +7,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from deploy.configuration import load
+from deploy.configuration.references import secrets_in
 from deploy.credentials import SecretError, kafka_settings, resolve
-from deploy.topics import plan
-from schemas.configuration import Configuration, EmailChannel, Secret
+from deploy.topics import TopicsError, inspect, show
+from schemas.configuration import Configuration, EmailChannel
 
 TIMEOUT_SECONDS = 5
 
@@ -61,18 +60,6 @@ def _secrets(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(f"secret {path}")
 
 
-def secrets_in(section: object, path: str = "") -> Iterator[tuple[str, Secret]]:
-    """Every secret below a section, with its dotted path."""
-    if isinstance(section, Secret):
-        yield path, section
-    elif isinstance(section, dict):
-        for key, value in section.items():
-            yield from secrets_in(value, f"{path}.{key}")
-    elif hasattr(section, "__struct_fields__"):
-        for name in section.__struct_fields__:
-            yield from secrets_in(getattr(section, name), f"{path}.{name}" if path else name)
-
-
 async def _reach(configuration: Configuration) -> list[Finding]:
     """What is elsewhere, all at once, since each may take its whole time-out."""
     tasks: list[Awaitable[list[Finding]]] = [asyncio.to_thread(_kafka, configuration)]
@@ -92,31 +79,27 @@ async def _reach(configuration: Configuration) -> list[Finding]:
 
 
 def _kafka(configuration: Configuration) -> list[Finding]:
-    """The brokers answer, raw topics exist, and so do tocsin's own."""
+    """The brokers answer, raw topics exist, and tocsin's own are as they must be."""
     servers = configuration.kafka.bootstrap_servers
+    raw = [source.topic for source in configuration.sources]
     try:
-        settings = dict(kafka_settings(configuration.kafka).confluent)
-        client = AdminClient({**settings, "log_level": 0})
-        present = client.list_topics(timeout=TIMEOUT_SECONDS).topics
-    except SecretError as error:
+        settings = kafka_settings(configuration.kafka)
+        present = inspect(settings, raw).partitions
+        rows = show(configuration, settings)
+    except (SecretError, TopicsError) as error:
         return [Finding("Kafka", str(error))]
-    except KafkaException as error:
-        reason = error.args[0].str()
-        hint = "is bootstrap_servers right, and do security_protocol and credentials fit?"
-        return [Finding(f"Kafka at {servers}", f"does not answer ({reason}); {hint}")]
     findings = [Finding(f"Kafka at {servers}")]
-    for source in configuration.sources:
-        count = len(present[source.topic].partitions) if source.topic in present else 0
+    for topic in raw:
+        count = present.get(topic, 0)
         mend = "" if count else "does not exist; is its name right?"
-        findings.append(Finding(f"raw topic {source.topic} ({count} partitions)", mend))
-    missing = [topic.name for topic in plan(configuration) if topic.name not in present]
-    if missing and not configuration.kafka.create_topics:
+        findings.append(Finding(f"raw topic {topic} ({count} partitions)", mend))
+    missing = [row.topic.name for row in rows if row.state == "missing"]
+    if missing and configuration.kafka.create_topics:
+        findings.append(Finding(f"tocsin's own topics ({len(missing)} will be created)"))
+    elif missing:
         mend = f"{', '.join(missing)} do not exist; create them with `tocsin topics --apply`"
         findings.append(Finding("tocsin's own topics", mend))
-    elif missing:
-        findings.append(Finding(f"tocsin's own topics ({len(missing)} will be created)"))
-    else:
-        findings.append(Finding("tocsin's own topics"))
+    findings += [Finding(row.topic.name, row.mend) for row in rows if row.state == "differs"]
     return findings
 
 

@@ -1,27 +1,25 @@
-"""`tocsin topics`: which topics tocsin needs, and what the cluster has of them."""
+"""`tocsin topics`: what tocsin writes to, what of it is missing or differs."""
 
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from deploy import topics
 from deploy.configuration import load
 from deploy.credentials import SecretError, kafka_settings
+from deploy.topics import TopicsError, apply, show, table
 
 
-def run_topics(config: Path | None, *, apply: bool) -> int:
-    """Prints the table of topics, after creating the missing ones if `apply`.
+def run_topics(config: Path | None, *, create: bool) -> int:
+    """Prints the table of topics, after creating the missing ones if asked.
 
-    Returns 0 if all are in order, 1 if something is missing or differs, 2 if Kafka does not answer
-    or refuses. Raises `ConfigurationError` if the file itself has mistakes.
+    Returns 0 if all are in order, 1 if something must be mended, 2 if Kafka does not answer.
     """
     configuration = load(config)
-    look = topics.apply if apply else topics.show
     try:
-        rows = look(configuration, kafka_settings(configuration.kafka))
-    except (topics.TopicsError, SecretError) as error:
+        rows = (apply if create else show)(configuration, kafka_settings(configuration.kafka))
+    except (SecretError, TopicsError) as error:
         print(error, file=sys.stderr)
         return 2
-    Console().print(topics.table(rows))
-    return 0 if all(row.state in {"in order", "created"} for row in rows) else 1
+    Console().print(table(rows))
+    return 1 if any(row.mend for row in rows) else 0

@@ -15,7 +15,7 @@ Locate = Callable[[str], int]
 def broken_references(configuration: Configuration, file: str, line: Locate) -> list[Mistake]:
     """Every reference to something that does not exist, and every half-given setting."""
     found = [
-        *_secrets(configuration, ""),
+        *_secrets(configuration),
         *_kafka(configuration),
         *_topics(configuration),
         *_notifier(configuration),
@@ -24,19 +24,25 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
     return [Mistake(file, line(path), path, message) for path, message in found]
 
 
-def _secrets(section: Any, path: str) -> Iterator[tuple[str, str]]:
+def secrets_in(section: Any, path: str = "") -> Iterator[tuple[str, Secret]]:
+    """Every secret below a section, with its dotted path."""
     if isinstance(section, Secret):
-        if (section.env is None) == (section.file is None):
-            yield path, "a secret needs exactly one of env (a variable's name) or file (a path)"
+        yield path, section
     elif isinstance(section, msgspec.Struct):
         for name in section.__struct_fields__:
-            yield from _secrets(getattr(section, name), f"{path}.{name}" if path else name)
+            yield from secrets_in(getattr(section, name), f"{path}.{name}" if path else name)
     elif isinstance(section, dict):
         for key, value in section.items():
-            yield from _secrets(value, f"{path}.{key}")
+            yield from secrets_in(value, f"{path}.{key}")
     elif isinstance(section, tuple):
         for index, value in enumerate(section):
-            yield from _secrets(value, f"{path}[{index}]")
+            yield from secrets_in(value, f"{path}[{index}]")
+
+
+def _secrets(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    for path, secret in secrets_in(configuration):
+        if (secret.env is None) == (secret.file is None):
+            yield path, "a secret needs exactly one of env (a variable's name) or file (a path)"
 
 
 def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:

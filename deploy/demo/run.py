@@ -23,9 +23,10 @@ from deploy.configuration import load
 from deploy.demo.children import Children, PartFailed, free_ports
 from deploy.demo.feed import HEARTBEAT_MS, Feed, Feeder
 from deploy.demo.summary import Summary, summarise
-from deploy.demo.tell import Teller, clock
+from deploy.demo.tell import Teller
 from deploy.demo.watch import Watcher
 from deploy.topics import plan
+from deploy.words import clock
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery
 from streams.files import read_events

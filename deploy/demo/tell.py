@@ -1,10 +1,9 @@
 """What the demo prints as it happens."""
 
-from datetime import UTC, datetime
-
 from rich.console import Console
 from rich.markup import escape
 
+from deploy.words import clock
 from schemas.incidents import Delivery, Incident, IncidentEvent
 
 COLOURS = {"P1": "bold red", "P2": "red", "P3": "yellow", "P4": "cyan"}
@@ -59,11 +58,6 @@ class Teller:
 
     def _line(self, name: str, text: str) -> None:
         self._console.print(f"          [dim]{name:<9}[/]{escape(text)}", soft_wrap=True)
-
-
-def clock(time_ms: int) -> str:
-    """Time of day in UTC, as in the recording."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%H:%M:%S")
 
 
 def how_bad(incident: Incident) -> str:

@@ -1,0 +1,87 @@
+"""`tocsin explain`: why an incident was opened, how it was graded, and who was told."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import msgspec
+
+from deploy.configuration import load
+from deploy.words import stamp
+from schemas.incidents import Delivery, IncidentEvent
+from streams.explain import explain
+
+TIMEOUT_SECONDS = 10
+
+
+class Story(msgspec.Struct, frozen=True):
+    """What the case store's timeline holds of one incident."""
+
+    events: tuple[IncidentEvent, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+class NoStory(Exception):  # noqa: N818 - reads as what happened
+    """There is nothing to tell; says why and where else to look."""
+
+
+def run_explain(incident: str, *, config: Path | None, log: Path | None) -> int:
+    """Prints the story of one incident; returns the exit code."""
+    try:
+        if log is not None:
+            story = Story(_from_log(log, incident), ())
+        else:
+            story = _from_case_store(load(config).case_store.public_url, incident)
+    except NoStory as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(explain(story.events))
+    if log is None:
+        print(told(story.deliveries))
+    return 0
+
+
+def told(deliveries: Sequence[Delivery]) -> str:
+    """Who was told, over which channel, and how that went."""
+    lines = [
+        f"  {stamp(step.time_ms)}  {step.status:<12} {step.recipient} ({step.audience}) by "
+        f"{step.channel}, rule {step.rule}: {step.detail or step.subject}"
+        for step in sorted(deliveries, key=lambda step: (step.time_ms, step.id))
+        if step.status != "asked"
+    ]
+    return "\n".join(["Who was told (wall time, UTC)", *(lines or ["  nobody"])])
+
+
+def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
+    decoder = msgspec.json.Decoder(IncidentEvent)
+    try:
+        events = tuple(decoder.decode(line) for line in path.read_bytes().splitlines())
+    except (OSError, msgspec.DecodeError) as error:
+        raise NoStory(f"{path}: {error}; give a log written by `tocsin replay --events`") from error
+    found = tuple(event for event in events if event.incident_id == incident)
+    if not found:
+        known = ", ".join(dict.fromkeys(event.incident_id for event in events)) or "none"
+        raise NoStory(f"{path} holds no incident {incident}; it holds {known}")
+    return found
+
+
+def _from_case_store(public_url: str, incident: str) -> Story:
+    url = f"{public_url.rstrip('/')}/api/v1/cases/{quote(incident, safe='')}/timeline"
+    try:
+        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the configuration
+            story = msgspec.json.decode(answer.read(), type=Story)
+    except HTTPError as error:
+        if error.code == 404:
+            raise NoStory(f"the case store knows no incident {incident}") from error
+        raise NoStory(f"{url} answers {error.code}") from error
+    except (URLError, OSError) as error:
+        raise NoStory(
+            f"the case store does not answer at {public_url} ({error}): is it running, and is "
+            f"case_store.public_url right?"
+        ) from error
+    if not story.events:
+        raise NoStory(f"the case store has no events of {incident} yet")
+    return story

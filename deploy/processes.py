@@ -1,0 +1,146 @@
+"""The four processes: configuration in, a running part out."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.admin import Health, HttpServer, ListenError, admin_app
+from deploy.configuration import load
+from deploy.configuration.references import secrets_in
+from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
+from deploy.host import run_process, run_sink_process, stop_on_signals
+from deploy.logs import configure
+from deploy.topics import TopicsError, apply
+from schemas.configuration import Configuration, Secret
+from streams.shell.connection import WorkerError
+from streams.shell.worker import Worker
+
+LOOK_SECONDS = 0.5
+"""How often the worker's own view of its health is taken over."""
+
+Resolve = Callable[[Secret], str]
+
+
+def worker(config: Path | None) -> int:
+    """Runs the worker until SIGTERM or SIGINT; returns the exit code."""
+    return _run("worker", config, _worker)
+
+
+def notifier(config: Path | None) -> int:
+    """Runs the notifier until SIGTERM or SIGINT; returns the exit code."""
+    return _run("notifier", config, _notifier)
+
+
+def case_store(config: Path | None) -> int:
+    """Runs the case store until SIGTERM or SIGINT; returns the exit code."""
+    return _run("case-store", config, _case_store)
+
+
+def status_page(config: Path | None) -> int:
+    """Runs the status page until SIGTERM or SIGINT; returns the exit code."""
+    return _run("status-page", config, _status_page)
+
+
+def _run(
+    name: str, config: Path | None, part: Callable[[Configuration, KafkaSettings], int]
+) -> int:
+    """What all parts begin with. What a person can mend ends in one line, not in a traceback."""
+    configuration = load(config)
+    configure(configuration.logging, name)
+    try:
+        settings = kafka_settings(configuration.kafka)
+        return part(configuration, settings)
+    except (SecretError, ListenError, TopicsError, ValueError) as error:
+        print(f"tocsin {name}: {error}", file=sys.stderr)
+        return 2
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _resolver(configuration: Configuration) -> Resolve:
+    """Reads a secret and names it, in an error, as the configuration does."""
+    names = {secret: path for path, secret in secrets_in(configuration)}
+    return lambda secret: resolve(secret, names.get(secret, "secret"))
+
+
+def _notifier(configuration: Configuration, settings: KafkaSettings) -> int:
+    from sinks.notifier import Notifier
+
+    section, resolve_one = configuration.notifier, _resolver(configuration)
+    return run_sink_process(
+        lambda publish: Notifier(
+            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
+        ),
+        settings,
+        section.consumer_group,
+        section.listen,
+    )
+
+
+def _case_store(configuration: Configuration, settings: KafkaSettings) -> int:
+    from sinks.case_store import CaseStore
+
+    section, resolve_one = configuration.case_store, _resolver(configuration)
+    return run_sink_process(
+        lambda publish: CaseStore(
+            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
+        ),
+        settings,
+        section.consumer_group,
+        section.listen,
+    )
+
+
+def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
+    from sinks.status_page import StatusPage
+
+    section = configuration.status_page
+    return run_sink_process(
+        lambda _: StatusPage(configuration, now_ms=_now_ms),
+        settings,
+        section.consumer_group,
+        section.listen,
+    )
+
+
+def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
+    part = Worker(configuration, settings.aiokafka)
+
+    async def body() -> None:
+        if configuration.kafka.create_topics:
+            await asyncio.to_thread(apply, configuration, settings)
+        health = Health(worker="starting")
+        server = HttpServer(admin_app(health), configuration.worker.admin)
+        await server.start()
+        looking = asyncio.create_task(_look(part, health), name="health")
+        stop = asyncio.Event()
+        try:
+            with stop_on_signals(stop):
+                await part.run(stop)
+        except WorkerError as error:
+            health.fail(str(error))
+            raise
+        finally:
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+            await server.stop()
+
+    return run_process(body)
+
+
+async def _look(part: Worker, health: Health) -> None:
+    """Takes over how the worker is."""
+    while True:
+        if not part.live():
+            health.fail("no progress for a minute while records wait")
+        elif part.ready():
+            health.good("worker")
+        else:
+            health.waiting("worker", "partitions are being assigned and their state restored")
+        await asyncio.sleep(LOOK_SECONDS)
