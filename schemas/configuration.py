@@ -263,6 +263,7 @@ class Notifier(Section, frozen=True, kw_only=True):
     listen: Listen = Listen(port=8081)
     public_url: str = "http://127.0.0.1:8081"
     store: str = "sqlite:///var/notifier.sqlite3"
+    store_password: Secret | None = None
     signing_secret: Secret | None = None
     link_max_age_seconds: Positive = 604_800
     give_up_after_seconds: Positive = 86_400
