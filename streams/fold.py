@@ -1,5 +1,7 @@
 """Takes one decoded record into its window, or says why it cannot be."""
 
+from collections.abc import Callable
+
 from schemas.configuration import Windows
 from schemas.events import EventKind
 from streams.masking import Masker
@@ -19,23 +21,23 @@ _LARGEST_COUNT = 2**53
 
 
 class Fold:
-    """Folds records into windows; holds nothing but limits and caches."""
+    """Folds records into windows; holds nothing but limits and caches.
+
+    `by_kind` has a function a kind of event, `(window, raw, time_ms) -> None`. It raises `Rejected`
+    and leaves the window as it was if the record is not right.
+    """
 
     def __init__(self, windows: Windows) -> None:
         self._max_series = windows.max_series
         self._mask = Masker()
         self._severities: dict[int | str | None, str] = {}
         self._failures: dict[int | str, bool | None] = {}
-        self.by_kind = {
+        self.by_kind: dict[EventKind, Callable[[Window, Raw, int], None]] = {
             "metric": self._metric,
             "log": self._log,
             "request": self._request,
             "count": self._count,
         }
-
-    def __call__(self, kind: EventKind, window: Window, raw: Raw, time_ms: int) -> None:
-        """Raises `Rejected` and leaves the window as it was if the record is not right."""
-        self.by_kind[kind](window, raw, time_ms)
 
     def _metric(self, window: Window, raw: Raw, time_ms: int) -> None:
         service, metric, value = raw.service, raw.metric, raw.value

@@ -35,6 +35,7 @@ class Ingested:
 
 class _State(msgspec.Struct, array_like=True):
     version: int
+    length_ms: int
     watermark_ms: int
     closed_ms: int
     windows: list[Window]
@@ -73,12 +74,13 @@ class Ingest:
         self._decode = decoder(source)
         self._kind_of = placing(source)
         self._kind = source.kind
-        self._fold = Fold(windows)
+        self._fold = Fold(windows).by_kind
         self._names = SeriesNames(4 * windows.max_series)
         self._shard_of: dict[str, int] = {}
         self._open: dict[int, Window] = {}
         self.watermark_ms = NEVER_MS
         self.closed_ms = NEVER_MS
+        self._next_close_ms = 0
 
     @property
     def name(self) -> str:
@@ -107,15 +109,17 @@ class Ingest:
                 ingested.dead_letters.append(self._dead_letter(run, index, rejected))
                 continue
             if time_ms > self.watermark_ms:
-                self._advance(time_ms, ingested.batches)
+                self.watermark_ms = time_ms
+                if time_ms >= self._next_close_ms:
+                    ingested.batches += self._close()
         return ingested
 
     def advance(self, to_ms: int) -> list[ObservationBatch]:
         """Moves the watermark to `to_ms` as a record of that time would; never back."""
-        batches: list[ObservationBatch] = []
-        if to_ms > self.watermark_ms:
-            self._advance(to_ms, batches)
-        return batches
+        if to_ms <= self.watermark_ms:
+            return []
+        self.watermark_ms = to_ms
+        return self._close()
 
     def idle(self) -> list[ObservationBatch]:
         """Says, for every shard, that this source is quiet and must not be waited for.
@@ -131,18 +135,29 @@ class Ingest:
     def snapshot(self) -> bytes:
         """The whole state: open windows, watermark, and how far windows are closed."""
         windows = [self._open[start] for start in sorted(self._open)]
-        return msgspec.msgpack.encode(_State(_VERSION, self.watermark_ms, self.closed_ms, windows))
+        return msgspec.msgpack.encode(
+            _State(_VERSION, self._length_ms, self.watermark_ms, self.closed_ms, windows)
+        )
 
     def restore(self, data: bytes) -> None:
-        """Takes the state from `snapshot`. Raises `ValueError` if it is of an unknown version."""
-        version = msgspec.msgpack.decode(data, type=list)[0]
+        """Takes the state from `snapshot`.
+
+        Raises `ValueError` if it is of an unknown version or of windows of another length.
+        """
+        version, length_ms = msgspec.msgpack.decode(data, type=list)[:2]
         if version != _VERSION:
             raise ValueError(
                 f"{self.name}: the snapshot has version {version}, this is version {_VERSION};"
-                " let the release that wrote it drain, or start from the topic again"
+                " run the release that wrote it, or read the topic anew under another group"
+            )
+        if length_ms != self._length_ms:
+            raise ValueError(
+                f"{self.name}: the snapshot has windows of {length_ms} ms, not {self._length_ms};"
+                " set windows.window_seconds back, or read the topic anew under another group"
             )
         state = msgspec.msgpack.decode(data, type=_State)
-        self.watermark_ms, self.closed_ms = state.watermark_ms, state.closed_ms
+        self.watermark_ms = state.watermark_ms
+        self._closed_until(state.closed_ms)
         self._open = {window.start_ms: window for window in state.windows}
 
     def _take(self, raw: Raw, time_ms: int, value: bytes) -> None:
@@ -161,24 +176,30 @@ class Ingest:
         window = self._open.get(start_ms)
         if window is None:
             window = Window(start_ms, start_ms + self._length_ms)
-            self._fold(kind, window, raw, time_ms)
+            self._fold[kind](window, raw, time_ms)
             self._open[start_ms] = window
         else:
-            self._fold(kind, window, raw, time_ms)
+            self._fold[kind](window, raw, time_ms)
 
-    def _advance(self, watermark_ms: int, batches: list[ObservationBatch]) -> None:
-        self.watermark_ms = watermark_ms
-        closed_ms = watermark_ms - self._lateness_ms
+    def _close(self) -> list[ObservationBatch]:
+        """Closes what the watermark has passed; the batches of it, in order."""
+        closed_ms = self.watermark_ms - self._lateness_ms
         closed_ms -= closed_ms % self._length_ms
         if closed_ms <= self.closed_ms:
-            return
-        self.closed_ms = closed_ms
+            return []
+        self._closed_until(closed_ms)
         due = sorted(start for start, w in self._open.items() if w.end_ms <= closed_ms)
+        batches: list[ObservationBatch] = []
         for start in due:
             window = self._open.pop(start)
             batches += self._batches(window.end_ms, window.observations(self._names))
         if not due or due[-1] + self._length_ms < closed_ms:
             batches += self._batches(closed_ms, [])
+        return batches
+
+    def _closed_until(self, closed_ms: int) -> None:
+        self.closed_ms = closed_ms
+        self._next_close_ms = closed_ms + self._length_ms + self._lateness_ms
 
     def _batches(self, end_ms: int, said: Sequence[Observation]) -> list[ObservationBatch]:
         by_shard: list[list[Observation]] = [[] for _ in range(self._shards)]

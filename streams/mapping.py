@@ -57,8 +57,10 @@ def to_ms(time: object, unit: str) -> int | None:
         raise Rejected("wrong_type", f"the time is text but time_unit is {unit}; use auto")
     if isinstance(time, bool) or not isinstance(time, int | float) or unit == "iso8601":
         raise Rejected("wrong_type", f"the time is no {unit} time; set sources[].time_unit to fit")
+    size = abs(time)
+    if not size < 1e20:
+        raise Rejected("out_of_range", "the time is beyond year 5000; set sources[].time_unit")
     if unit == "auto":
-        size = abs(time)
         unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
     if unit == "s":
         return round(time * 1000)

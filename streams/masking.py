@@ -5,7 +5,7 @@ import re
 MASK = "<*>"
 _MAX_BODY_CHARACTERS = 1_000
 _MAX_TEXT_CHARACTERS = 400
-_MAX_REMEMBERED = 20_000
+_MAX_REMEMBERED = 5_000
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 # Quoted values, and every word that holds a digit: numbers, hexadecimal, UUIDs, times, addresses,

@@ -215,7 +215,12 @@ def test_an_idle_source_is_not_waited_for_until_it_speaks_again() -> None:
 
 def test_a_snapshot_of_an_unknown_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 999"):
-        new().restore(msgspec.msgpack.encode([999, 0, 0, []]))
+        new().restore(msgspec.msgpack.encode([999, 0, 0, 0, []]))
+
+
+def test_a_snapshot_of_windows_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"windows\.window_seconds"):
+        new(Windows(window_seconds=60)).restore(new().snapshot())
 
 
 EVENTS = st.one_of(

@@ -2,13 +2,16 @@
 
 import json
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.configuration import Fields, Source, Windows
 from streams.ingest import Ingest
 from streams.mapping import Mapping, is_wire_format, parse_path, to_ms
 from streams.raw import Raw
-from streams.reject import Rejected
+from streams.reject import REASONS, Rejected
 from tests.streams.raw_records import T0, run_of
 
 
@@ -155,3 +158,22 @@ def test_only_a_source_without_mapping_is_the_wire_format() -> None:
     assert is_wire_format(Source(topic="t", kind="log"))
     assert not is_wire_format(Source(topic="t", time_unit="s"))
     assert not is_wire_format(Source(topic="t", fields=Fields(service="svc")))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    | st.datetimes(timezones=st.none() | st.timezones()).map(str),
+    lambda inner: st.dictionaries(st.sampled_from(["time", "value", "svc"]), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(ANYTHING, st.sampled_from(["auto", "s", "ns", "iso8601"]), ANYTHING)
+def test_any_record_is_either_read_or_dead_lettered(time: object, unit: str, other: object) -> None:
+    source = msgspec.convert(
+        {"topic": "t", "metric": "m", "time_unit": unit, "fields": {"service": "svc.value"}}, Source
+    )
+    record = {"time": time, "svc": other, "value": other, "status": other}
+    values = [json.dumps(record, default=str).encode(), b'{"time":1700000000}']
+    letters = Ingest(source, "raw", 3, Windows(), 1).process(run_of(values)).dead_letters
+    assert {letter.reason for letter in letters} <= set(REASONS)
