@@ -15,12 +15,7 @@ from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
 from streams.run import Run
-from streams.shell.connection import (
-    KafkaSecrets,
-    WorkerError,
-    credentials,
-    partition_counts,
-)
+from streams.shell.connection import Client, WorkerError, credentials, partition_counts
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.transport import RunSchema
@@ -42,8 +37,8 @@ class Worker:
 
     Parameters
     ----------
-    secrets
-        What `configuration.kafka` names, resolved.
+    client
+        Settings of aiokafka's clients with all secrets; by default a plain connection.
     stages
         Makes the stages; the real ones by default.
     """
@@ -51,11 +46,14 @@ class Worker:
     def __init__(
         self,
         configuration: Configuration,
-        secrets: KafkaSecrets = KafkaSecrets(),  # noqa: B008 (frozen)
+        client: Client | None = None,
         stages: Stages | None = None,
     ) -> None:
         self.configuration = configuration
-        self._secrets = secrets
+        self._client = client or {
+            "bootstrap_servers": configuration.kafka.bootstrap_servers,
+            "client_id": configuration.kafka.client_id,
+        }
         self._stages = stages
         self._app: faust.App | None = None
         self._pipeline: Pipeline | None = None
@@ -150,8 +148,7 @@ class Worker:
         configuration, kafka = self.configuration, self.configuration.kafka
         topics = configuration.topics
         partitions = await partition_counts(
-            kafka,
-            self._secrets,
+            self._client,
             [
                 *(source.topic for source in configuration.sources),
                 topics.observations,
@@ -173,7 +170,7 @@ class Worker:
             worker.consumer_group,
             broker=[f"runs://{server}" for server in kafka.bootstrap_servers.split(",")],
             broker_client_id=kafka.client_id,
-            broker_credentials=credentials(kafka, self._secrets),
+            broker_credentials=credentials(self._client),
             broker_session_timeout=worker.session_timeout_seconds,
             broker_heartbeat_interval=worker.session_timeout_seconds / 4,
             broker_max_poll_records=MAX_RUN_RECORDS,
@@ -250,14 +247,14 @@ async def run_worker(
     configuration: Configuration,
     *,
     stop: asyncio.Event,
-    secrets: KafkaSecrets = KafkaSecrets(),  # noqa: B008 (frozen)
+    client: Client | None = None,
     started: Callable[[Worker], None] | None = None,
 ) -> None:
     """Runs a worker until `stop` is set; `started` gets it first, for health checks.
 
     Raises `WorkerError`.
     """
-    worker = Worker(configuration, secrets)
+    worker = Worker(configuration, client)
     if started:
         started(worker)
     await worker.run(stop)

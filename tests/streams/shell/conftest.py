@@ -4,31 +4,45 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from schemas.anomalies import AnomalyBatch
+from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Configuration, Kafka, Source, Topics, Windows, WorkerSection
-from schemas.observations import ObservationBatch
+from schemas.observations import Observation, ObservationBatch
 from streams.align import Aligner
 from streams.incidents import IncidentStage
 from streams.ingest import Ingest
 from streams.shell.worker import Worker
 
 START_MS = 1_700_000_000_000
+Records = list[Any]
 
 
-class PassingDetect:
-    """Says one empty batch for every window that all sources have passed."""
+class LimitDetect:
+    """Says that a gauge above 10 is an anomaly; nothing is learned, so tests can foretell it."""
 
     def __init__(self, shard: int, sources: Sequence[str]) -> None:
         self._name = f"shard/{shard}"
         self._aligner = Aligner[ObservationBatch](sources)
 
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]:
-        return [AnomalyBatch(self._name, end_ms) for end_ms, _ in self._aligner.add(batch)]
+        return [
+            AnomalyBatch(
+                self._name,
+                end_ms,
+                tuple(
+                    anomaly_of(observation, end_ms)
+                    for held in batches
+                    for observation in held.observations
+                    if observation.max > 10
+                ),
+            )
+            for end_ms, batches in self._aligner.add(batch)
+        ]
 
     def snapshot(self) -> bytes:
         return self._aligner.snapshot()
@@ -37,7 +51,25 @@ class PassingDetect:
         self._aligner.restore(data, ObservationBatch)
 
 
-class PassingStages:
+def anomaly_of(observation: Observation, end_ms: int) -> Anomaly:
+    """What `LimitDetect` says of an observation."""
+    return Anomaly(
+        series=observation.series,
+        service=observation.service,
+        kind="saturation",
+        window_start_ms=end_ms - 10_000,
+        window_end_ms=end_ms,
+        since_ms=end_ms - 10_000,
+        score=12.0,
+        value=observation.max,
+        expected=1.0,
+        lower=0.0,
+        upper=10.0,
+        reason="above the limit",
+    )
+
+
+class LimitStages:
     """The real stages but for detection."""
 
     def __init__(self, configuration: Configuration) -> None:
@@ -47,8 +79,8 @@ class PassingStages:
         shards = self._c.topics.observation_shards
         return Ingest(source, source.topic, partition, self._c.windows, shards)
 
-    def detect(self, shard: int, sources: Sequence[str]) -> PassingDetect:
-        return PassingDetect(shard, sources)
+    def detect(self, shard: int, sources: Sequence[str]) -> LimitDetect:
+        return LimitDetect(shard, sources)
 
     def incident(self) -> IncidentStage:
         shards = [f"shard/{i}" for i in range(self._c.topics.observation_shards)]
@@ -85,6 +117,7 @@ def configuration(tmp_path: Path) -> Callable[..., Configuration]:
         checkpoint_seconds: float = 0.5,
         windows: Windows = Windows(),  # noqa: B008
         create_topics: bool = False,
+        instance_id: str | None = None,
     ) -> Configuration:
         names = {
             field: f"{prefix}{getattr(Topics(), field)}"
@@ -99,6 +132,7 @@ def configuration(tmp_path: Path) -> Callable[..., Configuration]:
             worker=WorkerSection(
                 consumer_group=f"{prefix}worker",
                 checkpoint_seconds=checkpoint_seconds,
+                instance_id=instance_id,
                 data_dir=str(tmp_path / "worker"),
             ),
         )
@@ -145,7 +179,7 @@ class Reader:
         self._consumer = AIOKafkaConsumer(
             *topics, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest"
         )
-        self.records: list = []
+        self.records: Records = []
 
     async def __aenter__(self) -> "Reader":
         await self._consumer.start()
@@ -154,7 +188,9 @@ class Reader:
     async def __aexit__(self, *error: object) -> None:
         await self._consumer.stop()
 
-    async def until(self, enough: Callable[[list], bool], timeout_seconds: float = 30) -> list:
+    async def until(
+        self, enough: Callable[[Records], bool], timeout_seconds: float = 30
+    ) -> Records:
         """All records, once `enough` is true of them."""
         async with asyncio.timeout(timeout_seconds):
             while not enough(self.records):
@@ -170,6 +206,7 @@ async def committed(bootstrap_servers: str, group: str, topic: str, partition: i
     )
     await consumer.start()
     try:
-        return await consumer.committed(TopicPartition(topic, partition))
+        offset: int | None = await consumer.committed(TopicPartition(topic, partition))
+        return offset
     finally:
         await consumer.stop()

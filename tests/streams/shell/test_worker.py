@@ -1,18 +1,18 @@
 """The worker on the embedded broker."""
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
 
 from deploy.brokers.mock import MockBroker
-from schemas.configuration import Configuration, Windows
+from schemas.configuration import Configuration
 from schemas.observations import ObservationBatch
 from streams.shell.worker import Worker
 from tests.streams.shell.conftest import (
     START_MS,
-    PassingStages,
+    LimitStages,
     Reader,
+    Records,
     committed,
     metric,
     produce,
@@ -38,7 +38,7 @@ async def test_every_event_is_counted_once_and_its_offset_is_committed(
     await produce(servers, "telemetry", {0: values, 1: values})
 
     async with (
-        working(Worker(c, stages=PassingStages(c))),
+        working(Worker(c, stages=LimitStages(c))),
         Reader(servers, c.topics.observations) as reader,
     ):
         records = await reader.until(lambda r: counted(r) >= 2 * 1900)
@@ -48,14 +48,14 @@ async def test_every_event_is_counted_once_and_its_offset_is_committed(
     assert await committed(servers, c.worker.consumer_group, "telemetry", 0) == 2000
 
 
-def batches(records: list) -> dict[str, ObservationBatch]:
+def batches(records: Records) -> dict[str, ObservationBatch]:
     decoded = [msgspec.json.decode(r.value, type=ObservationBatch) for r in records]
     return {batch.id: batch for batch in decoded if not batch.idle}
 
 
-def counted(records: list) -> int:
+def counted(records: Records) -> int:
     return sum(o.count for b in batches(records).values() for o in b.observations)
 
 
-def last_end(records: list) -> int:
+def last_end(records: Records) -> int:
     return max(batch.window_end_ms for batch in batches(records).values())
