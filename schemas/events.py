@@ -1,7 +1,7 @@
 """What raw topics hold: metric samples, log lines, requests, request counts and heartbeats.
 
 A raw record is one JSON object; which kind it is follows from its fields (see `kind_of` in
-`streams.decode`). Times are Unix milliseconds, UTC.
+`streams.kinds`). Times are Unix milliseconds, UTC.
 """
 
 from typing import Literal
