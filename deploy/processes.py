@@ -13,7 +13,7 @@ from deploy.configuration.references import secrets_in
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
 from deploy.host import run_process, run_sink_process, stop_on_signals
 from deploy.logs import configure
-from deploy.topics import TopicsError, apply
+from deploy.topics import TopicsError, create_missing
 from schemas.configuration import Configuration, Secret
 from streams.shell.connection import WorkerError
 from streams.shell.worker import Worker
@@ -113,7 +113,7 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
 
     async def body() -> None:
         if configuration.kafka.create_topics:
-            await asyncio.to_thread(apply, configuration, settings)
+            await asyncio.to_thread(create_missing, configuration, settings)
         health = Health(worker="starting")
         server = HttpServer(admin_app(health), configuration.worker.admin)
         await server.start()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.configuration import load
-from deploy.words import stamp
+from deploy.words import clock, stamp
 from schemas.configuration import Catalogue, Configuration, Service
 from schemas.incidents import Incident, IncidentEvent
 from streams.files import EventFileError, read_events
@@ -128,31 +129,24 @@ def _replay(configuration: Configuration, files: Sequence[Path]) -> tuple[list[I
 
 
 def _print(console: Console, incidents: Sequence[Incident], dead_letters: int) -> None:
-    table = Table(title=f"{len(incidents)} incidents", title_justify="left")
-    for column in ("incident", "opened", "severity", "state", "suspected", "what"):
-        table.add_column(column)
     for incident in incidents:
-        table.add_row(
-            incident.id,
-            stamp(incident.opened_ms),
-            incident.severity,
-            incident.state,
-            ", ".join(incident.suspected_causes[:2]),
-            incident.title,
+        suspects = ", ".join(incident.suspected_causes[:3])
+        console.print(
+            f"{stamp(incident.opened_ms)}  {incident.severity}  {incident.id}  "
+            f"{incident.state}  {escape(incident.title)}; suspected: {escape(suspects)}",
+            soft_wrap=True,
         )
-    console.print(table)
-    if dead_letters:
-        console.print(f"{dead_letters} records could not be used")
+    console.print(f"{len(incidents)} incidents; {dead_letters} records could not be used")
 
 
 def _print_score(console: Console, result: Score) -> None:
     table = Table(title="Known faults", title_justify="left")
     for column in ("injected", "service", "kind", "found by", "seconds", "suspect no."):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for verdict in result.verdicts:
         seconds = verdict.seconds_to_detect
         table.add_row(
-            stamp(verdict.fault.at_ms),
+            clock(verdict.fault.at_ms),
             verdict.fault.service,
             verdict.fault.kind,
             ", ".join(verdict.incidents) or "missed",

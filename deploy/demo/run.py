@@ -35,8 +35,8 @@ HERE = Path(__file__).parent
 CONFIG = HERE / "tocsin.yaml"
 RECORDING = HERE / "recording"
 RAW_PARTITIONS = 4
-TAIL_SECONDS = 420
-"""Quiet after the recording's end, in event time: enough for the last incident to be resolved."""
+TAIL_SECONDS = 60
+"""How long heartbeats go on after the recording's end, in event time: the last windows close."""
 START_SECONDS = 60
 END_SECONDS = 60
 SETTLE_SECONDS = 1.5

@@ -59,7 +59,7 @@ class Summary:
             "to tell",
             "suspect",
         ):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for index, verdict in enumerate(self.score.verdicts):
             table.add_row(*self._row(index, verdict))
         summary = self.score.summary
