@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from schemas.configuration import Catalogue
 from sinks.case_store import views
 from sinks.case_store.access import Access, safe_path
 from sinks.case_store.api import TooLargeError, body, wanted
@@ -42,8 +43,14 @@ class Pages:
     """Routes for people."""
 
     def __init__(
-        self, reader: Reader, desk: Desk, access: Access, now_ms: Callable[[], int]
+        self,
+        reader: Reader,
+        desk: Desk,
+        access: Access,
+        catalogue: Catalogue,
+        now_ms: Callable[[], int],
     ) -> None:
+        self._catalogue = {service.name: service for service in catalogue.services}
         self._reader = reader
         self._desk = desk
         self._access = access
@@ -121,6 +128,7 @@ class Pages:
             case=file.case,
             incident=file.case.incident,
             page=views.page(file, self._now_ms()),
+            catalogue=self._catalogue,
             status_words=views.STATUS_WORDS,
             problem=problem,
             typed=typed or {},

@@ -25,7 +25,7 @@ class CaseStore:
     Parameters
     ----------
     configuration
-        The whole configuration; `case_store` and `topics` are used.
+        The whole; `case_store`, `topics` and the `catalogue` (owners, runbooks) are used.
     resolve
         Gives the content of a secret.
     publish
@@ -56,7 +56,7 @@ class CaseStore:
         access = Access(resolve(section.token) if section.token else None, section.public_url)
         desk = Desk(self._database, publish, self._topics.commands, now_ms)
         self._api = Api(self._reader, desk, access, section.public_url, now_ms)
-        self._pages = Pages(self._reader, desk, access, now_ms)
+        self._pages = Pages(self._reader, desk, access, configuration.catalogue, now_ms)
 
     async def start(self) -> None:
         """Opens the store and runs the migrations that are missing. Raises `StoreError`."""

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from sinks.case_store.reader import AuditEntry, File, TimelineEvent
 
 PENDING_MS = 900_000
 REPLAY_MS = 3_600_000
+LONGEST_TIMELINE, FIRST_LINES, LAST_LINES = 80, 20, 40
 STATUS_WORDS = {
     "asked": "being sent",
     "sent": "sent",
@@ -66,7 +66,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     opening_signals: tuple[SignalRow, ...]
     signals: tuple[SignalRow, ...]
     messages: tuple[Message, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[tuple[Entry, ...], ...]
+    """First, folded away, last: a long incident has hundreds of lines."""
     pending: tuple[AuditEntry, ...]
     replayed: bool
 
@@ -83,7 +84,7 @@ def page(file: File, now_ms: int) -> Page:
         opening_signals=_signals(opening, at_opening),
         signals=_signals(incident, at_opening),
         messages=messages(file.deliveries, file.events),
-        entries=merged(file.events, file.deliveries),
+        entries=_folded(merged(file.events, file.deliveries)),
         pending=_pending(file, now_ms),
         replayed=any(abs(e.recorded_ms - e.time_ms) > REPLAY_MS for e in file.events),
     )
@@ -107,6 +108,12 @@ def merged(events: Sequence[TimelineEvent], deliveries: Sequence[Delivery]) -> t
         lines.append(Entry(event=event))
         lines.extend(Entry(delivery=delivery) for delivery in after.get(place, ()))
     return tuple(lines)
+
+
+def _folded(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], ...]:
+    if len(entries) <= LONGEST_TIMELINE:
+        return entries, (), ()
+    return entries[:FIRST_LINES], entries[FIRST_LINES:-LAST_LINES], entries[-LAST_LINES:]
 
 
 def _steps_shown(deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -139,14 +146,14 @@ def messages(
 
 def _latest(steps: Sequence[Delivery]) -> Delivery:
     order = list(STATUS_WORDS)
-    return max(steps, key=lambda step: (step.attempt, step.time_ms, order.index(step.status)))
+    return max(steps, key=lambda step: (step.time_ms, order.index(step.status), step.attempt))
 
 
 def _signals(incident: Incident, at_opening: set[str]) -> tuple[SignalRow, ...]:
     ends = [signal.last_ms for signal in incident.signals]
     start = min([incident.first_anomaly_ms, *(s.first_ms for s in incident.signals)])
     end = max([incident.last_anomaly_ms, incident.opened_ms, *ends, start + 1])
-    scale = 100 / (end - start)
+    scale = 96 / (end - start)  # leaves room to the right, so that the last mark can be seen
     opened = _within((incident.opened_ms - start) * scale)
     rows = []
     for signal in sorted(incident.signals, key=lambda s: (s.first_ms, -s.score, s.series)):
@@ -250,12 +257,6 @@ def time(time_ms: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> Markup:
 def words(name: str) -> str:
     """`severity_changed` → `severity changed`."""
     return re.sub(r"[_\s]+", " ", name).strip()
-
-
-def days_differ(entries: Sequence[Entry]) -> bool:
-    """Whether the events are on more than one day, so that the day must be shown."""
-    days = [e.event.time_ms // 86_400_000 for e in entries if e.event]
-    return any(one != other for one, other in pairwise(days))
 
 
 def detail_words(entry: AuditEntry) -> str:
