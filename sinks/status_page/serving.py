@@ -134,7 +134,12 @@ class Serving:
         now = await self._current()
         incident_id = request.path_params["incident_id"]
         known = {one.id: one for one in now.board.incidents}
-        found = known.get(incident_id) or await self._old_incident(incident_id)
+        try:
+            found = known.get(incident_id) or await self._old_incident(incident_id)
+        except SQLAlchemyError as error:
+            log.warning("store_unreadable", error=str(error), serving="503")
+            metrics.REQUESTS.labels("incident", "503").inc()
+            return Response("Try again in a moment.", 503, headers={"Retry-After": "10"})
         if found is None:
             missing = now.once("404", lambda: self._pages.missing(now.board), "text/html", 404)
             return self._html(request, "incident", missing)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from schemas.configuration import Component
 from sinks.status_page import StatusPage
@@ -243,3 +244,29 @@ async def test_an_incident_from_before_the_history_keeps_its_address(store: Path
         clock.now_ms = NOW_MS + 200 * DAY_MS
         assert "INC-0001" not in await page.text("/history")
         assert "Errors on Checkout" in await page.text("/incidents/INC-0001")
+
+
+@pytest.mark.postgres
+async def test_on_postgresql_the_page_is_the_same_as_on_sqlite(
+    store: Path, postgres_url: str
+) -> None:
+    server = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(sa.text("CREATE DATABASE status_page_test"))
+    server.dispose()
+    settings = configuration(store)
+    url = sa.make_url(postgres_url).set(drivername="postgresql", database="status_page_test")
+    section = msgspec.structs.replace(
+        settings.status_page, store=url.render_as_string(hide_password=False)
+    )
+    events = quarter()
+    async with running(settings) as page:
+        await page.say(events)
+        expected = await everything(page)
+    for part in (events[:9], events[9:]):
+        async with running(msgspec.structs.replace(settings, status_page=section)) as page:
+            await page.say(part)
+            await page.page.apply(page.last)
+            shown = await everything(page)
+            assert await page.page.positions() == {("tocsin.incident-events.v1", 0): page.offset}
+    assert shown == expected

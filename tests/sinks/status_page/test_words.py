@@ -1,0 +1,193 @@
+"""What is said to customers, and when something is worth saying."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.incidents import IncidentEvent
+from sinks.status_page import words
+from sinks.status_page.components import components_of
+from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, clean, publish
+from tests.sinks.examples import event
+from tests.sinks.status_page.examples import (
+    DAY_MS,
+    MINUTE_MS,
+    NOW_MS,
+    configuration,
+    incident,
+    life,
+    then,
+)
+
+PAGE = components_of(configuration("unused"))  # type: ignore[arg-type]
+
+
+def after(events: list[IncidentEvent]) -> PublicIncident:
+    """What is public after the events."""
+    known: PublicIncident | None = None
+    for one in events:
+        known = publish(known, one, PAGE)
+    assert known is not None
+    return known
+
+
+def bodies(events: list[IncidentEvent]) -> list[str]:
+    """What was said, in order."""
+    return [update.body for update in after(events).updates]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "severity", "title", "sentence"),
+    [
+        (
+            ("silence",),
+            "P1",
+            "Checkout unavailable",
+            "customers have been unable to reach Checkout.",
+        ),
+        (
+            ("silence",),
+            "P3",
+            "Checkout intermittently unavailable",
+            "a small number of customers may have been unable to reach Checkout.",
+        ),
+        (
+            ("error_log_rate",),
+            "P2",
+            "Errors on Checkout",
+            "some customers have been seeing errors when using Checkout.",
+        ),
+        (
+            ("saturation", "latency"),
+            "P2",
+            "Slow responses on Checkout",
+            "some customers have been seeing slow responses when using Checkout.",
+        ),
+        (
+            ("network", "error_ratio"),
+            "P1",
+            "Errors and slow responses on Checkout",
+            "customers have been seeing errors and slow responses when using Checkout.",
+        ),
+    ],
+)
+def test_customers_read_what_they_notice(
+    kinds: Any, severity: Any, title: str, sentence: str
+) -> None:
+    found = after([event(incident(kinds=kinds, severity=severity), "opened")])
+    assert found.name == title
+    assert found.updates[0].body.startswith(f"Since 12:45 UTC, {sentence}")
+
+
+def test_each_phase_says_what_is_being_done_and_when_more_follows() -> None:
+    said = bodies(life(incident(), 60 * MINUTE_MS))
+    assert said == [
+        "Since 12:45 UTC, some customers have been seeing errors when using Checkout. "
+        "We are looking for the cause. Next update by 13:50 UTC.",
+        "We know what is causing the problem and are working on it. Since 12:45 UTC, some "
+        "customers have been seeing errors when using Checkout. Next update by 14:10 UTC.",
+        "Checkout is recovering. We are watching closely to be sure that the problem is over. "
+        "Next update by 14:30 UTC.",
+        "The problem is over. From 12:45 to 13:45 UTC (1 hour), some customers were seeing "
+        "errors when using Checkout. We are sorry for the disruption.",
+    ]
+
+
+def test_a_persons_words_are_used_once_and_not_repeated_in_later_phases() -> None:
+    opened = event(incident(), "opened")
+    spoken = then(
+        opened, "public_message", 2 * MINUTE_MS, public_message="Card payments fail; cash works."
+    )
+    resolved = then(spoken, "resolved", 9 * MINUTE_MS, public_phase="resolved", resolved_ms=NOW_MS)
+    said = bodies([opened, spoken, resolved])
+    assert said[1] == "Card payments fail; cash works."
+    assert said[2].startswith("The problem is over.")
+    assert len(said) == 3
+
+
+def test_what_customers_cannot_notice_is_not_announced() -> None:
+    opened = event(incident(), "opened")
+    seen = then(opened, "acknowledged", 2 * MINUTE_MS, acknowledged_by="ada")
+    noted = then(seen, "noted", 3 * MINUTE_MS, summary="internal")
+    found = after([opened, seen, noted, then(noted, "updated", 4 * MINUTE_MS, causes=())])
+    assert len(found.updates) == 1
+    assert found.version == 4
+
+
+def test_what_is_learned_in_the_first_minute_corrects_the_first_statement() -> None:
+    opened = event(incident(kinds=("latency",), severity="P3"), "opened")
+    worse = then(
+        opened,
+        "severity_changed",
+        10_000,
+        severity="P1",
+        signals=incident(kinds=("error_ratio",)).signals,
+    )
+    later = then(worse, "severity_changed", 2 * MINUTE_MS, severity="P2")
+    found = after([opened, worse, later])
+    assert len(found.updates) == 2
+    first = found.updates[0]
+    assert first.time_ms == opened.time_ms
+    assert first.edited_ms == worse.time_ms
+    assert "customers have been seeing errors" in first.body
+    assert [(one.old, one.new) for one in first.affected] == [("operational", "major_outage")]
+
+
+def test_an_incident_that_returns_says_so_and_the_time_between_was_good() -> None:
+    events = life(incident(started_ms=NOW_MS - 90 * MINUTE_MS), 30 * MINUTE_MS)
+    again = then(
+        events[-1],
+        "reopened",
+        20 * MINUTE_MS,
+        public_phase="investigating",
+        resolved_ms=None,
+    )
+    found = after([*events, again])
+    assert found.updates[-1].body.startswith("The problem has returned.")
+    assert found.resolved_ms is None
+    assert [bool(one.statuses) for one in found.stretches] == [True, False, True]
+
+
+def test_a_start_on_another_day_is_said_with_its_date() -> None:
+    opened = incident(started_ms=NOW_MS - DAY_MS, opened_ms=NOW_MS, updated_ms=NOW_MS)
+    assert "Since 13:05 UTC on 1 December, " in bodies([event(opened, "opened")])[0]
+
+
+@given(st.integers(0, 10**13), st.sampled_from(["P1", "P2", "P3", "P4"]), st.integers(0, 10**9))
+def test_the_promised_time_always_lies_ahead_within_one_interval(
+    said_ms: int, severity: Any, age_ms: int
+) -> None:
+    now_ms = said_ms + age_ms
+    due_ms = words.promised_ms(said_ms, severity, now_ms)
+    interval_ms = words.NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
+    assert now_ms < due_ms <= now_ms + interval_ms + 5 * MINUTE_MS
+
+
+@given(st.text())
+def test_any_text_can_be_shown_after_cleaning(text: str) -> None:
+    shown = clean(text)
+    assert len(shown) <= MAX_MESSAGE_CHARACTERS
+    assert clean(shown).strip() == shown.strip()
+    shown.encode()
+    assert not any(ord(one) < 32 and one not in "\n\t" for one in shown)
+
+
+@given(st.lists(st.integers(0, 3), max_size=12))
+def test_repeats_and_older_events_in_any_order_end_in_the_newest_state(order: list[int]) -> None:
+    events = life(incident())
+    said = [events[index] for index in order]
+    if not said:
+        return
+    known: PublicIncident | None = None
+    for one in said:
+        before = known
+        known = publish(known, one, PAGE)
+        if before is not None and one.version <= before.version:
+            assert known is before
+    assert known is not None
+    assert known.version == max(one.version for one in said)
+    encoded = msgspec.json.encode(known)
+    assert msgspec.json.decode(encoded, type=PublicIncident) == known
