@@ -18,6 +18,7 @@ from sinks.case_store.commands import (
     Desk,
     KeyReusedError,
     checked,
+    refuse_closed,
 )
 from sinks.case_store.reader import AuditEntry, Case, File, Filter, Reader, TimelineEvent
 
@@ -170,6 +171,7 @@ class Api:
         if case is None:
             return _no_case(request.path_params["incident_id"])
         try:
+            refuse_closed(case.incident)
             asked = _asked(await body(request))
             command = checked(
                 id=asked.id or request.headers.get("idempotency-key") or str(uuid.uuid4()),

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from sqlalchemy import select
 
-from schemas.incidents import Command, CommandType, Severity
+from schemas.incidents import Command, CommandType, Incident, Severity
 from sinks.case_store import tables
 from sinks.case_store.database import Database
 from sinks.case_store.metrics import COMMANDS
@@ -73,6 +73,12 @@ def checked(
         "severity": severity if type == "set_severity" else None,
     }
     return msgspec.convert(fields, Command)
+
+
+def refuse_closed(incident: Incident) -> None:
+    """Raises `CommandRefusedError` if the incident takes no commands any more."""
+    if incident.state == "closed":
+        raise CommandRefusedError(f"{incident.id} is closed; the log takes nothing more for it")
 
 
 def _name_mistakes(field: str, value: str) -> list[str]:

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.schema import Table
 
@@ -18,7 +18,7 @@ DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
 WRITER_LOCK = 0x746F6373696E  # "tocsin"; PostgreSQL's advisory lock of whoever writes cases
 
 
-class StoreError(Exception):
+class StoreError(ValueError):
     """The store cannot be opened as configured; the message says how to mend it."""
 
 
@@ -50,7 +50,7 @@ class Database:
     async def migrate(self) -> None:
         """Runs the migrations that are missing, all in one transaction.
 
-        Raises `StoreError` if the store was written by a newer version.
+        Raises `StoreError` if it cannot be opened or was written by a newer version.
         """
         if self.dialect == "sqlite":
             _make_folder(self.url)
@@ -59,6 +59,10 @@ class Database:
         try:
             async with self._write(engine) as connection:
                 await connection.run_sync(_upgrade)
+        except OperationalError as error:
+            raise StoreError(
+                f"case_store.store: cannot open {self.url.render_as_string()}: {error.orig}"
+            ) from error
         finally:
             await engine.dispose()
 

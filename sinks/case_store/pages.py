@@ -22,6 +22,7 @@ from sinks.case_store.commands import (
     CommandRefusedError,
     Desk,
     checked,
+    refuse_closed,
 )
 from sinks.case_store.metrics import SIGN_INS
 from sinks.case_store.reader import Filter, Reader
@@ -150,6 +151,7 @@ class Pages:
         if case is None:
             return self._missing(request)
         try:
+            refuse_closed(case.incident)
             command = checked(
                 id=form.get("command_id", ""),
                 type=form.get("type", ""),

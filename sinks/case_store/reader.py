@@ -174,7 +174,11 @@ async def _find(connection: AsyncConnection, name: str) -> Case | None:
     if name.isascii() and name.isdigit() and len(name) < 10:
         row = (await connection.execute(query.where(table.c.number == int(name)))).first()
     if row is None:
-        row = (await connection.execute(query.where(table.c.incident_id == clean(name)))).first()
+        # An id may be read out and typed in small letters.
+        names = (clean(name), clean(name).upper())
+        exact = table.c.incident_id == names[0]
+        wanted = query.where(table.c.incident_id.in_(names)).order_by(exact.desc())
+        row = (await connection.execute(wanted)).first()
     return _case(row) if row is not None else None
 
 

@@ -245,3 +245,21 @@ async def test_a_command_that_kafka_did_not_take_can_be_sent_again(
         ("failed", "api"),
         ("sent", "api"),
     ]
+
+
+async def test_a_closed_incident_takes_no_commands(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore, commands: Commands
+) -> None:
+    closed = examples.event(examples.network_incident(version=2, state="closed"), "closed")
+    await sqlite_store.apply([examples.record(closed, 20)])
+    status, problem = await command(client, {"type": "note", "actor": "a", "text": "x"})
+    assert (status, "is closed" in problem["detail"]) == (422, True)
+    assert commands.sent == []
+
+
+async def test_an_incident_is_found_in_small_letters_too(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    opened = examples.event(examples.cpu_incident(id="INC-7KX2M9QA"), "opened")
+    await sqlite_store.apply([examples.record(opened, 20)])
+    assert (await get(client, "/api/v1/cases/inc-7kx2m9qa"))["number"] == 3

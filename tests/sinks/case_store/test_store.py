@@ -324,3 +324,16 @@ def test_a_store_that_cannot_be_is_refused_with_an_example(url: str, make: Make)
 def test_the_password_comes_from_its_secret(postgres_url: str) -> None:
     url = new_database(postgres_url, "password")
     assert Database(url, "p@ss:/word").url.password == "p@ss:/word"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://tocsin:secret@127.0.0.1:1/none", "sqlite:////proc/none/cases.sqlite3"]
+)
+async def test_a_store_that_cannot_be_opened_is_named_without_its_password(
+    url: str, make: Make
+) -> None:
+    store = make(url)
+    with pytest.raises(StoreError, match=r"case_store\.store: cannot") as raised:
+        await store.start()
+    assert "secret" not in str(raised.value)
+    await store.stop()
