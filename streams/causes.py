@@ -1,7 +1,7 @@
 """Ranks the services of an incident by how likely each is where the trouble comes from."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
@@ -33,26 +33,29 @@ ONSET_TOLERANCE_MS = 60_000
 FULL_SCORE = 30.0
 """-log10 tail probability from which being further out says no more."""
 
+UNSURE = 0.35
+"""What a signal that only corroborates is worth, against one that is trusted."""
+
 MAX_CAUSES = 10
 
 CLEAR_WEIGHT = 0.6
 OWN_IS_CLEAR = 1.2
 
 
-def rank(signals: Sequence[Signal], graph: ServiceGraph) -> tuple[Cause, ...]:
+def rank(
+    signals: Sequence[Signal], graph: ServiceGraph, trusted: Collection[Signal] | None = None
+) -> tuple[Cause, ...]:
     """Causes with weights that sum to 1, likeliest first, each with its evidence in words.
 
     The points of a service: its own kinds of signal (`OWN`), how far out it is, whether it was
     first, how many of the others call it, and less if something that it calls is out of order
-    too. Weights are the softmax of the points.
+    too. Weights are the softmax of the points. Signals that are not among the `trusted` (all, if
+    None) count little and never as first.
     """
-    by_service: dict[str, list[Signal]] = {}
-    for signal in signals:
-        by_service.setdefault(signal.service, []).append(signal)
-    if not by_service:
+    if not signals:
         return ()
-    first_ms = min(s.first_ms for s in signals)
-    found = [(*_judge(name, by_service, first_ms, graph), name) for name in sorted(by_service)]
+    case = _Case(signals, graph, signals if trusted is None else trusted)
+    found = [(*case.judge(name), name) for name in case.suspects()]
     found.sort(key=lambda item: (-item[0], item[2]))
     found = found[:MAX_CAUSES]
     top = found[0][0]
@@ -66,34 +69,113 @@ def rank(signals: Sequence[Signal], graph: ServiceGraph) -> tuple[Cause, ...]:
     )
 
 
-def _judge(
-    name: str, by_service: Mapping[str, Sequence[Signal]], first_ms: int, graph: ServiceGraph
-) -> tuple[float, tuple[str, ...]]:
-    """The points of one service, and why."""
-    own = by_service[name]
-    kinds = {s.kind for s in own}
-    best = max(kinds, key=lambda kind: (OWN[kind], kind))
-    points = OWN[best] + 0.2 * sum(OWN[kind] for kind in kinds - {best})
-    shown = telling([s for s in own if s.kind == best])
-    evidence = [plain(shown)]
-    points += min(max(s.score for s in own), FULL_SCORE) / FULL_SCORE
-    onset_ms = min(s.first_ms for s in own)
-    if onset_ms - first_ms <= ONSET_TOLERANCE_MS:
-        points += 0.8
-        if len(by_service) > 1:
-            evidence.append(f"among the first to change, at {clock(onset_ms)}")
-    callers = [n for n in sorted(graph.above(name)) if n in by_service and n != name]
-    callers = [n for n in callers if CARRIED & {s.kind for s in by_service[n]}]
-    if callers:
-        points += min(0.5 * len(callers), 1.5)
-        evidence.append(f"called by {', '.join(callers[:4])}, also out of order")
-    if "saturation" not in kinds:
-        callees = [n for n in sorted(graph.below(name)) if n in by_service and n != name]
-        callees = [n for n in callees if n not in graph.above(name)]
-        if callees:
+class _Case:
+    """The signals of one incident, sorted for judging each service by them."""
+
+    def __init__(
+        self, signals: Sequence[Signal], graph: ServiceGraph, trusted: Collection[Signal]
+    ) -> None:
+        self.graph = graph
+        self.by_service: dict[str, list[Signal]] = {}
+        self.sure: dict[str, list[Signal]] = {}
+        for signal in signals:
+            self.by_service.setdefault(signal.service, []).append(signal)
+        for signal in trusted:
+            self.sure.setdefault(signal.service, []).append(signal)
+        self.first_ms = min(s.first_ms for s in (trusted or signals))
+        self.fan_out = _fan_out(signals)
+
+    def suspects(self) -> list[str]:
+        """Services with signals, and callers whose calls to several others all lose time."""
+        return sorted({*self.by_service, *self.fan_out})
+
+    def judge(self, name: str) -> tuple[float, tuple[str, ...]]:
+        """The points of one service, and why."""
+        points, evidence = self._own_signs(name)
+        for more, why in (self._onset(name), self._fan(name), self._chain(name)):
+            points += more
+            evidence += why
+        return points, tuple(evidence)
+
+    def _own_signs(self, name: str) -> tuple[float, list[str]]:
+        own = self.by_service.get(name, [])
+        if not own:
+            return 0.0, []
+        worth: dict[AnomalyKind, float] = {}
+        for signal in own:
+            worth[signal.kind] = max(worth.get(signal.kind, 0.0), self._worth(signal))
+        best = max(worth, key=lambda kind: (worth[kind], kind))
+        points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
+        furthest = max((s.score for s in self.sure.get(name, [])), default=0.0)
+        points += min(furthest, FULL_SCORE) / FULL_SCORE
+        return points, [plain(telling([s for s in own if s.kind == best]))]
+
+    def _worth(self, signal: Signal) -> float:
+        worth = OWN[signal.kind]
+        if signal.kind == "network" and signal.caller in self.fan_out:
+            worth *= UNSURE
+        return worth if signal in self.sure.get(signal.service, ()) else worth * UNSURE
+
+    def _onset(self, name: str) -> tuple[float, list[str]]:
+        sure = self.sure.get(name)
+        if not sure:
+            return 0.0, []
+        onset_ms = min(s.first_ms for s in sure)
+        if onset_ms - self.first_ms > ONSET_TOLERANCE_MS:
+            return 0.0, []
+        several = len(self.sure) > 1
+        return 0.8, [f"among the first to change, at {clock(onset_ms)}"] if several else []
+
+    def _fan(self, name: str) -> tuple[float, list[str]]:
+        callees = self.fan_out.get(name)
+        if not callees:
+            return 0.0, []
+        return 2.0, [f"its calls to {_names(callees)} all lose time on the way, no one else's do"]
+
+    def _chain(self, name: str) -> tuple[float, list[str]]:
+        """More for explaining its callers, less for being explained by its callees."""
+        points, evidence = 0.0, []
+        callers = [n for n in sorted(self.graph.above(name)) if self._carries(n) and n != name]
+        if callers and name in self.by_service:
+            points += min(0.5 * len(callers), 1.5)
+            evidence.append(f"called by {_names(callers)}, also out of order")
+        kinds = {s.kind for s in self.by_service.get(name, ())}
+        callees = [n for n in sorted(self.graph.below(name)) if n in self.sure and n != name]
+        callees = [n for n in callees if n not in self.graph.above(name)]
+        if callees and "saturation" not in kinds and name not in self.fan_out:
             points -= 1.2
-            evidence.append(f"but it calls {', '.join(callees[:4])}, out of order itself")
-    return points, tuple(evidence)
+            evidence.append(f"but it calls {_names(callees)}, out of order itself")
+        return points, evidence
+
+    def _carries(self, name: str) -> bool:
+        return bool(CARRIED & {s.kind for s in self.by_service.get(name, ())})
+
+
+def _fan_out(signals: Sequence[Signal]) -> dict[str, list[str]]:
+    """Callers whose calls to two services or more lose time, and only theirs.
+
+    Then it is not those services that are far away, but the caller that is slow to notice.
+    """
+    callers: dict[str, set[str]] = {}
+    callees: dict[str, set[str]] = {}
+    for signal in signals:
+        if signal.kind == "network" and signal.caller:
+            callers.setdefault(signal.service, set()).add(signal.caller)
+            callees.setdefault(signal.caller, set()).add(signal.service)
+    lone = {
+        caller: sorted(name for name in names if callers[name] == {caller})
+        for caller, names in callees.items()
+    }
+    return {
+        caller: names
+        for caller, names in lone.items()
+        if len(names) >= 2 and len(names) == len(callees[caller])
+    }
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def is_clear(causes: Sequence[Cause], signals: Iterable[Signal]) -> bool:

@@ -1,24 +1,11 @@
 """Which anomalies belong together: near in time and joined by the service graph."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from schemas.anomalies import Anomaly, AnomalyKind
-from streams.dossier import Dossier
+from schemas.anomalies import Anomaly
+from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, monitor_after_ms
-
-FAMILY: Mapping[AnomalyKind, str] = {
-    "level": "resource",
-    "saturation": "resource",
-    "latency": "slow",
-    "network": "slow",
-    "error_ratio": "errors",
-    "new_error_template": "errors",
-    "error_log_rate": "errors",
-    "traffic": "traffic",
-    "silence": "silence",
-}
-"""Kinds that say the same thing of a service in different ways."""
 
 
 def home(
@@ -46,8 +33,9 @@ def _nearness(
 ) -> int | None:
     """0 for the same service, then hops; None if the anomaly is not this incident's.
 
-    An incident that has gone quiet takes back only what its likely cause showed before. Anything
-    else is news: it may be the first sign of the next outage next door.
+    A neighbour belongs to it if it went out of order near the time at which trouble last spread,
+    not hours into it. An incident that has gone quiet takes back only what its likely cause showed
+    before. Anything else is news: it may be the first sign of the next outage next door.
     """
     if dossier.is_over:
         return None
@@ -55,6 +43,17 @@ def _nearness(
         return 0 if recurs(anomaly, dossier) else None
     if anomaly.service in dossier.seen:
         return 0
+    if began(anomaly) - dossier.grown_ms > rules.gap_ms:
+        return None
+    return _hops(anomaly, dossier, graph, rules, end_ms)
+
+
+def _hops(
+    anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: Rules, end_ms: int
+) -> int | None:
+    """Hops from the anomaly to the nearest service that is out of order in the incident."""
+    if edge_caller(anomaly) in dossier.callers():
+        return 1
     hops = [graph.distance(anomaly.service, name) for name in dossier.seen]
     near = min((h for h in hops if h is not None and h <= rules.max_distance), default=None)
     if near is None and dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms:
@@ -63,20 +62,31 @@ def _nearness(
 
 
 def recurs(anomaly: Anomaly, dossier: Dossier) -> bool:
-    """Whether the incident's likely cause shows again what it showed before."""
-    if anomaly.service != dossier.cause:
-        return False
-    return FAMILY[anomaly.kind] in {FAMILY[kind] for kind in dossier.kinds_of(anomaly.service)}
+    """Whether the likely cause shows again what it showed most strongly.
+
+    Symptoms alone do not tell: a caller is slow in the same way whichever of its callees fails.
+    """
+    return anomaly.opens and sign_of(anomaly) == dossier.main_sign()
+
+
+def edge_caller(anomaly: Anomaly) -> str | None:
+    """The caller, if the anomaly is one of the edge between it and the service."""
+    return anomaly.caller if anomaly.kind == "network" else None
 
 
 def groups(
     anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
 ) -> list[list[Anomaly]]:
-    """Splits anomalies into sets joined by service or by at most `max_distance` hops.
+    """Splits anomalies into sets joined by service, by a caller whose calls lose time on the way,
+    or by at most `max_distance` hops.
 
     The sets, and the anomalies in them, keep the order of first appearance.
     """
     services = list(dict.fromkeys(a.service for a in anomalies))
+    edges: dict[str, set[str]] = {}
+    for anomaly in anomalies:
+        if (caller := edge_caller(anomaly)) is not None:
+            edges.setdefault(caller, set()).add(anomaly.service)
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
         if service in group_of:
@@ -86,6 +96,7 @@ def groups(
         while frontier:
             here = frontier.pop()
             near = _near(here, graph, max_distance)
+            near = near.union(*(callees for callees in edges.values() if here in callees))
             joined = [other for other in services if other not in group_of and other in near]
             group_of.update(dict.fromkeys(joined, number))
             frontier.extend(joined)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from schemas.anomalies import Anomaly, AnomalyKind
+from schemas.anomalies import Anomaly
 from schemas.incidents import (
     Cause,
     Grading,
@@ -16,6 +16,9 @@ from schemas.incidents import (
     State,
     Visibility,
 )
+
+RUN_GAP_MS = 300_000
+"""A signal that was away for longer and comes back is told as a further one."""
 
 MAX_SIGNALS = 100
 """Signals kept in one incident; of more, those that are furthest out."""
@@ -34,10 +37,11 @@ class Count(msgspec.Struct):
 class Dossier(msgspec.Struct, kw_only=True):
     """One incident, being worked on. Times are event times, Unix ms.
 
-    `last_end_ms` is the end of the last anomalous window; `grown_ms` when a service was last drawn
-    in; `pace_ms` the least time between two anomalous windows of one series, 0 while unknown;
-    `settled_ms` the window end up to which timers were looked at; `seen` by service when it
-    was first and last out; `told` the incident as last published; `lower_since_ms` since when the
+    A signal is `trusted` once it was reason enough to open an incident. `last_end_ms` is the end of
+    the last window with a trusted signal; `grown_ms` when a service was last drawn in by one;
+    `pace_ms` the least time between two anomalous windows of one series, 0 while unknown;
+    `settled_ms` the window end up to which timers were looked at; `seen` by service when it was
+    first and last out; `told` the incident as last published; `lower_since_ms` since when the
     grade would be lower than the one that stands.
     """
 
@@ -52,6 +56,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     public_phase: PublicPhase = "investigating"
     visibility: Visibility = "internal"
     signals: dict[str, Signal] = {}
+    trusted: dict[str, None] = {}
     seen: dict[str, tuple[int, int]] = {}
     counts: dict[str, Count] = {}
     mass: bool = False
@@ -86,36 +91,67 @@ class Dossier(msgspec.Struct, kw_only=True):
     def absorb(self, anomaly: Anomaly) -> None:
         """Takes an anomaly in as evidence."""
         self.touched = True
-        began_ms = began(anomaly)
-        first, last = self.seen.get(anomaly.service, (began_ms, anomaly.window_end_ms))
-        if anomaly.service not in self.seen:
-            self.grown_ms = anomaly.window_end_ms
-        self.seen[anomaly.service] = (min(first, began_ms), max(last, anomaly.window_end_ms))
-        self.first_anomaly_ms = min(self.first_anomaly_ms, began_ms)
-        self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
         key = key_of(anomaly)
+        if anomaly.opens:
+            self._trust(key, anomaly)
+        if key in self.trusted:
+            self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
+        self._see(anomaly)
         known = self.signals.get(key)
         if known is not None and (step_ms := anomaly.window_end_ms - known.last_ms) > 0:
             self.pace_ms = min(self.pace_ms or step_ms, step_ms)
+        if known is not None and began(anomaly) - known.last_ms > RUN_GAP_MS:
+            self.signals[f"{key}@{known.first_ms}"] = known
+            known = None
         if known is None and len(self.signals) >= MAX_SIGNALS and not self._make_room(anomaly):
             return
         self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)
+
+    def _trust(self, key: str, anomaly: Anomaly) -> None:
+        drawn_in = {self.signals[k].service for k in self.trusted if k in self.signals}
+        if anomaly.service not in drawn_in:
+            self.grown_ms = max(self.grown_ms, anomaly.window_end_ms)
+        self.trusted[key] = None
+
+    def _see(self, anomaly: Anomaly) -> None:
+        began_ms = began(anomaly)
+        first, last = self.seen.get(anomaly.service, (began_ms, anomaly.window_end_ms))
+        self.seen[anomaly.service] = (min(first, began_ms), max(last, anomaly.window_end_ms))
+        if anomaly.opens:
+            self.first_anomaly_ms = min(self.first_anomaly_ms, began_ms)
 
     def _make_room(self, anomaly: Anomaly) -> bool:
         weakest = min(self.signals, key=lambda key: (self.signals[key].score, key))
         if self.signals[weakest].score >= anomaly.score:
             return False
         del self.signals[weakest]
+        self.trusted.pop(weakest, None)
         return True
 
-    def kinds_of(self, service: str) -> set[AnomalyKind]:
-        """The kinds of signal that `service` has shown in this incident."""
-        return {s.kind for s in self.signals.values() if s.service == service}
+    def trusted_signals(self) -> list[Signal]:
+        """The signals that were reason enough to open an incident, of all runs."""
+        return [s for key, s in self.signals.items() if key.partition("@")[0] in self.trusted]
+
+    def main_sign(self) -> tuple[str, str, str] | None:
+        """What the likely cause showed most strongly; None if it showed nothing itself."""
+        own = [s for s in self.trusted_signals() if s.service == self.cause]
+        if not own:
+            return None
+        return sign_of(max(own, key=lambda s: (s.score, s.series, s.kind)))
+
+    def callers(self) -> set[str]:
+        """The services whose calls lose time on the way."""
+        return {s.caller for s in self.signals.values() if s.kind == "network" and s.caller}
 
 
 def key_of(anomaly: Anomaly) -> str:
     """The signal that an anomaly is part of."""
     return f"{anomaly.series}/{anomaly.kind}"
+
+
+def sign_of(item: Anomaly | Signal) -> tuple[str, str, str]:
+    """What two anomalies have in common if they are the same trouble: service, kind, measure."""
+    return item.service, item.kind, item.series.partition("{")[0]
 
 
 def began(anomaly: Anomaly) -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from schemas.configuration import Service
-from schemas.incidents import EventType, Impact, Incident
+from schemas.incidents import EventType, Impact, Incident, Signal
 from streams.classify import Facts
-from streams.dossier import Dossier, ordered
+from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.words import clock, duration, number, summary, title
 
 UNKNOWN_TIER = 3
@@ -116,7 +116,7 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
         found["services"] = f"{', '.join(old.services)} → also {', '.join(added)}"
     if _cause_changed(old, new):
         found["likely cause"] = f"{_first(old)} → {_first(new)}"
-    fresh = _shown(new) - _shown(old)
+    fresh = _fresh(old, new)
     if fresh:
         found["signals"] = f"{len(old.signals)} → also {', '.join(sorted(fresh))}"
     if old.severity_override_by != new.severity_override_by:
@@ -145,8 +145,24 @@ def _first(incident: Incident) -> str:
     return f"{cause.service} ({number(cause.weight, '%')})"
 
 
-def _shown(incident: Incident) -> set[str]:
-    return {f"{s.service} {s.kind.replace('_', ' ')}" for s in incident.signals}
+def _fresh(old: Incident, new: Incident) -> set[str]:
+    """Kinds of signal that a service had not shown, or shows again after a long while."""
+    last_ms: dict[str, int] = {}
+    for signal in old.signals:
+        label = _label(signal)
+        last_ms[label] = max(last_ms.get(label, 0), signal.last_ms)
+    fresh = set()
+    for signal in new.signals:
+        label = _label(signal)
+        if label not in last_ms:
+            fresh.add(label)
+        elif signal.first_ms - last_ms[label] > RUN_GAP_MS:
+            fresh.add(f"{label} again")
+    return fresh
+
+
+def _label(signal: Signal) -> str:
+    return f"{signal.service} {signal.kind.replace('_', ' ')}"
 
 
 def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:

@@ -309,8 +309,9 @@ class IncidentStage:
         if not opened and not dossier.touched and not is_due(dossier, end_ms, self.rules):
             return []
         dossier.touched = False
-        causes = rank(tuple(dossier.signals.values()), self.graph)
-        clear = is_clear(causes, dossier.signals.values())
+        trusted = dossier.trusted_signals()
+        causes = rank(tuple(dossier.signals.values()), self.graph, trusted)
+        clear = is_clear(causes, trusted)
         was = dossier.state
         dossier.state = state_at(dossier, end_ms, self.rules, clear)
         dossier.public_phase = phase_after(dossier.public_phase, dossier.state)

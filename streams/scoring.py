@@ -134,11 +134,12 @@ def score(
 
 
 def _starts(events: Sequence[IncidentEvent]) -> list[_Start]:
-    """When incidents were opened, reopened, or left monitoring because signals came back."""
+    """When incidents were opened or reopened, or said that a signal had come back."""
     starts = []
     for event in events:
         back = event.changes.get("state", "").startswith("monitoring → i")
-        if event.type in ("opened", "reopened") or back:
+        again = event.changes.get("signals", "").endswith(" again")
+        if event.type in ("opened", "reopened") or back or again:
             starts.append(_Start(event.incident_id, event.time_ms, event.type == "opened"))
     return starts
 
