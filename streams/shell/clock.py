@@ -32,17 +32,13 @@ class IdleClock:
         self.lateness_ms = lateness_ms
         self._sources: dict[str, _Source] = {}
 
-    def add(self, source: str, now_seconds: float) -> None:
-        """A source begins; its quiet counts from now."""
-        self._sources[source] = _Source(now_seconds)
-
     def remove(self, source: str) -> None:
         """A source belongs to someone else now."""
         self._sources.pop(source, None)
 
-    def heard(self, source: str, watermark_ms: int, now_seconds: float) -> None:
-        """Records came from the source, and its watermark is now this."""
-        self._sources[source] = _Source(now_seconds, watermark_ms)
+    def heard(self, source: str, now_seconds: float) -> None:
+        """Records came from the source, or it begins; its quiet counts from now."""
+        self._sources[source] = _Source(now_seconds)
 
     def newly_idle(self, source: str, watermark_ms: int, now_seconds: float) -> bool:
         """Whether a source without lag has just become idle; True once."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from streams.run import Run
@@ -28,8 +29,8 @@ class Keeper(Generic[S]):
     """One stage and everything that makes it survive.
 
     Order is what recovery rests on: first everything that the stage has said is acknowledged,
-    then the checkpoint, and only then is the input offset committed. Whoever uses `stage` holds
-    `lock`, so that a snapshot never falls between a change of state and what was said of it.
+    then the checkpoint, and only then is the input offset committed. A snapshot never falls between
+    a change of state and what was said of it; where that was cut off, there is no further one.
 
     Parameters
     ----------
@@ -45,7 +46,6 @@ class Keeper(Generic[S]):
         self.name = name
         self.partition = partition
         self.stage = stage
-        self.lock = asyncio.Lock()
         self.next_offsets: dict[str, int] = {}
         self.timestamps_ms: dict[str, int] = {}
         self._table = table
@@ -55,6 +55,9 @@ class Keeper(Generic[S]):
         self._changed = False
         self._under_way: list[Awaitable[object]] = []
         self._checkpointing = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._cut_off = False
+        self._closed = False
         self._checkpointed_at = time.monotonic()
 
     async def restore(self, checkpoint: Checkpoint) -> None:
@@ -64,15 +67,47 @@ class Keeper(Generic[S]):
         self._sequence = checkpoint.sequence
         await self.say(checkpoint.said)
 
-    def unread(self, run: Run) -> Run:
-        """The part of a run that the state does not hold yet."""
+    async def take(self, run: Run, body: Callable[[Run], list[Outgoing]]) -> None:
+        """Lets `body` take in what the state does not hold yet, and publishes what it says.
+
+        Returns before the broker has acknowledged, unless much is under way.
+        """
+        async with self._lock:
+            run = self._unread(run)
+            if not run or self._closed:
+                return
+            with self._whole():
+                said = body(run)
+                self._took(run)
+                await self.say(said)
+
+    async def take_exactly(self, run: Run, body: Callable[[Run], list[Outgoing]]) -> None:
+        """As `take`, where a replay would not meet the run at the same place: what people ask."""
+
+        def change() -> list[Outgoing]:
+            unread = self._unread(run)
+            if not unread:
+                return []
+            said = body(unread)
+            self._took(unread)
+            return said
+
+        await self.change_exactly(change)
+
+    def _unread(self, run: Run) -> Run:
         return run.after(self.next_offsets.get(run.source, 0) - 1)
 
-    def took(self, run: Run) -> None:
-        """Notes that the state now holds everything up to the end of `run`."""
+    def _took(self, run: Run) -> None:
         self.next_offsets[run.source] = run.offsets[-1] + 1
         self.timestamps_ms[run.source] = run.timestamps_ms[-1]
         self._changed = True
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A stage that is cut off in here may have changed without having spoken."""
+        self._cut_off = True
+        yield
+        self._cut_off = False
 
     async def say(self, records: Iterable[Outgoing]) -> None:
         """Publishes; returns before the broker has acknowledged, unless much is under way."""
@@ -87,8 +122,8 @@ class Keeper(Generic[S]):
         Raises what the producer raises; the caller must then end the worker.
         """
         async with self._checkpointing:
-            async with self.lock:
-                if not self._changed:
+            async with self._lock:
+                if not self._changed or self._cut_off or self._closed:
                     return
                 checkpoint = self._take()
                 under_way, self._under_way = self._under_way, []
@@ -101,11 +136,21 @@ class Keeper(Generic[S]):
         What `change` says is written into a checkpoint before it is published, and published
         again after a restore, so that it is said exactly as it was said first.
         """
-        async with self._checkpointing, self.lock:
-            said = change()
-            await self._settle()
-            await self._write(self._take(tuple(said)))
-            await self.say(said)
+        async with self._checkpointing, self._lock:
+            if self._cut_off or self._closed:
+                return
+            with self._whole():
+                said = change()
+                if said or self._changed:
+                    await self._settle()
+                    await self._write(self._take(tuple(said)))
+                    await self.say(said)
+
+    async def close(self) -> None:
+        """A last checkpoint; from then on nothing is taken in, as another may keep the stage."""
+        await self.checkpoint()
+        async with self._checkpointing, self._lock:
+            self._closed = True
 
     async def _settle(self) -> None:
         under_way, self._under_way = self._under_way, []

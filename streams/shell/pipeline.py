@@ -1,7 +1,7 @@
 """The three stages on Kafka: who keeps what, what is done with a run, and what the clock adds."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import faust
@@ -105,7 +105,7 @@ class Pipeline:
         stage = self._stages.ingest(self.sources[topic], partition)
         keeper = self._keeper("ingest", partition, stage, table)
         self.ingest[f"{topic}/{partition}"] = keeper
-        self._clock.add(f"{topic}/{partition}", time.monotonic())
+        self._clock.heard(f"{topic}/{partition}", time.monotonic())
         await self._restored(keeper, table)
 
     async def _restore_detect(self, shard: int) -> None:
@@ -153,8 +153,17 @@ class Pipeline:
 
     async def drop(self) -> None:
         """Checkpoints everything and lets it go: the partitions may belong to another worker."""
-        await self.checkpoint()
+        for keeper in self.keepers():
+            await keeper.close()
         self.forget()
+
+    def positions(self) -> dict[TP, int]:
+        """The next offset to read, by what the states hold: what counts, whatever is committed."""
+        return {
+            _tp(source): offset
+            for keeper in self.keepers()
+            for source, offset in keeper.next_offsets.items()
+        }
 
     def forget(self) -> None:
         """Lets every stage go as it is."""
@@ -183,22 +192,19 @@ class Pipeline:
 
     async def on_raw(self, run: Run) -> None:
         """Raw records to observations and dead letters."""
-        keeper = self.ingest[run.source]
-        async with keeper.lock:
-            run = keeper.unread(run)
-            if not run:
-                return
+        stage = self.ingest[run.source].stage
+
+        def body(run: Run) -> list[Outgoing]:
             with metrics.STAGE_SECONDS.labels("ingest").time():
-                result = keeper.stage.process(run)
-                said = [
-                    *outgoing.observations(result.batches, self.topics),
-                    *self._dead_letters(result.dead_letters, run),
-                ]
-            keeper.took(run)
-            self._clock.heard(run.source, keeper.stage.watermark_ms, time.monotonic())
-            await keeper.say(said)
-        _count(run)
-        metrics.WINDOWS_CLOSED.inc(len({b.window_end_ms for b in result.batches}))
+                result = stage.process(run)
+            self._clock.heard(run.source, time.monotonic())
+            metrics.WINDOWS_CLOSED.inc(len({b.window_end_ms for b in result.batches}))
+            return [
+                *outgoing.observations(result.batches, self.topics),
+                *self._dead_letters(result.dead_letters, run),
+            ]
+
+        await self._take(self.ingest[run.source], run, body)
 
     async def on_observations(self, run: Run) -> None:
         """Observations to anomalies."""
@@ -208,58 +214,52 @@ class Pipeline:
                 f"{run.topic} has records in partition {run.partition}, but there are "
                 f"{self.topics.observation_shards} shards: restore `topics.observation_shards`"
             )
-        async with keeper.lock:
-            run = keeper.unread(run)
-            if not run:
-                return
-            batches, bad = _decode(run, self._observations)
-            with metrics.STAGE_SECONDS.labels("detect").time(), metrics.DETECTOR_SECONDS.time():
-                found = keeper.stage.process(batches)
-            keeper.took(run)
-            await keeper.say(
-                [*outgoing.anomalies(found, self.topics), *self._dead_letters(bad, run)]
-            )
-        _count(run)
-        for anomaly in (a for batch in found for a in batch.anomalies):
-            metrics.ANOMALIES.labels(anomaly.kind).inc()
+        stage = keeper.stage
+
+        def body(run: Run) -> list[Outgoing]:
+            with metrics.STAGE_SECONDS.labels("detect").time():
+                batches, bad = _decode(run, self._observations)
+                with metrics.DETECTOR_SECONDS.time():
+                    found = stage.process(batches)
+            for anomaly in (a for batch in found for a in batch.anomalies):
+                metrics.ANOMALIES.labels(anomaly.kind).inc()
+            return [*outgoing.anomalies(found, self.topics), *self._dead_letters(bad, run)]
+
+        await self._take(keeper, run, body)
 
     async def on_anomalies(self, run: Run) -> None:
         """Anomalies to incident events."""
         keeper = self._incident_keeper(run)
-        async with keeper.lock:
-            run = keeper.unread(run)
-            if not run:
-                return
+
+        def body(run: Run) -> list[Outgoing]:
             batches, bad = _decode(run, self._anomalies)
             with metrics.STAGE_SECONDS.labels("incident").time():
                 events = keeper.stage.process(batches)
-            keeper.took(run)
-            await keeper.say(
-                [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
-            )
-        _count(run)
-        _count_incidents(events)
+            _count_incidents(events)
+            return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
+
+        await self._take(keeper, run, body)
 
     async def on_commands(self, run: Run) -> None:
         """What people ask, to incident events; where it falls among the anomalies is kept."""
         keeper = self._incident_keeper(run)
-        events: list[IncidentEvent] = []
 
-        def change() -> list[Outgoing]:
-            unread = keeper.unread(run)
-            if not unread:
-                return []
-            commands, bad = _decode(unread, self._commands)
-            events.extend(keeper.stage.command(commands))
-            keeper.took(unread)
-            return [
-                *outgoing.incident_events(events, self.topics),
-                *self._dead_letters(bad, unread),
-            ]
+        def body(run: Run) -> list[Outgoing]:
+            commands, bad = _decode(run, self._commands)
+            events = keeper.stage.command(commands)
+            for command, reason in keeper.stage.refused:
+                logger.warning("command %s of %s refused: %s", command.id, command.actor, reason)
+            keeper.stage.refused.clear()
+            metrics.EVENTS.labels(run.topic).inc(len(run))
+            return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
-        await keeper.change_exactly(change)
-        _count(run)
-        _count_incidents(events)
+        await keeper.take_exactly(run, body)
+
+    async def _take(
+        self, keeper: Keeper[Any], run: Run, body: Callable[[Run], list[Outgoing]]
+    ) -> None:
+        await keeper.take(run, body)
+        metrics.EVENTS.labels(run.topic).inc(len(run))
 
     def _incident_keeper(self, run: Run) -> Keeper[CorrelateStage]:
         if self.incident is None or (run.topic == self.topics.anomalies and run.partition):
@@ -363,10 +363,6 @@ def _undecodable(run: Run, index: int, error: msgspec.DecodeError) -> DeadLetter
         value=run.values[index],
         timestamp_ms=run.timestamps_ms[index],
     )
-
-
-def _count(run: Run) -> None:
-    metrics.EVENTS.labels(run.topic).inc(len(run))
 
 
 def _count_incidents(events: list[IncidentEvent]) -> None:

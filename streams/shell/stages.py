@@ -46,8 +46,11 @@ class DetectStage(Snapshots, Protocol):
 class CorrelateStage(Snapshots, Protocol):
     """The whole environment: anomalies and commands to incident events."""
 
+    refused: list[tuple[Command, str]]
+    """Commands that were not obeyed and why; the shell logs and empties it."""
+
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...
-    def command(self, commands: Sequence[Command]) -> list[IncidentEvent]: ...
+    def command(self, batch: Sequence[Command]) -> list[IncidentEvent]: ...
 
 
 class Stages(Protocol):

@@ -11,7 +11,7 @@ against Faust 0.15.3 and aiokafka 0.14. Differs from Faust's own aiokafka transp
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
@@ -103,6 +103,9 @@ def _records_of(run: Run) -> list[_Record]:
 class Consumer(driver.Consumer):
     """Delivers runs, bounds what is unacknowledged, and commits where it is told to."""
 
+    positions: Callable[[], Mapping[TP, int]] = dict
+    """Where the states are; whoever restores them sets it."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._unacked_runs: dict[TP, set[int]] = defaultdict(set)
         self._place_freed = asyncio.Event()
@@ -191,9 +194,17 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """Seeks to the committed positions; what was delivered before comes again."""
+        """Seeks to where the states are, else to what is committed.
+
+        A state's own position is the one that counts: a commit may have failed, or may be another
+        worker's. What was delivered before and is not acknowledged comes again.
+        """
         self._clear(list(self._unacked_runs))
         await super().perform_seek()
+        mine = self.assignment()
+        for tp, offset in self.positions().items():
+            if tp in mine:
+                await self.seek(tp, offset)
 
     async def seek(self, partition: TP, offset: int) -> None:
         """Seeks one partition; what was delivered of it before is forgotten."""

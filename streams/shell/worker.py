@@ -210,6 +210,7 @@ class Worker:
         async def recovered() -> None:
             try:
                 pipeline.forget()
+                app.consumer.positions = pipeline.positions
                 await pipeline.restore(app.tables.recovery.actives_for_table)
                 self._restored = True
             except Exception as error:  # Faust would go on without the stages
