@@ -173,7 +173,7 @@ def apply(configuration: Configuration, settings: KafkaSettings) -> list[Row]:
     """Creates what is missing; changes nothing that exists. Raises `TopicsError`."""
     rows = show(configuration, settings)
     missing = [row.topic for row in rows if row.state == "missing"]
-    _create(settings, missing, configuration.kafka.replication_factor)
+    create(settings, missing, configuration.kafka.replication_factor)
     return [Row(row.topic, "created") if row.state == "missing" else row for row in rows]
 
 
@@ -185,11 +185,12 @@ def create_missing(configuration: Configuration, settings: KafkaSettings) -> lis
     ours = plan(configuration)
     there = inspect(settings, [topic.name for topic in ours]).partitions
     missing = [topic for topic in ours if topic.name not in there]
-    _create(settings, missing, configuration.kafka.replication_factor)
+    create(settings, missing, configuration.kafka.replication_factor)
     return [topic.name for topic in missing]
 
 
-def _create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor: int) -> None:
+def create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor: int) -> None:
+    """Creates topics; one that is there already is left as it is. Raises `TopicsError`."""
     new = [
         NewTopic(
             topic.name,
@@ -203,7 +204,7 @@ def _create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor
         return
     client = _client(settings)  # held: its end would cancel what it is asked
     try:
-        for answer in client.create_topics(new).values():
+        for answer in client.create_topics(new, request_timeout=_TIMEOUT_SECONDS).values():
             _done_or_there(answer)
     except KafkaException as error:
         raise _refused(settings, "create topics", error) from error
@@ -212,7 +213,7 @@ def _create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor
 def _done_or_there(answer: Future[None]) -> None:
     """Another process may have been faster; its topic is as good."""
     try:
-        answer.result(_TIMEOUT_SECONDS)
+        answer.result()
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise

@@ -16,6 +16,7 @@ from deploy.topics import (
     apply,
     changelogs,
     compare,
+    create,
     create_missing,
     inspect,
     plan,
@@ -120,6 +121,8 @@ def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
     settings = kafka_settings(Kafka(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(TopicsError, match=r"Kafka at 127\.0\.0\.1:1 does not list topics"):
         inspect(settings, ["a"])
+    with pytest.raises(TopicsError, match=r"Kafka at 127\.0\.0\.1:1 does not create topics"):
+        create(settings, plan(Configuration()), replication_factor=1)
 
 
 @pytest.mark.kafka

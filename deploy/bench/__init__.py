@@ -1,0 +1,1 @@
+"""Measurements, always beside a reference taken in the same run."""

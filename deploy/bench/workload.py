@@ -1,0 +1,132 @@
+"""Made-up telemetry for measuring speed; not for judging detection.
+
+Fifty services send 600 events a second in event-time order: half of them metric samples (six
+metrics a service, each once a second), three in ten requests with caller, duration and status,
+one in five log lines of a few kinds. The requests of one service are slow and fail for a while.
+The same arguments give the same bytes on every machine.
+"""
+
+import json
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, Final
+
+START_MS: Final = 1_767_225_600_000  # 2026-01-01
+EVENTS_PER_SECOND: Final = 600
+
+SERVICES: Final = tuple(
+    f"{name}-{region}"
+    for name in (
+        "frontend", "cart", "checkout", "payment", "catalogue",
+        "recommendation", "shipping", "inventory", "search", "accounts",
+    )
+    for region in ("eu-1", "eu-2", "us-1", "us-2", "ap-1")
+)  # fmt: skip
+FAULTY: Final = "payment-eu-1"
+_FAULT_EVERY_SECONDS: Final = 600
+_FAULT_SECONDS: Final = 90
+
+_METRICS: Final = (
+    ("process_cpu_usage_ratio", 0.35, 0.04),
+    ("process_resident_memory_bytes", 4.2e8, 6e6),
+    ("jvm_gc_pause_seconds", 0.012, 0.003),
+    ("db_pool_connections_active", 14.0, 2.5),
+    ("http_server_active_requests", 9.0, 2.0),
+    ("queue_depth_records", 40.0, 9.0),
+)
+_OPERATIONS: Final = ("GET /v1/items/{id}", "POST /v1/orders", "GET /healthz")
+_LINES: Final = (
+    ("INFO", "request {n} for customer {m} done in {v:.1f} ms"),
+    ("INFO", "cache refreshed: {n} entries, {m} evicted"),
+    ("INFO", "published order {n} to partition {m}"),
+    ("DEBUG", "connection {n} to 10.0.{m}.7:5432 returned to the pool"),
+    ("WARN", "retry {m} of call {n} after {v:.1f} ms"),
+    ("ERROR", "call {n} failed: deadline exceeded after {v:.1f} ms"),
+)
+_LINE_WEIGHTS: Final = (50, 15, 15, 14, 5, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """One record for a raw topic."""
+
+    partition: int
+    time_ms: int
+    key: bytes
+    value: bytes
+
+
+def workload(events: int, partitions: int, seed: int = 1) -> Iterator[RawEvent]:
+    """`events` records in event-time order; a service's records share a partition."""
+    return islice(_endless(partitions, random.Random(seed)), events)  # noqa: S311
+
+
+def _endless(partitions: int, chance: random.Random) -> Iterator[RawEvent]:
+    keys = {service: service.encode() for service in SERVICES}
+    homes = {service: zlib.crc32(key) % partitions for service, key in keys.items()}
+    samples = count()
+    for number in count():
+        time_ms = START_MS + number * 1000 // EVENTS_PER_SECOND
+        slot = number % 10
+        if slot < 5:
+            service, fields = _sample(next(samples), chance)
+        elif slot < 8:
+            service, fields = _request(time_ms, chance)
+        else:
+            service, fields = _line(chance)
+        value = json.dumps({"time": time_ms, **fields}, separators=(",", ":")).encode()
+        yield RawEvent(homes[service], time_ms, keys[service], value)
+
+
+def _sample(number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    service = SERVICES[number % len(SERVICES)]
+    metric, level, spread = _METRICS[number // len(SERVICES) % len(_METRICS)]
+    value = round(chance.gauss(level, spread), 6)
+    instance = f"{service}-7d9f6c5b8-x{number % len(SERVICES):02}"
+    fields = {"service": service, "instance": instance, "metric": metric, "value": value}
+    return service, fields
+
+
+def _request(time_ms: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    index = chance.randrange(len(SERVICES))
+    service, caller = SERVICES[index], SERVICES[(index + 5) % len(SERVICES)]
+    broken = service == FAULTY and _in_fault(time_ms)
+    duration = chance.lognormvariate(-4, 0.5) * (20 if broken else 1)
+    failed = chance.random() < (0.5 if broken else 0.002)
+    fields = {
+        "service": service,
+        "instance": f"{service}-7d9f6c5b8-x{index:02}",
+        "caller": caller,
+        "operation": _OPERATIONS[chance.randrange(len(_OPERATIONS))],
+        "duration_seconds": round(duration, 6),
+        "client_duration_seconds": round(duration + 0.0008, 6),
+        "status": 500 if failed else 200,
+        "trace_id": f"{chance.getrandbits(128):032x}",
+    }
+    return service, fields
+
+
+def _in_fault(time_ms: int) -> bool:
+    """The last part of every ten minutes, so that something normal comes first."""
+    second = (time_ms - START_MS) // 1000 % _FAULT_EVERY_SECONDS
+    return second >= _FAULT_EVERY_SECONDS - _FAULT_SECONDS
+
+
+def _line(chance: random.Random) -> tuple[str, dict[str, Any]]:
+    index = chance.randrange(len(SERVICES))
+    service = SERVICES[index]
+    severity, template = chance.choices(_LINES, _LINE_WEIGHTS)[0]
+    body = template.format(
+        n=chance.randrange(100_000), m=chance.randrange(64), v=chance.uniform(1, 900)
+    )
+    fields = {
+        "service": service,
+        "instance": f"{service}-7d9f6c5b8-x{index:02}",
+        "severity": severity,
+        "body": body,
+        "trace_id": f"{chance.getrandbits(128):032x}",
+    }
+    return service, fields
