@@ -69,6 +69,8 @@ class Pages:
             words=views.words,
             quantity=views.quantity,
             detail=views.detail_words,
+            own_text=views.own_text,
+            lasted=views.lasted,
         )
 
     def routes(self) -> list[BaseRoute]:

@@ -254,6 +254,21 @@ def time(time_ms: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> Markup:
     )
 
 
+def own_text(event: TimelineEvent) -> str:
+    """What an event says beside its changes; many say only these, which the page lists anyway."""
+    rest = event.text
+    for name, change in event.changes.items():
+        rest = rest.replace(f"{name}: {change}", "")
+    return event.text if rest.strip(" ;.,") else ""
+
+
+def lasted(incident: Incident) -> str:
+    """From the first to the last anomaly; while it is open, until it was last heard of."""
+    over = incident.resolved_ms is not None or incident.closed_ms is not None
+    end_ms = incident.last_anomaly_ms if over else incident.updated_ms
+    return duration(end_ms - incident.first_anomaly_ms)
+
+
 def words(name: str) -> str:
     """`severity_changed` → `severity changed`."""
     return re.sub(r"[_\s]+", " ", name).strip()

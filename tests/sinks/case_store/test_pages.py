@@ -337,3 +337,39 @@ async def test_a_replay_is_said_to_be_one(
     await sqlite_store.apply([years_later])
     assert "(a replay)" in await text(client, "/cases/3")
     assert "(a replay)" not in await text(client, "/cases/1")
+
+
+async def test_an_update_that_says_only_its_changes_says_them_once(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    incident = examples.network_incident(version=2, state="monitoring")
+    said = {"state": "identified → monitoring", "signals": "1 → also web latency"}
+    text_of_changes = "; ".join(f"{name}: {change}" for name, change in said.items()) + "."
+    update = examples.event(incident, "updated", text=text_of_changes, changes=said)
+    await sqlite_store.apply([examples.record(update, 60)])
+    page = unescape(await text(client, "/cases/2"))
+    assert page.count("identified → monitoring") == 1
+    assert page.count("also web latency") == 1
+
+
+async def test_how_long_it_lasted_ends_with_the_last_anomaly(
+    client: aiohttp.ClientSession,
+) -> None:
+    page = await text(client, "/cases/1")
+    assert "<dt>Lasted</dt><dd>2 min</dd>" in page
+    page = await text(client, "/cases/2")
+    assert "<dt>Open for</dt><dd>75 s</dd>" in page
+
+
+async def test_a_long_timeline_is_folded_and_loses_no_line(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    updates = [
+        examples.event(examples.network_incident(version=n), "updated", text=f"line {n}.")
+        for n in range(2, 202)
+    ]
+    await sqlite_store.apply([examples.record(e, 100 + i) for i, e in enumerate(updates)])
+    page = await text(client, "/cases/2")
+    lines = [int(n) for n in re.findall(r"<p>line (\d+)\.</p>", page)]
+    assert lines == list(range(2, 202))
+    assert "141 more lines" in page

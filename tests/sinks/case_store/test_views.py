@@ -1,0 +1,122 @@
+"""How the pages put things into order and words."""
+
+import pytest
+
+from schemas.incidents import Delivery, IncidentEvent
+from sinks.case_store import views
+from sinks.case_store.reader import TimelineEvent
+from tests.sinks import examples
+
+YEARS_MS = 10**11
+
+
+def read(event: IncidentEvent, recorded_ms: int) -> TimelineEvent:
+    """The event as the store gives it."""
+    return TimelineEvent(
+        id=event.id,
+        version=event.version,
+        type=event.type,
+        time_ms=event.time_ms,
+        recorded_ms=recorded_ms,
+        actor=event.actor,
+        text=event.text,
+        changes=event.changes,
+        command_id=event.command_id,
+        incident=None,
+    )
+
+
+def order(events: list[TimelineEvent], deliveries: list[Delivery]) -> list[str]:
+    """The merged timeline in brief."""
+    return [
+        entry.event.type if entry.event else f"{entry.delivery.recipient} {entry.delivery.status}"
+        for entry in views.merged(events, deliveries)
+        if entry.event or entry.delivery
+    ]
+
+
+def test_in_a_replay_deliveries_stand_between_the_events_that_they_came_between() -> None:
+    life = examples.cpu_fault()
+    clock = [event.time_ms + YEARS_MS for event in life]
+    events = [read(event, at) for event, at in zip(life, clock, strict=True)]
+    told = [
+        examples.delivery(life[0], recipient="a", time_ms=clock[0] + 1),
+        examples.delivery(life[0], recipient="b", time_ms=clock[2] + 1),
+        examples.delivery(life[3], recipient="c", time_ms=clock[3] + 1),
+    ]
+    assert order(events, told) == [
+        "opened",
+        "a sent",
+        "updated",
+        "acknowledged",
+        "b sent",
+        "resolved",
+        "c sent",
+    ]
+
+
+def test_a_delivery_never_stands_before_its_event_even_if_clocks_differ() -> None:
+    life = examples.cpu_fault()
+    events = [read(event, event.time_ms) for event in life]
+    early = examples.delivery(life[3], time_ms=life[0].time_ms - 5000)
+    assert order(events, [early])[-2:] == ["resolved", "on-call sent"]
+
+
+def test_a_delivery_whose_event_is_not_read_yet_is_shown() -> None:
+    assert order([], [examples.delivery(examples.cpu_fault()[0])]) == ["on-call sent"]
+
+
+def test_the_latest_step_of_a_message_is_its_result_whatever_its_attempt() -> None:
+    event = examples.cpu_fault()[0]
+    steps = [
+        examples.delivery(event, "failed", attempt=1, time_ms=1),
+        examples.delivery(event, "sent", attempt=2, time_ms=2),
+        examples.delivery(event, "acknowledged", attempt=0, time_ms=3),
+    ]
+    (message,) = views.messages(steps, [read(event, 0)])
+    assert (message.latest.status, message.attempts, message.about) == ("acknowledged", 2, "opened")
+
+
+@pytest.mark.parametrize(
+    ("value", "series", "shown"),
+    [
+        (0.97, 'cpu_usage_ratio{service="a"}', "97 %"),
+        (1.21, 'duration_seconds{service="a"}', "1.21 s"),
+        (3_500_000_000, "memory_usage_bytes", "3.5 GB"),
+        (12, "network_receive_bytes_total", "12 B"),
+        (1204, "", "1\u202f204"),
+        (0.000012, "x", "1.20e-05"),
+        (0, "x", "0"),
+        (-2.5, "x", "-2.5"),
+    ],
+)
+def test_numbers_are_short_and_carry_their_unit(value: float, series: str, shown: str) -> None:
+    assert views.quantity(value, series) == shown
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"),
+    [
+        (0, "0 s"),
+        (75_000, "75 s"),
+        (600_000, "10 min"),
+        (12_000_000, "3 h 20 min"),
+        (7_200_000, "2 h"),
+        (187_200_000, "2 d 4 h"),
+        (None, "–"),
+    ],
+)
+def test_durations_are_in_words(milliseconds: int | None, shown: str) -> None:
+    assert views.duration(milliseconds) == shown
+
+
+def test_a_time_beyond_the_calendar_breaks_no_page() -> None:
+    assert views.time(2**53) == "–"
+    assert 'datetime="2022-08-29T02:34:00.000Z"' in views.time(examples.CPU_START_MS)
+
+
+def test_bars_stay_within_their_line() -> None:
+    page = views._signals(examples.cpu_incident(), set())
+    for row in page:
+        assert 0 <= row.bar.start <= row.bar.start + row.bar.width <= 100
+        assert 0 < row.bar.opened < 100
