@@ -61,7 +61,7 @@ def rank(
     top = found[0][0]
     powers = [math.exp(points - top) for points, _, _ in found]
     total = sum(powers)
-    weights = [round(power / total, 4) for power in powers]
+    weights = [math.floor(power / total * 10_000) / 10_000 for power in powers]
     weights[0] = round(weights[0] + 1 - sum(weights), 4)
     return tuple(
         Cause(service=name, weight=weight, evidence=evidence)

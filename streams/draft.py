@@ -64,12 +64,13 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
     causes = dossier.causes
     signals = ordered(dossier.signals.values())
     services = _services(dossier)
+    telling = dossier.trusted_signals() or signals
     return Incident(
         id=dossier.id,
         environment=environment,
         version=dossier.told.version + 1 if dossier.told else 1,
-        title=title(signals, services, causes),
-        summary=summary(signals, services, causes, dossier.impact, dossier.first_anomaly_ms),
+        title=title(telling, services, causes),
+        summary=summary(telling, services, causes, dossier.impact, dossier.first_anomaly_ms),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
         grading=dossier.grading,

@@ -1,20 +1,20 @@
-"""When anomalies are enough to wake someone: one strong sign, or two that bear each other out."""
+"""When anomalies are enough to wake someone: one plain sign, or vague ones that last or agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from schemas.anomalies import Anomaly, AnomalyKind
 
-ALONE: Mapping[AnomalyKind, float] = {
-    "saturation": 0.0,
-    "new_error_template": 0.0,
-}
-"""Kinds that open an incident by themselves, with the least score at which they do."""
+VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
+"""Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
 
-ALONE_OTHERWISE = 12.0
-"""Score at which any other kind does: one window in 10¹² by chance."""
+SURE_SCORE = 20.0
+"""Score at which even a vague sign is enough by itself."""
+
+LASTS_MS = 300_000
+"""How long a vague sign on one service must last: the usual `for: 5m` of alerting rules."""
 
 WAIT_MS = 150_000
-"""How long a weak anomaly waits for company: two reports of a series that comes once a minute."""
+"""How long an anomaly waits for company: two reports of a series that comes once a minute."""
 
 MASS_GROUPS = 5
 """So many groups without a known link, out of order within `MASS_MS`: one common cause."""
@@ -22,22 +22,22 @@ MASS_GROUPS = 5
 MASS_MS = 60_000
 
 
-def is_strong(anomaly: Anomaly) -> bool:
+def is_plain(anomaly: Anomaly) -> bool:
     """Whether this anomaly alone is enough."""
-    return anomaly.opens and anomaly.score >= ALONE.get(anomaly.kind, ALONE_OTHERWISE)
+    return anomaly.opens and (anomaly.kind not in VAGUE or anomaly.score >= SURE_SCORE)
 
 
 def is_enough(group: Sequence[Anomaly]) -> bool:
-    """Whether the group opens an incident: strong, lasting, or borne out by another series.
+    """Whether the group opens an incident: a plain sign, or vague ones that last or agree.
 
-    At least one of it must be trusted to open; what only corroborates counts beside it.
+    What only corroborates counts for nothing here.
     """
-    if not any(anomaly.opens for anomaly in group):
-        return False
-    if any(is_strong(anomaly) for anomaly in group):
+    trusted = [anomaly for anomaly in group if anomaly.opens]
+    if any(is_plain(anomaly) for anomaly in trusted):
         return True
-    windows = {(a.series, a.kind, a.window_end_ms) for a in group}
-    return len(windows) >= 2
+    if any(anomaly.window_end_ms - anomaly.since_ms >= LASTS_MS for anomaly in trusted):
+        return True
+    return len({anomaly.service for anomaly in trusted}) >= 2
 
 
 def is_mass(groups: Sequence[Sequence[Anomaly]], end_ms: int) -> bool:

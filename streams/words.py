@@ -195,8 +195,14 @@ _HEADLINES: Mapping[str, str] = {
 
 
 def telling(signals: Iterable[Signal]) -> Signal:
-    """The signal that best says what is wrong: the plainest kind, the furthest out of it."""
-    return min(signals, key=lambda s: (PLAIN.index(s.kind), -s.score, s.series))
+    """The signal that best says what is wrong: the plainest kind, the furthest out of it.
+
+    One whose value lies within its bounds (a share of many is out, not this one) comes last.
+    """
+    return min(
+        signals,
+        key=lambda s: (s.lower <= s.value <= s.upper, PLAIN.index(s.kind), -s.score, s.series),
+    )
 
 
 def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[Cause]) -> str:

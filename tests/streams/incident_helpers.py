@@ -26,6 +26,8 @@ def anomaly(
     score: float = 20.0,
     series: str | None = None,
     caller: str | None = None,
+    since: int | None = None,
+    opens: bool = True,
 ) -> Anomaly:
     """An anomaly in the window that begins `at` seconds after the start."""
     names = {"saturation": "cpu_usage_ratio", "latency": "duration_seconds", "level": "depth"}
@@ -36,7 +38,7 @@ def anomaly(
         kind=kind,
         window_start_ms=start,
         window_end_ms=start + WINDOW,
-        since_ms=start,
+        since_ms=start if since is None else START + since * SECOND,
         score=score,
         value=0.99,
         expected=0.08,
@@ -44,6 +46,7 @@ def anomaly(
         upper=0.12,
         reason="far above what was expected",
         caller=caller,
+        opens=opens,
     )
 
 

@@ -103,11 +103,34 @@ def test_a_weak_anomaly_alone_opens_nothing_and_is_counted() -> None:
     assert made.left_out == {"weak and alone": 1}
 
 
-def test_a_weak_anomaly_that_lasts_opens_an_incident() -> None:
-    weak = [anomaly(kind="level", score=7, at=at) for at in (0, 60)]
-    events = told(*weak, until=80)
-    assert brief(events) == ["opened 75"]
+def test_a_vague_sign_opens_an_incident_once_it_has_lasted_five_minutes() -> None:
+    lasting = [anomaly(kind="level", score=7, at=at, since=0) for at in range(0, 361, 60)]
+    events = told(*lasting, until=370)
+    assert brief(events)[0] == "opened 315"
     assert events[0].incident.first_anomaly_ms == START
+
+
+def test_vague_signs_on_two_neighbours_bear_each_other_out() -> None:
+    apart = told(anomaly("cart", "level", score=7), anomaly("smtp", "level", score=7), until=20)
+    assert apart == []
+    joined = told(anomaly("cart", "level", score=7), anomaly("store", "level", score=7), until=20)
+    assert brief(joined) == ["opened 15"]
+
+
+def test_what_only_corroborates_joins_but_opens_nothing_and_keeps_nothing_open() -> None:
+    only = anomaly("store", "latency", opens=False)
+    assert told(only, until=600) == []
+    later = anomaly("store", "latency", 200, opens=False)
+    events = told(anomaly("cart"), only, later, until=600)
+    assert events[0].incident.services == ("cart", "store")
+    assert brief(events)[-1] == "resolved 315"
+
+
+def test_a_slow_caller_is_told_from_the_callees_that_it_reaches_late() -> None:
+    edges = [anomaly(name, "network", caller="web") for name in ("cart", "search")]
+    events = told(*edges, until=20)
+    assert len(opened(events)) == 1
+    assert events[0].incident.suspected_causes[0] == "web"
 
 
 def test_the_same_trouble_soon_after_resolution_reopens_the_incident() -> None:
@@ -182,11 +205,7 @@ def test_trouble_that_goes_on_after_being_resolved_by_hand_does_not_wake_anyone_
     made = stage()
     name = told(anomaly(), until=30, made=made)[0].incident_id
     made.command([command("resolve", name, text="known")])
-    going_on = anomaly(at=30)
-    before = type(going_on)(
-        **{f: getattr(going_on, f) for f in going_on.__struct_fields__} | {"since_ms": START}
-    )
-    assert made.process(batches([before], until=60)) == []
+    assert made.process(batches([anomaly(at=30, since=0)], until=60)) == []
     assert made.left_out == {"goes on after being resolved by hand": 1}
 
 

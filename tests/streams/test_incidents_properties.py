@@ -21,6 +21,7 @@ anomalies = st.lists(
         st.sampled_from(("saturation", "latency", "level", "network", "silence")),
         st.integers(0, 350).map(lambda tick: tick * 10),
         score=st.floats(6, 40),
+        opens=st.booleans(),
     ),
     max_size=40,
     unique_by=lambda a: a.id,
