@@ -28,11 +28,13 @@ def read(event: IncidentEvent, recorded_ms: int) -> TimelineEvent:
 
 def order(events: list[TimelineEvent], deliveries: list[Delivery]) -> list[str]:
     """The merged timeline in brief."""
-    return [
-        entry.event.type if entry.event else f"{entry.delivery.recipient} {entry.delivery.status}"
-        for entry in views.merged(events, deliveries)
-        if entry.event or entry.delivery
-    ]
+    lines = []
+    for entry in views.merged(events, deliveries):
+        if entry.event:
+            lines.append(entry.event.type)
+        if entry.delivery:
+            lines.append(f"{entry.delivery.recipient} {entry.delivery.status}")
+    return lines
 
 
 def test_in_a_replay_deliveries_stand_between_the_events_that_they_came_between() -> None:
