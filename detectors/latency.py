@@ -1,0 +1,276 @@
+"""Durations of requests, in the service or on the way to it, against those that are usual."""
+
+from math import ceil, log, log1p
+from typing import Literal
+
+from detectors.base import Explanation, Sample, State
+from detectors.calibration import TailCalibrator
+from detectors.tails import beta_binomial_score
+from detectors.units import metric_of, show, subject
+from schemas.observations import Sketch
+
+_COARSE = 5
+"""Sketch bins of accuracy 1 % to a bin of the reference: about 10 % wide."""
+_ZERO = -1000
+"""The reference's bin of what is too short to measure."""
+_CUTS = (0.5, 0.9, 0.99, 0.999)
+_LOG_CUTS = 0.477  # the price of looking four times, less since the answers resemble each other
+_CARRY = 0.7
+
+Bins = dict[int, float]
+
+
+class LatencyDetector:
+    """Says how unlikely it is that so many of a window's requests took so long.
+
+    The reference is the distribution of all durations seen while healthy. At its median and its
+    90, 99 and 99.9 % quantiles (moved up to what would matter at all: `least_factor` times the
+    median and `least_seconds` more) the window's requests beyond are counted and given a binomial
+    tail, so few requests never make an anomaly of a quantile's noise, and the shape of the
+    distribution does not matter. Requests of a window resemble each other; how much is learnt (the
+    intra-class correlation of the share beyond the 90 % quantile), and makes the tail
+    beta-binomial. The highest of these scores counts, less the price of looking several times.
+    Evidence of neighbouring windows adds up, each step back counting seven tenths, so that a
+    lasting slowness shows where requests are few. `TailCalibrator` holds the sum to the series'
+    own history.
+
+    Cold start: silent until `least_windows` windows and `least_requests` requests have been seen.
+    A suspicious window is learnt with a fifth of its weight, an anomalous one with a fiftieth;
+    slowness that has lasted
+    `adopt_after_ms` becomes the new reference.
+
+    Parameters
+    ----------
+    least_windows, least_requests
+        What must have been seen before it speaks.
+    memory
+        Requests that the reference is at most worth; older ones fade.
+    least_factor, least_seconds
+        Slower than the median by less than this is nobody's business.
+    adopt_after_ms
+        A lasting change is adopted after this long.
+
+    References
+    ----------
+    Griffiths, D. A. (1973). Maximum likelihood estimation for the beta-binomial distribution and
+    an application to the household distribution of the total number of cases of a disease.
+    """
+
+    __slots__ = (
+        "_correlation",
+        "_end_ms",
+        "_evidence",
+        "_last",
+        "_raw",
+        "_reference",
+        "_score",
+        "_slow_since",
+        "_total",
+        "_window",
+        "_windows",
+        "adopt_after_ms",
+        "calibrator",
+        "least_factor",
+        "least_requests",
+        "least_seconds",
+        "least_windows",
+        "memory",
+    )
+
+    def __init__(
+        self,
+        *,
+        least_windows: int = 4,
+        least_requests: int = 30,
+        memory: float = 20_000.0,
+        least_factor: float = 1.5,
+        least_seconds: float = 0.02,
+        adopt_after_ms: int = 3_600_000,
+    ) -> None:
+        self.least_windows = least_windows
+        self.least_requests = least_requests
+        self.memory = memory
+        self.least_factor = least_factor
+        self.least_seconds = least_seconds
+        self.adopt_after_ms = adopt_after_ms
+        self.calibrator = TailCalibrator(outage_samples=3)
+        self._reference: Bins = {}
+        self._total = 0.0
+        self._windows = 0
+        self._correlation = 0.1
+        self._evidence = 0.0
+        self._end_ms = 0
+        self._slow_since = 0
+        self._last: Sample | None = None
+        self._window = 0.0
+        self._raw = 0.0
+        self._score = 0.0
+
+    def score_one(self, x: Sample) -> float:
+        self._last = x
+        self._raw = self._score = self._window = 0.0
+        bins = coarse(x.observation.sketch)
+        if self._windows < self.least_windows or self._total < self.least_requests:
+            return 0.0
+        self._window = self._tail(bins, self._cuts())
+        near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
+        carried = _CARRY * self._evidence if near else 0.0
+        self._raw = self._window + (carried if self._window > 0.0 else 0.0)
+        self._score = self.calibrator.score(self._raw)
+        return self._score
+
+    def _cuts(self) -> list[tuple[int, float]]:
+        """(bin, probability of being beyond it) at each quantile of the reference."""
+        floor = self._least_slow_bin()
+        found: list[tuple[int, float]] = []
+        ordered = sorted(self._reference.items())
+        for q in _CUTS:
+            cut = max(quantile_bin(ordered, self._total, q), floor)
+            beyond = sum(w for b, w in ordered if b > cut)
+            found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
+        return found
+
+    def _least_slow_bin(self) -> int:
+        middle = bin_value(quantile_bin(sorted(self._reference.items()), self._total, 0.5))
+        return value_bin(max(middle * self.least_factor, middle + self.least_seconds))
+
+    def _tail(self, bins: Bins, cuts: list[tuple[int, float]]) -> float:
+        n = sum(bins.values())
+        best, strength = 0.0, 1.0 / self._correlation - 1.0
+        for cut, p in cuts:
+            k = sum(w for b, w in bins.items() if b > cut)
+            if k > 0.5 and k / n > 1.5 * p:
+                best = max(best, beta_binomial_score(k, n, p * strength, (1 - p) * strength))
+        return max(0.0, best - _LOG_CUTS)
+
+    def learn_one(self, x: Sample) -> None:
+        bins = coarse(x.observation.sketch)
+        anomalous = self._raw >= 3.0
+        self.calibrator.learn(self._raw)
+        self._evidence, self._end_ms = self._raw, x.end_ms
+        if not anomalous:
+            self._slow_since = 0
+        elif not self._slow_since:
+            self._slow_since = x.start_ms
+        elif x.end_ms - self._slow_since >= self.adopt_after_ms:
+            self._reference, self._total, self._windows, self._slow_since = {}, 0.0, 0, 0
+            anomalous = False
+        if self._windows >= self.least_windows and self._window < 1.5:
+            self._learn_correlation(bins)
+        self._windows = min(self._windows + 1, 1_000_000)
+        weight = 0.02 if anomalous else 0.2 if self._window >= 1.5 else 1.0
+        add(self._reference, bins, weight)
+        self._total += weight * sum(bins.values())
+        if self._total > self.memory:
+            self._fade()
+
+    def _learn_correlation(self, bins: Bins) -> None:
+        """Moment estimate of the correlation within a window, at the 90 % quantile."""
+        n = sum(bins.values())
+        ordered = sorted(self._reference.items())
+        cut = quantile_bin(ordered, self._total, 0.9)
+        p = (sum(w for b, w in ordered if b > cut) + 0.5) / (self._total + 1.0)
+        if n < 2 or p > 0.3:
+            return
+        share = sum(w for b, w in bins.items() if b > cut) / n
+        estimate = ((share - p) ** 2 * n / (p * (1 - p)) - 1.0) / (n - 1.0)
+        rate = 0.02
+        self._correlation += rate * (min(max(estimate, 0.0), 1.0) - self._correlation)
+        self._correlation = min(max(self._correlation, 0.02), 0.5)
+
+    def _fade(self) -> None:
+        self._reference = {b: w / 2 for b, w in self._reference.items() if w >= 0.02}
+        self._total = sum(w for _, w in sorted(self._reference.items()))
+
+    def explain(self) -> Explanation:
+        assert self._last is not None, "score_one comes before explain"
+        o = self._last.observation
+        kind: Literal["network", "latency"] = (
+            "network" if metric_of(o.series).startswith("network") else "latency"
+        )
+        ordered = sorted(self._reference.items())
+        expected = bin_value(quantile_bin(ordered, self._total, 0.5))
+        lower = bin_value(quantile_bin(ordered, self._total, 0.01))
+        upper = bin_value(quantile_bin(ordered, self._total, 0.99))
+        bins = coarse(o.sketch)
+        window = sorted(bins.items())
+        n = sum(bins.values())
+        value = bin_value(quantile_bin(window, n, 0.5))
+        high = bin_value(quantile_bin(window, n, 0.9))
+        place = subject(o.series, o.service, o.instance, o.operation)
+        if o.caller:
+            place += f" called by {o.caller}"
+        reason = (
+            f"{place} has a median of {show(value)} s and a 90 % quantile of {show(high)} s in "
+            f"{n:,.0f} requests, expected a median of {show(expected)} s, mostly {show(lower)} to "
+            f"{show(upper)} s"
+        )
+        return Explanation(kind, value, expected, lower, upper, reason)
+
+    def dump(self) -> State:
+        return [
+            self._reference,
+            self._total,
+            self._windows,
+            self._correlation,
+            self._evidence,
+            self._end_ms,
+            self._slow_since,
+            self.calibrator.dump(),
+        ]
+
+    def load(self, state: State) -> None:
+        (
+            reference,
+            self._total,
+            self._windows,
+            self._correlation,
+            self._evidence,
+            self._end_ms,
+            self._slow_since,
+            calibrator,
+        ) = state
+        self._reference = dict(reference)
+        self.calibrator.load(calibrator)
+
+
+def coarse(sketch: Sketch | None) -> Bins:
+    """The sketch's counts in the reference's wider bins."""
+    if sketch is None:
+        return {}
+    bins: Bins = {}
+    for index, count in sketch.bins.items():
+        b = index // _COARSE
+        bins[b] = bins.get(b, 0.0) + count
+    if sketch.zeros:
+        bins[_ZERO] = float(sketch.zeros)
+    return bins
+
+
+def add(into: Bins, bins: Bins, weight: float) -> None:
+    """Adds weighted counts in place, in the order of the bins."""
+    for b, count in bins.items():
+        into[b] = into.get(b, 0.0) + weight * count
+
+
+def quantile_bin(ordered: list[tuple[int, float]], total: float, q: float) -> int:
+    """The bin in which the quantile `q` lies."""
+    rank, seen = q * total, 0.0
+    for b, weight in ordered:
+        seen += weight
+        if seen >= rank:
+            return b
+    return ordered[-1][0] if ordered else _ZERO
+
+
+_LOG_GAMMA = log1p(2 * 0.01 / (1 - 0.01))
+
+
+def bin_value(b: int) -> float:
+    """The middle of a reference bin, seconds; 0 for the bin of zeros."""
+    return 0.0 if b == _ZERO else 2.718281828459045 ** ((b + 0.4) * _COARSE * _LOG_GAMMA)
+
+
+def value_bin(seconds: float) -> int:
+    """The reference bin in which a duration falls."""
+    return _ZERO if seconds <= 1e-9 else ceil(log(seconds) / _LOG_GAMMA) // _COARSE

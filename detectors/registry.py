@@ -1,0 +1,88 @@
+"""Which detectors watch a series: ours by the kind of observation, or what a rule names."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from detectors.base import Detector, State
+from detectors.calibration import TailCalibrator
+from detectors.latency import LatencyDetector
+from detectors.ratio import ErrorRatioDetector
+from detectors.river_adapter import RiverDetector, UnknownDetectorError
+from detectors.saturation import SaturationDetector, is_utilisation
+from detectors.seasonal import SeasonalDetector
+from detectors.traffic import TrafficDetector
+from detectors.units import metric_of
+from schemas.configuration import Detection, DetectorRule
+from schemas.observations import ObservationKind
+
+
+class Registry:
+    """Builds the detectors of a series after the configuration's rules; the first match counts.
+
+    Raises `UnknownDetectorError` at once if a rule names a detector that there is not.
+    """
+
+    def __init__(self, detection: Detection) -> None:
+        self._detection = detection
+        self._fleets: dict[str, TailCalibrator] = {}
+        for number, rule in enumerate(detection.rules):
+            try:
+                self._build(rule, "gauge", "")
+            except (UnknownDetectorError, TypeError) as error:
+                raise UnknownDetectorError(f"detection.rules[{number}]: {error}") from error
+
+    def rule(self, series: str) -> DetectorRule | None:
+        """The rule for a series, if any matches."""
+        rules = self._detection.rules
+        return next((rule for rule in rules if fnmatchcase(series, rule.series)), None)
+
+    def detectors(self, series: str, kind: ObservationKind) -> Sequence[Detector]:
+        """The detectors of a series; none if a rule disables it."""
+        rule = self.rule(series)
+        if rule is not None and not rule.enabled:
+            return ()
+        return self._build(rule, kind, series)
+
+    def threshold(self, series: str, tier: int) -> float:
+        """The score from which on an anomaly counts, for a service of this tier."""
+        detection, rule = self._detection, self.rule(series)
+        if rule is not None and rule.threshold is not None:
+            return rule.threshold if rule.detector == "default" else detection.threshold
+        return detection.threshold + detection.tier_threshold_offsets.get(tier, 0.0)
+
+    def _build(
+        self, rule: DetectorRule | None, kind: ObservationKind, series: str
+    ) -> Sequence[Detector]:
+        warmup = self._detection.warmup_samples
+        if rule is not None and rule.detector != "default":
+            at = self._detection.threshold
+            return (RiverDetector(rule.detector, rule.parameters, rule.threshold, warmup, at),)
+        parameters = rule.parameters if rule is not None else {}
+        if kind == "requests":
+            return (ErrorRatioDetector(warmup_samples=warmup), TrafficDetector())
+        if kind == "duration":
+            return (LatencyDetector(),)
+        busy = is_utilisation(series)
+        seasonal = SeasonalDetector(
+            **{"warmup_samples": warmup, **parameters},
+            harmless_low=busy,
+            fleet=self._fleet(metric_of(series)) if series else None,
+        )
+        return (SaturationDetector(), seasonal) if busy else (seasonal,)
+
+    def _fleet(self, metric: str) -> TailCalibrator:
+        """What all series of a metric have in common: how wild their deviations are."""
+        fleet = self._fleets.get(metric)
+        if fleet is None:
+            fleet = self._fleets[metric] = TailCalibrator(peaks=64, horizon=100_000)
+        return fleet
+
+    def dump(self) -> State:
+        """The common histories."""
+        return [[metric, fleet.dump()] for metric, fleet in self._fleets.items()]
+
+    def load(self, state: State) -> None:
+        """Takes the common histories from `dump`."""
+        self._fleets = {}
+        for metric, dumped in state:
+            self._fleet(metric).load(dumped)

@@ -1,0 +1,121 @@
+"""A resource near its limit: utilisation as a Beta variable, with a prior that needs no history."""
+
+from detectors.base import Explanation, Sample, State
+from detectors.calibration import TailCalibrator
+from detectors.tails import beta_score
+from detectors.units import metric_of, show, subject
+
+UTILISATION = ("usage_ratio", "utilization_ratio", "utilisation_ratio", "used_ratio")
+"""Ends of names of metrics whose value 1 is a limit reached; a `success_ratio` is none of them."""
+
+_PRIOR_MEAN = 1 / 7
+_PRIOR_VARIANCE = 6 / (49 * 8)  # of Beta(1, 6)
+_PRIOR_SAMPLES = 3.0
+_LEAST_VARIANCE = 0.03**2
+
+
+def is_utilisation(series: str) -> bool:
+    """Whether a gauge is a utilisation, by the end of its name."""
+    return metric_of(series).endswith(UTILISATION)
+
+
+class SaturationDetector:
+    """Says how unlikely it is that a utilisation (0 to 1) is this near to its limit.
+
+    Utilisation is taken as Beta distributed. Mean and variance are the series' own, weighed
+    against a prior, Beta(1, 6), that is worth three samples: most resources idle most of the time.
+    So a resource at its limit is told from the first sample on, and one that is always busy is
+    soon known to be. Scores only values of at least `near_limit`; what happens below is the
+    business of `SeasonalDetector`.
+
+    Parameters
+    ----------
+    near_limit
+        Utilisation from which on there can be an anomaly.
+    memory
+        Samples over which mean and variance forget.
+    """
+
+    __slots__ = (
+        "_last",
+        "_mean",
+        "_n",
+        "_near_since",
+        "_raw",
+        "_score",
+        "_variance",
+        "adopt_after_ms",
+        "calibrator",
+        "memory",
+        "near_limit",
+    )
+
+    def __init__(
+        self, near_limit: float = 0.75, memory: int = 200, adopt_after_ms: int = 3_600_000
+    ) -> None:
+        self.near_limit = near_limit
+        self.memory = memory
+        self.adopt_after_ms = adopt_after_ms
+        self.calibrator = TailCalibrator()
+        self._n = 0
+        self._mean = 0.0
+        self._variance = 0.0
+        self._near_since = 0
+        self._last: Sample | None = None
+        self._raw = 0.0
+        self._score = 0.0
+
+    def _moments(self) -> tuple[float, float]:
+        """Mean and variance with the prior mixed in, the variance with that of the mean itself."""
+        n, w = float(min(self._n, self.memory)), _PRIOR_SAMPLES
+        mean = (n * self._mean + w * _PRIOR_MEAN) / (n + w)
+        within = (n * self._variance + w * _PRIOR_VARIANCE) / (n + w)
+        return mean, max(within * (1 + 1 / (n + w)), _LEAST_VARIANCE)
+
+    def score_one(self, x: Sample) -> float:
+        self._last = x
+        value = x.observation.mean
+        if value < self.near_limit:
+            self._raw = self._score = 0.0
+            return 0.0
+        mean, variance = self._moments()
+        mean = min(max(mean, 0.005), 0.995)
+        self._raw = beta_score(min(value, 0.995), mean, variance)
+        self._score = self.calibrator.score(self._raw)
+        return self._score
+
+    def learn_one(self, x: Sample) -> None:
+        value = min(max(x.observation.mean, 0.0), 1.0)
+        self.calibrator.learn(self._raw)
+        if self._score < 4.0:
+            self._near_since = 0
+        elif not self._near_since:
+            self._near_since = x.start_ms
+        adopted = self._near_since and x.end_ms - self._near_since >= self.adopt_after_ms
+        self._n = min(self._n + 1, 1_000_000)
+        rate = max(1.0 / self._n, 1.0 / self.memory)
+        if self._score >= 4.0 and not adopted:
+            rate *= 0.02
+        deviation = value - self._mean
+        self._mean += rate * deviation
+        self._variance += rate * ((1 - rate) * deviation * deviation - self._variance)
+
+    def explain(self) -> Explanation:
+        assert self._last is not None, "score_one comes before explain"
+        o = self._last.observation
+        mean, variance = self._moments()
+        upper = min(mean + 4 * variance**0.5, 1.0)
+        reason = (
+            f"{subject(o.series, o.service, o.instance, o.operation)} is {show(o.mean)} of its "
+            f"limit, expected {show(max(mean - 4 * variance**0.5, 0.0))} to {show(upper)}"
+        )
+        return Explanation(
+            "saturation", o.mean, mean, max(mean - 4 * variance**0.5, 0.0), upper, reason
+        )
+
+    def dump(self) -> State:
+        return [self._n, self._mean, self._variance, self._near_since, self.calibrator.dump()]
+
+    def load(self, state: State) -> None:
+        self._n, self._mean, self._variance, self._near_since, calibrator = state
+        self.calibrator.load(calibrator)

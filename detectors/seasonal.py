@@ -1,0 +1,253 @@
+"""The default detector of a gauge: level, trend, season, robust scale and a calibrated tail."""
+
+from math import asinh, sinh, sqrt
+from statistics import median
+
+from detectors.base import Explanation, Sample, State
+from detectors.calibration import TailCalibrator
+from detectors.profile import SeasonalProfile
+from detectors.tails import student_score
+from detectors.units import metric_of, show_in_unit, smallest_difference, subject
+
+_TAIL_DEGREES = 8
+
+
+class SeasonalDetector:
+    """Says how unlikely a gauge's sample is, given its level, trend, season and usual scatter.
+
+    Values are looked at through asinh(value / size), where `size` is the series' usual magnitude
+    but no less than the smallest difference that matters in its unit: linear for small values,
+    logarithmic for large ones, fit for zero and for negative values. Expected is an
+    exponentially weighted level plus a damped trend plus the profile of the time of day and week;
+    the scatter is the weighted mean absolute deviation. The deviation in scatters is given a
+    Student tail, which `TailCalibrator` then holds to the series' own history.
+
+    Cold start: scores 0 for the first `warmup_samples`. Learning is robust: no sample moves the
+    level by more than its step for 2.5 scatters, an anomalous one by a tenth of that, so an outage
+    is not learnt as normal. What stays outside on the same side for `adopt_after_ms` is adopted as
+    the new level.
+
+    Parameters
+    ----------
+    warmup_samples
+        Samples before it speaks.
+    memory
+        Samples over which the level forgets.
+    relative_floor
+        Scatter is taken to be at least this part of the value.
+    confirm_samples, confirm_history
+        So many samples in a row must be out, after so many samples of history, before the evidence
+        counts as confirmed.
+    harmless_low
+        Below the expected range is never confirmed: a resource that is used less is no outage.
+    fleet
+        The common history of raw scores of all series of the same metric.
+    adopt_after_ms
+        A lasting shift is adopted after this long.
+
+    References
+    ----------
+    Gelper, S., Fried, R., Croux, C. (2010). Robust forecasting with exponential and Holt-Winters
+    smoothing. Journal of Forecasting 29.
+    """
+
+    __slots__ = (
+        "_expected",
+        "_last",
+        "_level",
+        "_n",
+        "_out",
+        "_out_dev",
+        "_out_mean",
+        "_out_since",
+        "_raw",
+        "_scatter",
+        "_score",
+        "_size",
+        "_spread",
+        "_trend",
+        "_warmup",
+        "adopt_after_ms",
+        "calibrator",
+        "confirm_history",
+        "confirm_samples",
+        "harmless_low",
+        "memory",
+        "profile",
+        "relative_floor",
+        "warmup_samples",
+    )
+
+    def __init__(
+        self,
+        *,
+        warmup_samples: int = 20,
+        memory: int = 40,
+        relative_floor: float = 0.05,
+        confirm_samples: int = 3,
+        confirm_history: int = 120,
+        adopt_after_ms: int = 3_600_000,
+        harmless_low: bool = False,
+        fleet: TailCalibrator | None = None,
+    ) -> None:
+        self.warmup_samples = warmup_samples
+        self.memory = memory
+        self.relative_floor = relative_floor
+        self.confirm_samples = confirm_samples
+        self.adopt_after_ms = adopt_after_ms
+        self.confirm_history = confirm_history
+        self.harmless_low = harmless_low
+        self.calibrator = TailCalibrator(fleet=fleet)
+        self.profile = SeasonalProfile()
+        self._warmup: list[float] = []
+        self._n = 0
+        self._size = 1.0
+        self._level = 0.0
+        self._trend = 0.0
+        self._scatter = 0.0
+        self._out = 0
+        self._out_since = 0
+        self._out_mean = 0.0
+        self._out_dev = 0.0
+        self._last: Sample | None = None
+        self._raw = 0.0
+        self._score = 0.0
+        self._expected = 0.0
+        self._spread = 0.0
+
+    def score_one(self, x: Sample) -> float:
+        self._last = x
+        if not self._n:
+            self._score = self._raw = 0.0
+            return 0.0
+        y = asinh(x.observation.mean / self._size)
+        self._expected = self._level + self._trend + self.profile.at(x.start_ms)
+        floor = self.relative_floor * (1.0 if abs(y) > 1.0 else max(abs(y), 0.3))
+        self._spread = max(self._scatter, floor) * sqrt(1.0 + 2.0 / self._n)
+        z = abs(y - self._expected) / self._spread
+        if z < 2.0:
+            self._raw = self._score = 0.0
+            return 0.0
+        self._raw = student_score(z, _TAIL_DEGREES)
+        self._score = self.calibrator.score(self._raw)
+        return self._score
+
+    def learn_one(self, x: Sample) -> None:
+        value = x.observation.mean
+        if not self._n:
+            self._warm_up(x, value)
+            return
+        y = asinh(value / self._size)
+        self.calibrator.learn(self._raw)
+        deviation = y - self._expected
+        if self._note_shift(x, y, deviation / self._spread):
+            return
+        anomalous = self._score >= 4.0
+        step = max(1.0 / (self._n + 1), 1.0 / self.memory) * (0.1 if anomalous else 1.0)
+        clipped = max(-2.5 * self._spread, min(2.5 * self._spread, deviation))
+        self._n = min(self._n + 1, 1_000_000)
+        self._level += self._trend + step * clipped
+        self._trend = 0.98 * (self._trend + 0.02 * step * clipped)
+        size = min(abs(deviation), 4.0 * self._spread)
+        rate = max(1.0 / (self._n + 1), 0.02) * (0.1 if anomalous else 1.0)
+        self._scatter += rate * (1.2533 * size - self._scatter)
+        if not anomalous:
+            self.profile.learn(x.start_ms, clipped + self._expected - self._level)
+
+    def _warm_up(self, x: Sample, value: float) -> None:
+        self._warmup.append(value)
+        if len(self._warmup) < self.warmup_samples:
+            return
+        values, self._warmup = self._warmup, []
+        magnitude = median(abs(v) for v in values) or max(abs(v) for v in values)
+        matters = smallest_difference(metric_of(x.observation.series))
+        self._size = max(magnitude, matters) or 1.0
+        ys = [asinh(v / self._size) for v in values]
+        self._level = median(ys)
+        self._scatter = 1.2533 * sum(abs(y - self._level) for y in ys) / len(ys)
+        self._n = len(values)
+
+    def _note_shift(self, x: Sample, y: float, z: float) -> bool:
+        """Counts a run on one side of the bounds; True when it has become the new level."""
+        side = 1 if z > 4.0 else -1 if z < -4.0 else 0
+        if side == 0 or (self._out and (self._out > 0) != (side > 0)):
+            self._out = 0
+        if side == 0:
+            return False
+        if not self._out:
+            self._out_since, self._out_mean, self._out_dev = x.start_ms, y, 0.0
+        self._out += side
+        rate = 1.0 / abs(self._out) if abs(self._out) < self.memory else 1.0 / self.memory
+        self._out_dev += rate * (abs(y - self._out_mean) - self._out_dev)
+        self._out_mean += rate * (y - self._out_mean)
+        if x.end_ms - self._out_since < self.adopt_after_ms or abs(self._out) < 5:
+            return False
+        self._level = self._out_mean - self.profile.at(x.start_ms)
+        self._trend = 0.0
+        self._scatter = max(self._scatter, 1.2533 * self._out_dev)
+        self._out = 0
+        return True
+
+    def explain(self) -> Explanation:
+        assert self._last is not None, "score_one comes before explain"
+        o = self._last.observation
+        metric = metric_of(o.series)
+        reach = 4.0 * self._spread
+        expected, lower, upper = (
+            self._size * sinh(v)
+            for v in (self._expected, self._expected - reach, self._expected + reach)
+        )
+        value = o.mean
+        lower, upper = held_to_history(lower, upper, value, o.min)
+        reason = (
+            f"{subject(o.series, o.service, o.instance, o.operation)} is "
+            f"{show_in_unit(value, metric)}, expected {show_in_unit(lower, metric)} to "
+            f"{show_in_unit(upper, metric)}"
+        )
+        side = 1 if value > expected else -1
+        confirmed = (
+            self._out * side + 1 >= self.confirm_samples
+            and self._n >= self.confirm_history
+            and not (self.harmless_low and side < 0)
+        )
+        return Explanation("level", value, expected, lower, upper, reason, confirmed)
+
+    def dump(self) -> State:
+        return [
+            self._warmup,
+            self._n,
+            self._size,
+            self._level,
+            self._trend,
+            self._scatter,
+            self._out,
+            self._out_since,
+            self._out_mean,
+            self._out_dev,
+            self.calibrator.dump(),
+            self.profile.dump(),
+        ]
+
+    def load(self, state: State) -> None:
+        (
+            warmup,
+            self._n,
+            self._size,
+            self._level,
+            self._trend,
+            self._scatter,
+            self._out,
+            self._out_since,
+            self._out_mean,
+            self._out_dev,
+            calibrator,
+            profile,
+        ) = state
+        self._warmup = list(warmup)
+        self.calibrator.load(calibrator)
+        self.profile.load(profile)
+
+
+def held_to_history(lower: float, upper: float, value: float, low: float) -> tuple[float, float]:
+    """Bounds without a negative lower end for a series that is not negative."""
+    return (max(lower, 0.0) if value >= 0 and low >= 0 else lower), upper

@@ -1,0 +1,65 @@
+"""Tail probabilities as scores, -log10 p; a score is cut off at 60."""
+
+from math import lgamma, log10
+
+import numpy as np
+from scipy.special import betainc, betaincc, gammaln, stdtr  # type: ignore[import-untyped]
+
+_MOST_TERMS = 400
+_LOWEST_P = 1e-60
+
+
+def beta_binomial_score(k: float, n: float, alpha: float, beta: float) -> float:
+    """-log10 P(X >= k) for X ~ BetaBinomial(n, alpha, beta), exact up to 400 trials.
+
+    Above that, `k` and `n` are scaled down together, which can only lower the score. `alpha` and
+    `beta` may be the counts seen so far: then this is the predictive tail given them.
+    """
+    if k <= 0 or n <= 0:
+        return 0.0
+    if n > _MOST_TERMS:
+        k, n = k * _MOST_TERMS / n, float(_MOST_TERMS)
+    first, last = int(k), int(n)
+    if first > last or first < 1:
+        return 0.0
+    j = np.arange(first, last + 1, dtype=np.float64)
+    logs = (
+        lgamma(last + 1.0)
+        - gammaln(j + 1.0)
+        - gammaln(last - j + 1.0)
+        + gammaln(j + alpha)
+        + gammaln(last - j + beta)
+        - lgamma(last + alpha + beta)
+        - lgamma(alpha)
+        - lgamma(beta)
+        + lgamma(alpha + beta)
+    )
+    top = float(logs.max())
+    log_p = top + float(np.log(np.exp(logs - top).sum()))
+    return max(0.0, -log_p / 2.302585092994046)
+
+
+def gamma_poisson_scores(count: float, mean: float, shape: float) -> tuple[float, float]:
+    """-log10 P(X >= count) and -log10 P(X <= count), X negative binomial.
+
+    `mean` is the expected count and `shape` the gamma's shape: variance mean + mean²/shape. From
+    the identity with the incomplete beta function (Abramowitz and Stegun 26.5.26).
+    """
+    if mean <= 0:
+        return (0.0, 0.0) if count <= 0 else (60.0, 0.0)
+    q = mean / (mean + shape)
+    at_least = float(betainc(count, shape, q)) if count > 0 else 1.0
+    at_most = float(betaincc(count + 1.0, shape, q))
+    return -log10(max(at_least, _LOWEST_P)), -log10(max(at_most, _LOWEST_P))
+
+
+def student_score(z: float, degrees: int) -> float:
+    """-log10 P(|T| >= z) for Student's t with so many degrees of freedom."""
+    return -log10(max(2.0 * float(stdtr(degrees, -z)), _LOWEST_P))
+
+
+def beta_score(value: float, mean: float, variance: float) -> float:
+    """-log10 P(X >= value) for a Beta variable on 0..1 of this mean and variance."""
+    strength = max(mean * (1 - mean) / variance - 1, 2.0)
+    p = float(betaincc(mean * strength, (1 - mean) * strength, value))
+    return -log10(max(p, _LOWEST_P))

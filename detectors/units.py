@@ -1,0 +1,58 @@
+"""Units by the end of a metric's name: what difference matters, and how a value is written."""
+
+from math import floor, isfinite, log10
+
+_MATTERS = (
+    ("_seconds", 0.01),
+    ("_milliseconds", 10.0),
+    ("_ratio", 0.02),
+    ("_percent", 2.0),
+    ("_bytes", 4096.0),
+    ("_per_second", 1.0),
+    ("_millicores", 10.0),
+    ("_celsius", 1.0),
+)
+_SUFFIX = {
+    "_seconds": " s",
+    "_milliseconds": " ms",
+    "_percent": " %",
+    "_bytes": " B",
+    "_per_second": "/s",
+    "_millicores": " m",
+    "_celsius": " °C",
+}
+
+
+def metric_of(series: str) -> str:
+    """The metric's name in a series id: what stands before the brace."""
+    return series.partition("{")[0]
+
+
+def smallest_difference(metric: str) -> float:
+    """The difference below which nobody would care, in the metric's unit; 0 if it has none."""
+    return next((size for end, size in _MATTERS if metric.endswith(end)), 0.0)
+
+
+def show(value: float) -> str:
+    """A number with three significant digits: `0.98`, `1,230`, `0.00412`."""
+    if not isfinite(value) or value == 0:
+        return f"{value:g}"
+    decimals = 2 - floor(log10(abs(value)))
+    if decimals <= 0:
+        return f"{round(value, decimals):,.0f}"
+    text = f"{value:.{min(decimals, 9)}f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def show_in_unit(value: float, metric: str) -> str:
+    """A number with the unit that the metric's name ends in: `0.25 s`."""
+    suffix = next((text for end, text in _SUFFIX.items() if metric.endswith(end)), "")
+    return show(value) + suffix
+
+
+def subject(series: str, service: str, instance: str | None, operation: str | None) -> str:
+    """What is spoken of: `cpu_usage_ratio of cart-1`, `duration_seconds of Get at cart`."""
+    place = instance or service
+    if operation:
+        return f"{metric_of(series)} of {operation} at {place}"
+    return f"{metric_of(series)} of {place}"
