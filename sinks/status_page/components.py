@@ -55,15 +55,12 @@ def public_id(kind: str, name: str) -> str:
 
 
 def components_of(configuration: Configuration) -> tuple[PublicComponent, ...]:
-    """The configured components; if there are none, one for each service with a public name.
+    """The configured components; if there are none, one for each public name of the catalogue.
 
-    Raises `ComponentError` if two have the same name in the same group.
+    Services with the same public name are one component. Raises `ComponentError` if two configured
+    components have the same name in the same group.
     """
-    configured = configuration.status_page.components or tuple(
-        Component(name=service.public_name, services=(service.name,))
-        for service in configuration.catalogue.services
-        if service.public_name
-    )
+    configured = configuration.status_page.components or _of_catalogue(configuration)
     components = tuple(
         PublicComponent(
             id=public_id("component", f"{one.group or ''}/{one.name}"),
@@ -83,6 +80,14 @@ def components_of(configuration: Configuration) -> tuple[PublicComponent, ...]:
             )
         seen.add(component.id)
     return components
+
+
+def _of_catalogue(configuration: Configuration) -> tuple[Component, ...]:
+    named: dict[str, list[str]] = {}
+    for service in configuration.catalogue.services:
+        if service.public_name:
+            named.setdefault(service.public_name, []).append(service.name)
+    return tuple(Component(name=name, services=tuple(found)) for name, found in named.items())
 
 
 def touched(

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from schemas.configuration import Component
+from schemas.configuration import Catalogue, Component, Service
 from sinks.status_page import StatusPage
 from sinks.status_page.components import ComponentError
 from sinks.status_page.store import Store
@@ -175,6 +175,20 @@ async def test_without_configured_components_public_services_of_the_catalogue_ar
         text = await page.text()
     assert [(one["name"], one["status"]) for one in components] == [("Ordering", "partial_outage")]
     assert "ledger" not in text
+
+
+def test_services_of_the_same_public_name_are_one_component(store: Path) -> None:
+    catalogue = Catalogue(
+        services=(
+            Service(name="gateway", public_name="Web shop"),
+            Service(name="mailer", public_name="E-mail"),
+            Service(name="frontend", public_name="Web shop"),
+        )
+    )
+    settings = msgspec.structs.replace(configuration(store, ()), catalogue=catalogue)
+    shop, mail = StatusPage(settings, now_ms=Clock()).components
+    assert (shop.name, shop.services) == ("Web shop", {"gateway", "frontend"})
+    assert (mail.name, mail.services) == ("E-mail", {"mailer"})
 
 
 def test_two_components_of_one_name_are_a_mistake_that_says_how_to_mend_it(store: Path) -> None:
