@@ -187,8 +187,8 @@ def test_services_of_the_same_public_name_are_one_component(store: Path) -> None
     )
     settings = msgspec.structs.replace(configuration(store, ()), catalogue=catalogue)
     shop, mail = StatusPage(settings, now_ms=Clock()).components
-    assert (shop.name, shop.services) == ("Web shop", {"gateway", "frontend"})
-    assert (mail.name, mail.services) == ("E-mail", {"mailer"})
+    assert (shop.name, shop.services) == ("Web shop", frozenset({"gateway", "frontend"}))
+    assert (mail.name, mail.services) == ("E-mail", frozenset({"mailer"}))
 
 
 def test_two_components_of_one_name_are_a_mistake_that_says_how_to_mend_it(store: Path) -> None:
