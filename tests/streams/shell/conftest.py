@@ -159,14 +159,22 @@ def metric(time_ms: int, value: float = 1.0, service: str = "cart") -> bytes:
     )
 
 
-async def produce(bootstrap_servers: str, topic: str, values: dict[int, list[bytes]]) -> None:
+async def produce(
+    bootstrap_servers: str,
+    topic: str,
+    values: dict[int, list[bytes]],
+    key: bytes | None = None,
+    headers: Sequence[tuple[str, bytes]] = (),
+) -> None:
     """Writes values to partitions and waits for the broker."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5)
     await producer.start()
     try:
         for partition, records in values.items():
             for value in records:
-                await producer.send(topic, value, partition=partition)
+                await producer.send(
+                    topic, value, key=key, partition=partition, headers=list(headers)
+                )
         await producer.flush()
     finally:
         await producer.stop()

@@ -1,12 +1,18 @@
 """The worker on the embedded broker."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
+import pytest
 
 from deploy.brokers.mock import MockBroker
-from schemas.configuration import Configuration
+from schemas.configuration import Configuration, Windows
+from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
+from streams.run import Run
+from streams.shell.connection import WorkerError
 from streams.shell.worker import Worker
 from tests.streams.shell.conftest import (
     START_MS,
@@ -23,9 +29,9 @@ from tests.streams.shell.conftest import (
 Make = Callable[..., Configuration]
 
 
-def broker_for(mock: MockBroker, configuration: Configuration, raw: int) -> None:
+def create_topics(broker: MockBroker, configuration: Configuration, raw: int) -> None:
     for topic, partitions in topic_partitions(configuration, raw).items():
-        mock.create_topic(topic, partitions)
+        broker.create_topic(topic, partitions)
 
 
 async def test_every_event_is_counted_once_and_its_offset_is_committed(
@@ -33,7 +39,7 @@ async def test_every_event_is_counted_once_and_its_offset_is_committed(
 ) -> None:
     servers = mock_broker.bootstrap_servers
     c = configuration(servers)
-    broker_for(mock_broker, c, raw=2)
+    create_topics(mock_broker, c, raw=2)
     values = [metric(START_MS + 100 * i) for i in range(2000)]
     await produce(servers, "telemetry", {0: values, 1: values})
 
@@ -42,20 +48,167 @@ async def test_every_event_is_counted_once_and_its_offset_is_committed(
         Reader(servers, c.topics.observations) as reader,
     ):
         records = await reader.until(lambda r: counted(r) >= 2 * 1900)
-    assert counted(records) == 2 * sum(
-        1 for i in range(2000) if START_MS + 100 * i < last_end(records)
-    )
+    assert counted(records) == 2 * 1900
     assert await committed(servers, c.worker.consumer_group, "telemetry", 0) == 2000
 
 
-def batches(records: Records) -> dict[str, ObservationBatch]:
-    decoded = [msgspec.json.decode(r.value, type=ObservationBatch) for r in records]
-    return {batch.id: batch for batch in decoded if not batch.idle}
+async def test_a_bad_record_is_kept_whole_with_where_it_came_from(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    servers = mock_broker.bootstrap_servers
+    c = configuration(servers)
+    create_topics(mock_broker, c, raw=1)
+    headers = [("trace", b"\xff\x00"), ("trace", b"again")]
+    good = metric(START_MS)
+    await produce(servers, "telemetry", {0: [good, b"{broken", good]}, b"the key", headers)
+
+    async with (
+        working(Worker(c, stages=LimitStages(c))),
+        Reader(servers, c.topics.dead_letters) as reader,
+    ):
+        letter = (await reader.until(lambda r: len(r) >= 1))[0]
+    assert (letter.key, letter.value) == (b"the key", b"{broken")
+    assert list(letter.headers[:2]) == headers
+    added = {name: value.decode() for name, value in letter.headers[2:]}
+    assert added["__connect.errors.topic"] == "telemetry"
+    assert added["__connect.errors.partition"] == "0"
+    assert added["__connect.errors.offset"] == "1"
+    assert added["__connect.errors.stage"] == "VALUE_CONVERTER"
+    assert added["__connect.errors.exception.class.name"]
+    assert "telemetry/0 offset 1" in added["__connect.errors.exception.message"]
+    assert added["tocsin.id"] == "telemetry/0/1"
+    assert added["tocsin.environment"] == c.environment
+    assert added["tocsin.reason"]
+
+
+async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    servers = mock_broker.bootstrap_servers
+    c = configuration(servers, checkpoint_seconds=60)
+    create_topics(mock_broker, c, raw=1)
+    bad = [metric(START_MS + 1000 * i, 100.0) for i in range(60)]
+    await produce(servers, "telemetry", {0: bad})
+
+    async with Reader(servers, c.topics.incident_events, c.topics.incidents) as reader:
+        async with working(Worker(c, stages=LimitStages(c))):
+            opened = (await reader.until(lambda r: len(events(r, c)) >= 1))[0]
+            incident_id = opened.key.decode()
+            note = Command(
+                id="1", type="note", incident_id=incident_id, actor="Ada", issued_ms=1, text="seen"
+            )
+            asked = [msgspec.json.encode(note), b"not a command", msgspec.json.encode(note)]
+            await produce(servers, c.topics.commands, {0: asked})
+            await reader.until(lambda r: any(e.type == "noted" for e in events(r, c)))
+        first = {e.id: e for e in events(reader.records, c)}
+        # The command is in the checkpoint that was written before it was answered.
+        async with working(Worker(c, stages=LimitStages(c))):
+            await reader.until(lambda r: len(r) > len(first) * 2)
+            await asyncio.sleep(0.5)
+        again = {e.id: e for e in events(reader.records, c)}
+    assert again == first
+    assert [e.actor for e in first.values() if e.type == "noted"] == ["Ada"]
+    headers = dict(opened.headers)
+    assert headers["ce_id"].decode() == f"{incident_id}/1"
+    assert headers["ce_type"] == b"tocsin.incident.opened"
+    assert headers["content-type"] == b"application/json"
+    assert headers["ce_time"].endswith(b"Z")
+    latest = [r for r in reader.records if r.topic == c.topics.incidents][-1]
+    assert latest.key == opened.key
+
+
+async def test_a_quiet_source_is_not_waited_for_and_event_time_goes_on(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    servers = mock_broker.bootstrap_servers
+    windows = Windows(window_seconds=1, allowed_lateness_seconds=1, idle_timeout_seconds=1)
+    c = configuration(servers, windows=windows)
+    create_topics(mock_broker, c, raw=2)
+    await produce(servers, "telemetry", {0: [metric(START_MS)]})
+
+    async with (
+        working(Worker(c, stages=LimitStages(c))),
+        Reader(servers, c.topics.observations, c.topics.anomalies) as reader,
+    ):
+        records = await reader.until(
+            lambda r: sum(1 for x in r if x.topic == c.topics.anomalies) >= 4
+        )
+    batches = [
+        msgspec.json.decode(r.value, type=ObservationBatch)
+        for r in records
+        if r.topic == c.topics.observations
+    ]
+    assert {b.source for b in batches if b.idle} == {"telemetry/0", "telemetry/1"}
+    # Nothing came after the one record, and yet its window was closed.
+    assert sum(o.count for b in batches for o in b.observations) == 1
+
+
+class Defect(LimitStages):
+    """Ingest fails at the second run."""
+
+    def ingest(self, *args: Any) -> Any:
+        stage = super().ingest(*args)
+        process, runs = stage.process, []
+
+        def failing(run: Run) -> Any:
+            runs.append(run)
+            if len(runs) > 1:
+                raise RuntimeError("a defect in a stage")
+            return process(run)
+
+        stage.process = failing  # type: ignore[method-assign]
+        return stage
+
+
+async def test_an_unexpected_error_ends_the_worker_and_commits_nothing_of_the_run(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    servers = mock_broker.bootstrap_servers
+    c = configuration(servers, checkpoint_seconds=0.2)
+    create_topics(mock_broker, c, raw=1)
+    await produce(servers, "telemetry", {0: [metric(START_MS)]})
+    worker = Worker(c, stages=Defect(c))
+    task = asyncio.create_task(worker.run(asyncio.Event()))
+    await until_committed(servers, c, 1)
+    await produce(servers, "telemetry", {0: [metric(START_MS)] * 5})
+    with pytest.raises(WorkerError, match="a defect in a stage"):
+        await asyncio.wait_for(task, 15)
+    assert not worker.ready()
+    assert await committed(servers, c.worker.consumer_group, "telemetry", 0) == 1
+
+
+async def test_a_broker_that_is_not_there_is_named(configuration: Make) -> None:
+    with pytest.raises(WorkerError, match=r"127\.0\.0\.1:1 does not answer.*bootstrap_servers"):
+        await Worker(configuration("127.0.0.1:1")).run(asyncio.Event())
+
+
+async def test_too_few_partitions_for_the_shards_are_refused(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    c = configuration(mock_broker.bootstrap_servers)
+    mock_broker.create_topic(c.topics.observations, 1)
+    with pytest.raises(WorkerError, match=r"has 1 partitions.*shards is 2"):
+        await Worker(c).run(asyncio.Event())
+
+
+async def until_committed(servers: str, c: Configuration, offset: int) -> None:
+    """Waits for a checkpoint's commit."""
+    async with asyncio.timeout(15):
+        while await committed(servers, c.worker.consumer_group, "telemetry", 0) != offset:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def counted(records: Records) -> int:
-    return sum(o.count for b in batches(records).values() for o in b.observations)
+    """Events in all batches, repeats dropped."""
+    decoded = [msgspec.json.decode(r.value, type=ObservationBatch) for r in records]
+    batches = {batch.id: batch for batch in decoded if not batch.idle}
+    return sum(o.count for b in batches.values() for o in b.observations)
 
 
-def last_end(records: Records) -> int:
-    return max(batch.window_end_ms for batch in batches(records).values())
+def events(records: Records, c: Configuration) -> list[IncidentEvent]:
+    """What the log of incidents holds."""
+    return [
+        msgspec.json.decode(r.value, type=IncidentEvent)
+        for r in records
+        if r.topic == c.topics.incident_events
+    ]

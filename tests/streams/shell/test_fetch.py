@@ -1,0 +1,79 @@
+"""Reading aiokafka's fetched batches as runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from streams.shell.fetch import read_records, run_of
+
+TP = TopicPartition("raw", 1)
+
+
+def batch(base: int, values: Sequence[bytes | None], headers: Any = (), codec: int = 0) -> bytes:
+    """A batch as a broker stores it."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=codec,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1_000_000,
+    )
+    for index, value in enumerate(values):
+        builder.append(index, 1000 + index, b"key", value, list(headers))
+    data = builder.build()
+    # The base offset is the broker's to set, and is outside the checksum.
+    return base.to_bytes(8, "big") + bytes(data[8:])
+
+
+def fetched(data: bytes, offset: int, isolation: int = READ_UNCOMMITTED) -> PartitionRecords:
+    return PartitionRecords(TP, MemoryRecords(data), [], offset, None, None, True, isolation)
+
+
+def test_batches_become_columns_in_offset_order() -> None:
+    source = fetched(batch(10, [b"a", None]) + batch(20, [b"c"], [("h", b"1")]), 10)
+    records, exhausted = read_records(source, 1000)
+    run = run_of(TP, records)
+    assert exhausted
+    assert (run.topic, run.partition) == ("raw", 1)
+    assert run.offsets == [10, 11, 20]
+    assert run.timestamps_ms == [1000, 1001, 1000]
+    assert run.values == [b"a", None, b"c"]
+    assert run.keys == [b"key"] * 3
+    assert run.headers == {2: (("h", b"1"),)}
+    assert source.next_fetch_offset == 21
+
+
+def test_records_before_the_position_in_a_batch_are_left_out() -> None:
+    records, _ = read_records(fetched(batch(10, [b"a", b"b", b"c"]), 12), 1000)
+    assert run_of(TP, records).offsets == [12]
+
+
+def test_a_run_ends_after_the_batch_in_which_it_is_long_enough() -> None:
+    source = fetched(batch(0, [b"x"] * 3) + batch(3, [b"x"] * 3) + batch(6, [b"x"]), 0)
+    first, exhausted = read_records(source, 4)
+    assert [len(first), exhausted] == [6, False]
+    second, exhausted = read_records(source, 4)
+    assert [len(second), exhausted] == [1, True]
+
+
+def test_compressed_batches_are_read() -> None:
+    lz4 = 3
+    records, _ = read_records(fetched(batch(5, [b"a" * 1000] * 50, codec=lz4), 5), 1000)
+    assert run_of(TP, records).values == [b"a" * 1000] * 50
+
+
+def test_it_reads_what_aiokafka_reads() -> None:
+    data = b"".join(batch(i * 10, [b"%d" % j for j in range(7)]) for i in range(20))
+    for isolation in (READ_UNCOMMITTED, READ_COMMITTED):
+        run = run_of(TP, read_records(fetched(data, 33, isolation), 10_000)[0])
+        theirs = list(fetched(data, 33, isolation))
+        assert run.offsets == [record.offset for record in theirs]
+        assert run.values == [record.value for record in theirs]
+        assert run.keys == [record.key for record in theirs]
+        assert run.timestamps_ms == [record.timestamp for record in theirs]
