@@ -166,7 +166,7 @@ def test_the_command_fails_with_the_address_when_the_broker_is_not_there(
     monkeypatch.setattr("deploy.topics._TIMEOUT_SECONDS", 0.5)
     config = tmp_path / "tocsin.yaml"
     config.write_text('kafka: {bootstrap_servers: "127.0.0.1:1"}\n')
-    assert run_topics(config, apply=False) == 2
+    assert run_topics(config, create=False) == 2
     assert "127.0.0.1:1" in capsys.readouterr().err
 
 
@@ -177,7 +177,7 @@ def test_the_command_is_content_once_it_has_created_all(
 ) -> None:
     config = tmp_path / "tocsin.yaml"
     config.write_text(f'kafka: {{bootstrap_servers: "{kafka_broker.bootstrap_servers}"}}\n')
-    assert run_topics(config, apply=False) == 1
-    assert run_topics(config, apply=True) == 0
-    assert run_topics(config, apply=False) == 0
+    assert run_topics(config, create=False) == 1
+    assert run_topics(config, create=True) == 0
+    assert run_topics(config, create=False) == 0
     assert "tocsin.incidents.v1" in capsys.readouterr().out

@@ -25,7 +25,7 @@ def test_events_are_in_time_order_and_about_200_bytes_long() -> None:
 def test_all_partitions_are_used_and_a_service_stays_in_its_own() -> None:
     events = list(workload(6_000, 4))
     homes = {(event.key, event.partition) for event in events}
-    assert len(homes) == len({event.key for event in events}) == 50
+    assert len(homes) == len({event.key for event in events}) == 20
     share = Counter(event.partition for event in events)
     assert min(share.values()) > 0.15 * len(events)
 
@@ -45,7 +45,7 @@ def test_ingest_takes_every_event_and_finds_some_hundred_series() -> None:
     series = {o.series for batch in ingested.batches for o in batch.observations}
     assert ingested.dead_letters == []
     assert len(ingested.batches) >= 9
-    assert len(series) > 300
+    assert 300 < len(series) < 500
 
 
 def test_one_service_is_slow_and_fails_for_a_while() -> None:
@@ -55,5 +55,5 @@ def test_one_service_is_slow_and_fails_for_a_while() -> None:
         second = (event.time_ms - START_MS) // 1000
         if event.key == FAULTY.encode() and b"duration_seconds" in event.value:
             (inside if second >= 510 else outside).append(json.loads(event.value))
-    assert sum(e["status"] == 500 for e in inside) > 0.3 * len(inside)
-    assert sum(e["status"] == 500 for e in outside) < 0.05 * len(outside)
+    assert sum(e["status"] == 200 for e in inside) > 0.3 * len(inside)
+    assert sum(e["status"] == 200 for e in outside) < 0.05 * len(outside)
