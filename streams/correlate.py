@@ -54,8 +54,8 @@ def _hops(
     """Hops from the anomaly to the nearest service that is out of order in the incident."""
     if edge_caller(anomaly) in dossier.callers():
         return 1
-    hops = [graph.distance(anomaly.service, name) for name in dossier.seen]
-    near = min((h for h in hops if h is not None and h <= rules.max_distance), default=None)
+    hops = graph.near(anomaly.service, rules.max_distance)
+    near = min((hops[name] for name in hops if name in dossier.seen), default=None)
     if near is None and dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms:
         return rules.max_distance + 1
     return near
@@ -82,30 +82,24 @@ def groups(
 
     The sets, and the anomalies in them, keep the order of first appearance.
     """
-    services = list(dict.fromkeys(a.service for a in anomalies))
+    services = dict.fromkeys(a.service for a in anomalies)
     edges: dict[str, set[str]] = {}
     for anomaly in anomalies:
         if (caller := edge_caller(anomaly)) is not None:
             edges.setdefault(caller, set()).add(anomaly.service)
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
-        if service in group_of:
-            continue
-        group_of[service] = number
         frontier = [service]
         while frontier:
             here = frontier.pop()
-            near = _near(here, graph, max_distance)
-            near = near.union(*(callees for callees in edges.values() if here in callees))
-            joined = [other for other in services if other not in group_of and other in near]
-            group_of.update(dict.fromkeys(joined, number))
-            frontier.extend(joined)
+            if here in group_of or here not in services:
+                continue
+            group_of[here] = number
+            frontier += graph.near(here, max_distance)
+            for callees in edges.values():
+                if here in callees:
+                    frontier += sorted(callees)
     found: dict[int, list[Anomaly]] = {}
     for anomaly in anomalies:
         found.setdefault(group_of[anomaly.service], []).append(anomaly)
     return list(found.values())
-
-
-def _near(service: str, graph: ServiceGraph, max_distance: int) -> set[str]:
-    reached = (*graph.below(service).items(), *graph.above(service).items())
-    return {name for name, hops in reached if hops <= max_distance}

@@ -37,12 +37,12 @@ class Count(msgspec.Struct):
 class Dossier(msgspec.Struct, kw_only=True):
     """One incident, being worked on. Times are event times, Unix ms.
 
-    A signal is `trusted` once it was reason enough to open an incident. `last_end_ms` is the end of
-    the last window with a trusted signal; `grown_ms` when a service was last drawn in by one;
-    `pace_ms` the least time between two anomalous windows of one series, 0 while unknown;
-    `settled_ms` the window end up to which timers were looked at; `seen` by service when it was
-    first and last out; `told` the incident as last published; `lower_since_ms` since when the
-    grade would be lower than the one that stands.
+    A signal is `trusted` once it was reason enough to open an incident; `drawn_in` are the
+    services with such a signal, and `grown_ms` is when the last of them came. `last_end_ms` is the
+    end of the last window with a trusted signal; `pace_ms` the least time between two anomalous
+    windows of one series, 0 while unknown; `settled_ms` the window end up to which timers were
+    looked at; `seen` by service when it was first and last out; `told` the incident as last
+    published; `lower_since_ms` since when the grade would be lower than the one that stands.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     visibility: Visibility = "internal"
     signals: dict[str, Signal] = {}
     trusted: dict[str, None] = {}
+    drawn_in: dict[str, None] = {}
     seen: dict[str, tuple[int, int]] = {}
     counts: dict[str, Count] = {}
     mass: bool = False
@@ -92,9 +93,10 @@ class Dossier(msgspec.Struct, kw_only=True):
         """Takes an anomaly in as evidence."""
         self.touched = True
         key = key_of(anomaly)
-        if anomaly.opens:
-            self._trust(key, anomaly)
-        if key in self.trusted:
+        if anomaly.opens and anomaly.service not in self.drawn_in:
+            self.drawn_in[anomaly.service] = None
+            self.grown_ms = max(self.grown_ms, anomaly.window_end_ms)
+        if anomaly.opens or key in self.trusted:
             self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
         self._see(anomaly)
         known = self.signals.get(key)
@@ -106,12 +108,8 @@ class Dossier(msgspec.Struct, kw_only=True):
         if known is None and len(self.signals) >= MAX_SIGNALS and not self._make_room(anomaly):
             return
         self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)
-
-    def _trust(self, key: str, anomaly: Anomaly) -> None:
-        drawn_in = {self.signals[k].service for k in self.trusted if k in self.signals}
-        if anomaly.service not in drawn_in:
-            self.grown_ms = max(self.grown_ms, anomaly.window_end_ms)
-        self.trusted[key] = None
+        if anomaly.opens:
+            self.trusted[key] = None
 
     def _see(self, anomaly: Anomaly) -> None:
         began_ms = began(anomaly)

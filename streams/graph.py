@@ -31,6 +31,7 @@ class ServiceGraph:
         self._learned: set[tuple[str, str]] = set()
         self._down: dict[str, Mapping[str, int]] = {}
         self._up: dict[str, Mapping[str, int]] = {}
+        self._near: dict[tuple[str, int], Mapping[str, int]] = {}
         self.refused = 0
         for service in catalogue.services:
             for callee in service.depends_on:
@@ -58,6 +59,7 @@ class ServiceGraph:
         self._callers.setdefault(callee, set()).add(caller)
         self._down.clear()
         self._up.clear()
+        self._near.clear()
 
     def callees(self, service: str) -> tuple[str, ...]:
         """The services that `service` calls itself, in alphabetical order."""
@@ -79,13 +81,15 @@ class ServiceGraph:
             self._up[service] = _walk(service, self._callers)
         return self._up[service]
 
-    def distance(self, one: str, other: str) -> int | None:
-        """Hops between two services along one call path, either way; None if there is none."""
-        if one == other:
-            return 0
-        hops = (self.below(one).get(other), self.above(one).get(other))
-        known = [hop for hop in hops if hop is not None]
-        return min(known, default=None)
+    def near(self, service: str, hops: int) -> Mapping[str, int]:
+        """The services on a call path with `service`, either way, and their hops, up to `hops`."""
+        key = (service, hops)
+        if key not in self._near:
+            found = _walk(service, self._callers, hops)
+            for name, distance in _walk(service, self._callees, hops).items():
+                found[name] = min(distance, found.get(name, distance))
+            self._near[key] = found
+        return self._near[key]
 
     def learned(self) -> list[tuple[str, str]]:
         """The learned edges, for a snapshot."""
@@ -105,10 +109,10 @@ def with_calls(catalogue: Catalogue, calls: Iterable[Call]) -> Catalogue:
     return msgspec.structs.replace(catalogue, services=tuple(services.values()))
 
 
-def _walk(start: str, edges: Mapping[str, set[str]]) -> Mapping[str, int]:
-    """Breadth first from `start`, without it."""
+def _walk(start: str, edges: Mapping[str, set[str]], limit: int | None = None) -> dict[str, int]:
+    """Breadth first from `start`, without it; at most `limit` hops."""
     hops, frontier, depth = {start: 0}, [start], 0
-    while frontier:
+    while frontier and depth != limit:
         depth += 1
         found = sorted({n for node in frontier for n in edges.get(node, ()) if n not in hops})
         hops.update(dict.fromkeys(found, depth))

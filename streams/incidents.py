@@ -191,10 +191,15 @@ class IncidentStage:
 
     def _join(self, end_ms: int) -> None:
         """Gives waiting anomalies to open incidents, until nothing more belongs to one."""
+        by_hand = [
+            d
+            for d in self._memory.dossiers.values()
+            if d.resolved_by is not None and can_reopen(d, end_ms, self.rules)
+        ]
         while True:
             left: list[Anomaly] = []
             for anomaly in self._memory.waiting:
-                if self._was_resolved_by_hand(anomaly, end_ms):
+                if any(_goes_on(anomaly, dossier) for dossier in by_hand):
                     self._leave_out("goes on after being resolved by hand", 1)
                     continue
                 found = home(anomaly, self._open_dossiers(), self.graph, self.rules, end_ms)
@@ -207,16 +212,6 @@ class IncidentStage:
             self._memory.waiting = left
             if done or not left:
                 return
-
-    def _was_resolved_by_hand(self, anomaly: Anomaly, end_ms: int) -> bool:
-        """Whether someone resolved the incident of this very run of anomalies."""
-        return any(
-            d.resolved_by is not None
-            and can_reopen(d, end_ms, self.rules)
-            and key_of(anomaly) in d.signals
-            and began(anomaly) < (d.resolved_end_ms or 0)
-            for d in self._memory.dossiers.values()
-        )
 
     def _open_dossiers(self) -> Iterable[Dossier]:
         return (d for d in self._memory.dossiers.values() if not d.is_over)
@@ -400,3 +395,8 @@ class IncidentStage:
         self.graph = ServiceGraph(self._base)
         self.graph.learn(calls)
         self._aligner.restore(aligner, AnomalyBatch)
+
+
+def _goes_on(anomaly: Anomaly, dossier: Dossier) -> bool:
+    """Whether this very run of anomalies was there when someone resolved the incident."""
+    return key_of(anomaly) in dossier.signals and began(anomaly) < (dossier.resolved_end_ms or 0)

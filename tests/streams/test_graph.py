@@ -23,16 +23,17 @@ def test_the_catalogue_and_calls_make_one_graph() -> None:
     assert made.learned() == [("cart", "store")]
 
 
-def test_siblings_have_no_distance_but_ancestors_have() -> None:
+def test_siblings_are_not_near_each_other_but_ancestors_are() -> None:
     made = graph(("web", "a"), ("web", "b"), ("a", "c"))
-    assert made.distance("a", "b") is None
-    assert made.distance("c", "web") == made.distance("web", "c") == 2
+    assert made.near("a", 2) == {"web": 1, "c": 1}
+    assert made.near("c", 2) == {"a": 1, "web": 2}
+    assert made.near("c", 1) == {"a": 1}
 
 
 def test_a_cycle_and_a_self_call_end() -> None:
     made = graph(("a", "b"), ("b", "c"), ("c", "a"), ("a", "a"))
     assert made.below("a") == {"b": 1, "c": 2}
-    assert made.distance("a", "c") == 1
+    assert made.near("a", 2) == {"b": 1, "c": 1}
 
 
 def test_a_flood_of_edges_is_refused_and_counted() -> None:
@@ -42,11 +43,11 @@ def test_a_flood_of_edges_is_refused_and_counted() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefg")), max_size=20))
-def test_distance_is_the_same_both_ways(edges: list[tuple[str, str]]) -> None:
+def test_being_near_is_mutual(edges: list[tuple[str, str]]) -> None:
     made = graph(*edges)
     for one in "abcdefg":
         for other in "abcdefg":
-            assert made.distance(one, other) == made.distance(other, one)
+            assert made.near(one, 3).get(other) == made.near(other, 3).get(one)
 
 
 def test_calls_become_dependencies_of_the_catalogue() -> None:
