@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
 from streams.graph import ServiceGraph
-from streams.words import clock, plain, telling
+from streams.words import clock, plain
 
 OWN: Mapping[AnomalyKind, float] = {
     "saturation": 2.5,
@@ -29,6 +29,10 @@ CARRIED: frozenset[AnomalyKind] = frozenset(
 
 ONSET_TOLERANCE_MS = 60_000
 """Onsets this near count as one: series report at their own moments, often once a minute."""
+
+LATE_MS = 180_000
+LATE = 0.5
+"""What a sign is worth that came so long after the first: rather a consequence than the cause."""
 
 FULL_SCORE = 30.0
 """-log10 tail probability from which being further out says no more."""
@@ -108,12 +112,15 @@ class _Case:
         points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
         furthest = max((s.score for s in self.sure.get(name, [])), default=0.0)
         points += min(furthest, FULL_SCORE) / FULL_SCORE
-        return points, [plain(telling([s for s in own if s.kind == best]))]
+        shown = min((s for s in own if s.kind == best), key=lambda s: (s.first_ms, -s.score))
+        return points, [plain(shown)]
 
     def _worth(self, signal: Signal) -> float:
         worth = OWN[signal.kind]
         if signal.kind == "network" and signal.caller in self.fan_out:
             worth *= UNSURE
+        if signal.first_ms - self.first_ms > LATE_MS:
+            worth *= LATE
         return worth if signal in self.sure.get(signal.service, ()) else worth * UNSURE
 
     def _onset(self, name: str) -> tuple[float, list[str]]:

@@ -82,7 +82,9 @@ def _figures(value: float) -> str:
 
 
 def between(signal: Signal, unit: str) -> str:
-    """What was expected, as a range if the bounds say one."""
+    """What was expected, as a range if the bounds say one and the value is outside it."""
+    if signal.lower <= signal.value <= signal.upper:
+        return f"usually {number(signal.expected, unit)}"
     if signal.upper > signal.lower:
         low, high = number(max(signal.lower, 0.0), unit), number(signal.upper, unit)
         return f"expected {low} to {high}" if low != high else f"expected about {low}"
@@ -231,7 +233,8 @@ def summary(
     first_ms: int,
 ) -> str:
     """A few sentences: what is seen where, since when, whom it touches, the likely cause."""
-    parts = [f"{title(signals, services, causes)}; since {clock(first_ms)}."]
+    head = title(signals, services, causes)
+    parts = [f"{head}; since {clock(first_ms)}."]
     if len(services) > 1:
         parts.append(f"Affected: {_some(services, 6)}.")
     if impact.errors:
@@ -244,9 +247,17 @@ def summary(
     if telemetry_lost(signals):
         parts.append("Check the collectors first: the services themselves may be well.")
     elif causes:
-        why = f" ({causes[0].evidence[0]})" if causes[0].evidence else ""
-        parts.append(f"Likely cause: {causes[0].service}{why}.")
+        parts.append(_cause(causes[0], head))
     return " ".join(parts)
+
+
+def _cause(cause: Cause, head: str) -> str:
+    """The likely cause with its evidence, without what the title has said already."""
+    fresh = [line for line in cause.evidence if line not in head]
+    if len(fresh) < len(cause.evidence):
+        more = f", {fresh[0]}" if fresh else ""
+        return f"Likely cause: {cause.service} itself{more}."
+    return f"Likely cause: {cause.service}" + (f" ({fresh[0]})." if fresh else ".")
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:
