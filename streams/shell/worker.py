@@ -182,6 +182,7 @@ class Worker:
             producer_linger=0.01,
             producer_compression_type="lz4",
             stream_wait_empty=False,
+            table_standby_replicas=0,  # a memory store that becomes active is read anew anyway
             store="memory://",
             datadir=Path(worker.data_dir),
             topic_allow_declare=kafka.create_topics,
