@@ -1,6 +1,7 @@
 """Publishes the delivery records that the store holds, until Kafka has them all."""
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -22,25 +23,37 @@ class DeliveryLog:
         self._publish = publish
         self._topic = topic
         self._wake = asyncio.Event()
+        self._is_stopping = False
 
     def wake(self) -> None:
         """Says that there is something new to publish."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """Asks `run` to end."""
+        self._is_stopping = True
+        self.wake()
+
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Works until `stop` is called."""
         wait_seconds = 1.0
-        while True:
+        while not self._is_stopping:
             self._wake.clear()
             try:
-                left = await self.publish_pending()
-                wait_seconds = 1.0
+                while await self.publish_pending():
+                    pass
             except Exception as error:  # the broker's client or the store: both may come back
                 log.warning("deliveries not published", error=type(error).__name__)
-                await asyncio.sleep(wait_seconds)
+                await self._wait(wait_seconds)
                 wait_seconds = min(LONGEST_WAIT_SECONDS, wait_seconds * 2)
-                continue
-            if not left:
+            else:
+                wait_seconds = 1.0
+                await self._wait(None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Waits for something new, or, after a failure, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def publish_pending(self) -> bool:

@@ -1,17 +1,19 @@
 """The notifier as a sink: incident events in, messages and delivery records out."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
-from sinks.notifier import metrics, settings
+from sinks.notifier import metrics, outbox, settings
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import open_channels
 from sinks.notifier.delivery_log import DeliveryLog
@@ -20,6 +22,12 @@ from sinks.notifier.links import Linker, Tickets
 from sinks.notifier.sender import Sender
 from sinks.notifier.store import Store, read_positions, setting_or, write_position
 from sinks.sink import Publish, Record
+
+KEPT_MS = 90 * 86_400_000
+"""How long messages that are over are kept, ms."""
+FORGET_SECONDS = 6 * 3600
+STOP_SECONDS = 1.2
+"""What sending and publishing may take to end, within the 1.5 s that the host gives."""
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -60,7 +68,8 @@ class Notifier:
         self._configuration = configuration
         self._now_ms = now_ms
         self._key = resolve(section.signing_secret) if section.signing_secret else None
-        self._store = Store(section.store)
+        password = resolve(section.store_password) if section.store_password else None
+        self._store = Store(section.store, password)
         self._deliveries = DeliveryLog(self._store, publish, configuration.topics.deliveries)
         self._sender = Sender(
             self._store,
@@ -81,6 +90,7 @@ class Notifier:
         self._tickets: Tickets | None = None
         self._intake: Intake | None = None
         self._work: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Opens the store and starts sending what a former run left."""
@@ -132,8 +142,13 @@ class Notifier:
     async def stop(self) -> None:
         """Ends sending; what is not sent by then is kept and sent after the next start."""
         if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])  # what it raised, if anything, apply() has said
+            self._stopping.set()
+            self._sender.stop()
+            self._deliveries.stop()
+            _, late = await asyncio.wait([self._work], timeout=STOP_SECONDS)
+            if late:  # only publishing waits without an end of its own
+                self._work.cancel()
+                await asyncio.wait([self._work])
             self._work = None
         await self._sender.close()
         await self._store.close()
@@ -151,6 +166,18 @@ class Notifier:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sender.run(), name="sender")
             group.create_task(self._deliveries.run(), name="delivery log")
+            group.create_task(self._forget(), name="forget")
+
+    async def _forget(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                async with self._store.transaction() as connection:
+                    await outbox.forget(connection, self._now_ms() - KEPT_MS)
+            except (SQLAlchemyError, OSError):
+                log.exception("old messages not dropped")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FORGET_SECONDS):
+                    await self._stopping.wait()
 
 
 def _report(work: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ they were asked for: while one waits, also for its next attempt, the later ones 
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from sinks.notifier.channels.channel import Message
 from sinks.notifier.store import upsert
 from sinks.notifier.tables import message, pause, thread
 
+_UNSENT = ("waiting", "sending")
 _NAMESPACE = uuid.UUID("6a0b5f0e-54f3-5c0c-9f4e-0d2a6f1a7c11")
 
 
@@ -94,7 +95,7 @@ async def told(connection: AsyncConnection, incident_id: str) -> dict[str, str]:
     """Who was told of the incident, or is about to be, with the rule by which first."""
     query = (
         sa.select(message.c.recipient, message.c.rule)
-        .where(message.c.incident_id == incident_id, message.c.state.in_(("waiting", "sent")))
+        .where(message.c.incident_id == incident_id, message.c.state.in_((*_UNSENT, "sent")))
         .order_by(message.c.seq)
     )
     rules: dict[str, str] = {}
@@ -119,15 +120,18 @@ async def overtake(connection: AsyncConnection, incident_id: str, recipient: str
     return entries
 
 
-async def due(
+async def claim_due(
     connection: AsyncConnection, channel: str, now_ms: int, limit: int, under_way: Collection[str]
 ) -> list[Entry]:
-    """The first waiting message of each lane whose time has come, with the thread it follows."""
+    """Claims the first message of each lane whose time has come; with the thread it follows.
+
+    A message that is claimed but not `under_way` was left by a crash and is due like the others.
+    """
     earlier = message.alias()
     is_behind = sa.exists().where(
         earlier.c.incident_id == message.c.incident_id,
         earlier.c.recipient == message.c.recipient,
-        earlier.c.state == "waiting",
+        earlier.c.state.in_(_UNSENT),
         earlier.c.seq < message.c.seq,
     )
     query = (
@@ -143,7 +147,7 @@ async def due(
             isouter=True,
         )
         .where(
-            message.c.state == "waiting",
+            message.c.state.in_(_UNSENT),
             message.c.channel == channel,
             message.c.next_attempt_ms <= now_ms,
             message.c.message_id.not_in(under_way),
@@ -152,7 +156,12 @@ async def due(
         .order_by(message.c.next_attempt_ms, message.c.seq)
         .limit(limit)
     )
-    return [_entry(row, row.token) for row in await connection.execute(query)]
+    entries = [_entry(row, row.token) for row in await connection.execute(query)]
+    ids = [entry.content.id for entry in entries]
+    if ids:
+        claim = message.update().where(message.c.message_id.in_(ids))
+        await connection.execute(claim.values(state="sending"))
+    return entries
 
 
 async def next_attempt_ms_after(
@@ -160,7 +169,7 @@ async def next_attempt_ms_after(
 ) -> int | None:
     """When the next message of the channel that is not yet due will be, None if there is none."""
     query = sa.select(sa.func.min(message.c.next_attempt_ms)).where(
-        message.c.state == "waiting",
+        message.c.state.in_(_UNSENT),
         message.c.channel == channel,
         message.c.next_attempt_ms > now_ms,
     )
@@ -186,7 +195,12 @@ async def mark_waiting(
 ) -> None:
     """The attempt failed; the next one is at `next_ms`."""
     await _set(
-        connection, entry, attempts=entry.attempts + 1, next_attempt_ms=next_ms, detail=detail
+        connection,
+        entry,
+        state="waiting",
+        attempts=entry.attempts + 1,
+        next_attempt_ms=next_ms,
+        detail=detail,
     )
 
 
@@ -198,19 +212,26 @@ async def mark_failed(connection: AsyncConnection, entry: Entry, detail: str) ->
 async def waiting_elsewhere(connection: AsyncConnection, channels: Collection[str]) -> list[Entry]:
     """Waiting messages for channels that are no longer there."""
     query = sa.select(message).where(
-        message.c.state == "waiting", message.c.channel.not_in(channels)
+        message.c.state.in_(_UNSENT), message.c.channel.not_in(channels)
     )
     return [_entry(row) for row in await connection.execute(query.order_by(message.c.seq))]
 
 
-async def sizes(connection: AsyncConnection) -> Mapping[str, tuple[int, int]]:
-    """How many messages wait by channel, and when the oldest was asked for, Unix ms."""
-    query = (
-        sa.select(message.c.channel, sa.func.count(), sa.func.min(message.c.asked_ms))
-        .where(message.c.state == "waiting")
-        .group_by(message.c.channel)
+async def backlog(connection: AsyncConnection, channel: str) -> tuple[int, int | None]:
+    """How many messages of the channel wait, and when the oldest was asked for, Unix ms."""
+    query = sa.select(sa.func.count(), sa.func.min(message.c.asked_ms)).where(
+        message.c.state.in_(_UNSENT), message.c.channel == channel
     )
-    return {row[0]: (int(row[1]), int(row[2])) for row in await connection.execute(query)}
+    count, oldest_ms = (await connection.execute(query)).one()
+    return int(count), oldest_ms
+
+
+async def forget(connection: AsyncConnection, before_ms: int) -> None:
+    """Drops what was asked for before a time and is over, with threads that nothing is left of."""
+    old = sa.and_(message.c.asked_ms < before_ms, message.c.state.not_in(_UNSENT))
+    await connection.execute(message.delete().where(old))
+    is_used = sa.exists().where(message.c.incident_id == thread.c.incident_id)
+    await connection.execute(thread.delete().where(~is_used))
 
 
 async def pause_channel(connection: AsyncConnection, channel: str, until_ms: int) -> None:

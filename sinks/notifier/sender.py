@@ -1,6 +1,7 @@
 """Sends what the outbox holds: in order within a lane, each channel by itself."""
 
 import asyncio
+import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ FIRST_DELAY_MS = 1_000
 LONGEST_DELAY_MS = 300_000
 IDLE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 30.0
+STOP_SECONDS = 0.7
+PACE_SECONDS = 0.1
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -47,14 +50,26 @@ class Sender:
         self._send_timeout_seconds = send_timeout_seconds
         self._loops = [_ChannelLoop(self, name, made) for name, made in channels.items()]
         self._channels = channels
+        self._under_way: set[asyncio.Timeout] = set()
+        self.is_stopping = False
 
     def wake(self) -> None:
         """Says that there is something new to send, or that time has passed."""
         for loop in self._loops:
             loop.wake.set()
 
+    def stop(self) -> None:
+        """Asks `run` to end: nothing new is begun, and what is under way has a moment to end."""
+        self.is_stopping = True
+        self.wake()
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._end_attempts)
+
+    def _end_attempts(self) -> None:
+        for attempt in self._under_way:
+            attempt.reschedule(0)
+
     async def run(self) -> None:
-        """Works until cancelled; then lets attempts that are under way end first."""
+        """Works until `stop` is called. Not to be cancelled: it may be in a transaction."""
         await self._fail_orphans()
         async with asyncio.TaskGroup() as group:
             for loop in self._loops:
@@ -84,8 +99,7 @@ class Sender:
         """Sends once and notes what came of it, with its delivery record, in one transaction."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._send_timeout_seconds):
-                receipt = await channel.send(entry.content)
+            receipt = await self._send(channel, entry)
         except Retry as retry:
             await self._failed(name, entry, retry)
         except Refused as refused:
@@ -99,6 +113,14 @@ class Sender:
             await self._sent(name, entry, receipt)
         metrics.notification_seconds.labels(name).observe(time.monotonic() - began)
         self._on_delivery()
+
+    async def _send(self, channel: Channel, entry: Entry) -> Receipt:
+        async with asyncio.timeout(self._send_timeout_seconds) as attempt:
+            self._under_way.add(attempt)
+            try:
+                return await channel.send(entry.content)
+            finally:
+                self._under_way.discard(attempt)
 
     async def _sent(self, name: str, entry: Entry, receipt: Receipt) -> None:
         now_ms = self._now_ms()
@@ -172,21 +194,19 @@ class Sender:
         """What can be sent now over a channel, and the seconds until it is worth asking again."""
         now_ms = self._now_ms()
         async with self._store.transaction() as connection:
-            await self._measure(name, await outbox.sizes(connection), now_ms)
+            count, oldest_ms = await outbox.backlog(connection, name)
             until_ms = await outbox.paused_until_ms(connection, name)
             if until_ms > now_ms:
-                return [], min(IDLE_SECONDS, (until_ms - now_ms) / 1000)
-            entries = (
-                await outbox.due(connection, name, now_ms, limit, under_way) if limit > 0 else []
-            )
-            next_ms = await outbox.next_attempt_ms_after(connection, name, now_ms)
-        wait = IDLE_SECONDS if next_ms is None else (next_ms - now_ms) / 1000
-        return entries, min(IDLE_SECONDS, wait)
-
-    async def _measure(self, name: str, sizes: Mapping[str, tuple[int, int]], now_ms: int) -> None:
-        count, oldest_ms = sizes.get(name, (0, now_ms))
+                entries, next_ms = list[Entry](), until_ms
+            else:
+                entries = await outbox.claim_due(connection, name, now_ms, limit, under_way)
+                next_ms = (
+                    await outbox.next_attempt_ms_after(connection, name, now_ms) or sys.maxsize
+                )
         metrics.outbox_messages.labels(name).set(count)
-        metrics.oldest_unsent_seconds.labels(name).set(max(0, now_ms - oldest_ms) / 1000)
+        age_ms = 0 if oldest_ms is None else max(0, now_ms - oldest_ms)
+        metrics.oldest_unsent_seconds.labels(name).set(age_ms / 1000)
+        return entries, min(IDLE_SECONDS, (next_ms - now_ms) / 1000)
 
 
 class _ChannelLoop:
@@ -201,27 +221,36 @@ class _ChannelLoop:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        try:
-            while True:
-                await self._step()
-        finally:
-            await self._finish()
+        """Sends until the sender stops, then waits for what is under way."""
+        while not self._sender.is_stopping:
+            await self._step()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _step(self) -> None:
         self.wake.clear()
+        limit = self._capacity()
+        if limit == 0 and len(self._running) < self._channel.concurrency:
+            await self._wait(PACE_SECONDS)
+            return
         try:
             self._reap()
-            free = self._channel.concurrency - len(self._running)
-            entries, wait_seconds = await self._sender.take_due(self.name, free, set(self._running))
+            entries, wait_seconds = await self._sender.take_due(
+                self.name, limit, set(self._running)
+            )
         except (SQLAlchemyError, OSError):
             log.exception("the store does not answer", channel=self.name)
             entries, wait_seconds = [], 1.0
         for entry in entries:
-            await self._limiter.acquire()
+            await self._limiter.acquire()  # there is room for it, so this does not wait
             self._running[entry.content.id] = asyncio.create_task(
                 self._send(entry), name=f"sending {entry.content.id}"
             )
         await self._wait(wait_seconds)
+
+    def _capacity(self) -> int:
+        """How many messages may be begun now, by the channel's pace and concurrency."""
+        free = self._channel.concurrency - sum(not task.done() for task in self._running.values())
+        return next((n for n in range(free, 0, -1) if self._limiter.has_capacity(n)), 0)
 
     async def _send(self, entry: Entry) -> None:
         try:
@@ -236,19 +265,13 @@ class _ChannelLoop:
                 task.result()
 
     async def _wait(self, seconds: float) -> None:
+        if self._sender.is_stopping:
+            return
         try:
             async with asyncio.timeout(max(0.01, seconds)):
                 await self.wake.wait()
         except TimeoutError:
             return
-
-    async def _finish(self) -> None:
-        """Gives attempts under way a moment to end; what does not is sent again at next start."""
-        if self._running:
-            _, late = await asyncio.wait(self._running.values(), timeout=1)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
 
 
 def next_attempt_ms(entry: Entry, retry: Retry, now_ms: int, give_up_after_ms: int) -> int | None:

@@ -1,5 +1,6 @@
 """The notifier's own database: SQLite in a file, or PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,9 +26,12 @@ class StoreUrlError(ValueError):
 class Store:
     """Opens the database and holds what every part needs: transactions and a few records."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         self._url = async_url(url)
+        if password is not None:
+            self._url = self._url.set(password=password)
         self._engine: AsyncEngine | None = None
+        self._turns = asyncio.Lock()
 
     async def open(self) -> None:
         """Connects and brings the schema up to date. Raises what the database raises."""
@@ -48,10 +52,14 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits at the end and rolls back on any error."""
+        """A transaction that commits at the end and rolls back on any error.
+
+        One at a time, since SQLite has one writer and its own waiting is by sleeping. Do not
+        cancel a task that is in one: a driver's thread may then keep the database locked.
+        """
         if self._engine is None:
             raise RuntimeError("the notifier's store is not open; call start() first")
-        async with self._engine.begin() as connection:
+        async with self._turns, self._engine.begin() as connection:
             yield connection
 
 

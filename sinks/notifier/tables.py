@@ -48,7 +48,8 @@ message = sa.Table(
     sa.Index("notifier_message_due", "state", "channel", "next_attempt_ms"),
     sa.Index("notifier_message_lane", "incident_id", "recipient", "seq"),
 )
-"""Messages to send and sent, in order. `state`: waiting, sent, failed or withheld.
+"""Messages to send and sent, in order. `state`: waiting, sending, sent, failed or
+withheld; a message that a crash left as sending is sent again.
 
 `recorded_ms` is the Kafka timestamp of the event; `detection_delay_ms` is there for the message
 by which a recipient first hears of an incident.

@@ -27,7 +27,7 @@ def open_channels(
         password = channels.email.password
         made["email"] = Email(channels.email, resolve(password) if password else None, now_ms)
     if channels.slack is not None:
-        made["slack"] = Slack(resolve(channels.slack.token), channels.slack.base_url)
+        made["slack"] = Slack(resolve(channels.slack.token), channels.slack.base_url, now_ms)
     for name, hook in channels.webhooks.items():
         secret = resolve(hook.secret) if hook.secret else None
         made[f"webhook:{name}"] = Webhook(hook.url, secret, now_ms)

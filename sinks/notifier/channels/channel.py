@@ -1,6 +1,7 @@
 """What a channel is: it sends one message and says what came of it."""
 
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 import msgspec
@@ -138,9 +139,13 @@ def _line(line: str) -> Line:
     return Line(line)
 
 
-def retry_after_seconds(header: str | None) -> float | None:
-    """Reads a Retry-After header given in seconds; a date or nonsense counts as not given."""
+def retry_after_seconds(header: str | None, now_ms: int) -> float | None:
+    """Reads a Retry-After header, seconds or a date (RFC 9110); nonsense counts as not given."""
+    if not header:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
     try:
-        return max(0.0, float(header)) if header else None
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now_ms / 1000)
     except ValueError:
         return None

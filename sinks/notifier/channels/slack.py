@@ -1,8 +1,10 @@
 """Messages to Slack by bot token, one thread an incident."""
 
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.models.blocks import HeaderBlock
 from slack_sdk.web.async_client import AsyncWebClient
@@ -53,13 +55,19 @@ class Slack:
     per_seconds = 1.0
     concurrency = 2
 
-    def __init__(self, token: str, base_url: str, timeout_seconds: int = 10) -> None:
+    def __init__(
+        self, token: str, base_url: str, now_ms: Callable[[], int], timeout_seconds: int = 10
+    ) -> None:
+        self._now_ms = now_ms
         self._client = AsyncWebClient(
             token=token, base_url=base_url, timeout=timeout_seconds, retry_handlers=[]
         )
 
     async def send(self, message: Message) -> Receipt:
-        """Posts the message. Raises Retry for limits, trouble and tokens, Refused otherwise."""
+        """Posts the message, in the thread if there still is one.
+
+        Raises Retry for limits, trouble and tokens, Refused for what Slack will never take.
+        """
         try:
             response = await self._client.chat_postMessage(
                 channel=message.address,
@@ -75,7 +83,9 @@ class Slack:
                 },
             )
         except SlackApiError as error:
-            raise outcome(error) from error
+            if message.thread and _error_code(error.response) == "thread_not_found":
+                return await self.send(msgspec.structs.replace(message, thread=None))
+            raise outcome(error, self._now_ms()) from error
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from Slack") from error
         return Receipt(thread=message.thread or response.get("ts"))
@@ -84,22 +94,22 @@ class Slack:
         """The client opens a connection for each request; nothing stays open."""
 
 
-def outcome(error: SlackApiError) -> Retry | Refused:
+def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:
     """What Slack's answer means for the message."""
     response: Any = error.response
-    status = int(getattr(response, "status_code", 0))
+    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
     headers = {
         str(k).lower(): str(v) for k, v in (getattr(response, "headers", None) or {}).items()
     }
     code = _error_code(response)
-    after = retry_after_seconds(headers.get("retry-after"))
+    after = retry_after_seconds(headers.get("retry-after"), now_ms)
     failure: FailureClass = "unreachable"
     if status == 429 or code in ("ratelimited", "rate_limited"):
         failure = "rate_limited"
     elif code in _AUTH:
         failure = "auth"
-    elif status < 500 and code not in _TRANSIENT:
-        return Refused(f"Slack answered {code or status}")
+    elif code and status < 500 and code not in _TRANSIENT:
+        return Refused(f"Slack answered {code}")
     return Retry(failure, f"Slack answered {code or status}", after)
 
 

@@ -80,7 +80,8 @@ class Webhook:
             async with self._open_session().post(
                 self._url, data=body, headers=self._headers(message.id, body), allow_redirects=False
             ) as response:
-                judge(response.status, response.headers.get("Retry-After"))
+                after = response.headers.get("Retry-After")
+                judge(response.status, retry_after_seconds(after, self._now_ms()))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from the webhook") from error
         return Receipt()
@@ -134,11 +135,10 @@ def webhook_body(message: Message) -> bytes:
     )
 
 
-def judge(status: int, retry_after: str | None) -> None:
+def judge(status: int, after: float | None) -> None:
     """Raises Retry or Refused by the HTTP status; returns where the message was taken."""
     if 200 <= status < 300:
         return
-    after = retry_after_seconds(retry_after)
     detail = f"HTTP {status} from the webhook"
     failure: FailureClass = "unreachable"
     if status in (401, 403):

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from schemas.configuration import (
 from schemas.configuration import Notifier as NotifierSection
 from schemas.incidents import Command, Delivery, IncidentEvent
 from sinks.notifier import Notifier
-from sinks.sink import Record
+from sinks.sink import Publish, Record
 
 TOPIC = "tocsin.incident-events.v1"
 NOW_MS = 1_764_000_000_000
@@ -94,7 +95,8 @@ class Bench:
         self.clock = Clock()
         self.kafka = Kafka()
         self.console = io.StringIO()
-        self.store = f"sqlite:///{folder / 'notifier.sqlite3'}"
+        self.folder = folder
+        self.file = folder / "notifier.sqlite3"
         self.secrets = {"SLACK": "xoxb-secret", "HOOK": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
         self.offset = 0
         self._running: list[Notifier] = []
@@ -112,7 +114,7 @@ class Bench:
         return Configuration(
             catalogue=catalogue,
             notifier=NotifierSection(
-                store=self.store,
+                store=f"sqlite:///{self.file}",
                 channels=channels or Channels(),
                 recipients=recipients,
                 routes=(everyone,) if routes is None else routes,
@@ -120,11 +122,13 @@ class Bench:
             ),
         )
 
-    def make(self, configuration: Configuration | None = None) -> Notifier:
+    def make(
+        self, configuration: Configuration | None = None, publish: Publish | None = None
+    ) -> Notifier:
         return Notifier(
             configuration or self.configuration(),
             resolve=self.resolve,
-            publish=self.kafka.publish,
+            publish=publish or self.kafka.publish,
             now_ms=self.clock,
             console=self.console,
         )
@@ -138,15 +142,17 @@ class Bench:
         self._running.append(notifier)
         return notifier
 
-    async def crash(self, notifier: Notifier) -> None:
-        """Ends it without a goodbye: what was under way is lost, only the store remains."""
-        self._running.remove(notifier)
-        assert notifier._work is not None
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task() and is_of(task, notifier._work):
-                task.cancel()
-        await asyncio.gather(notifier._work, return_exceptions=True)
-        await notifier._store.close()
+    async def crash(self) -> None:
+        """From here on there is only what the store had committed when this was called."""
+        copy = self.folder / f"crashed-{self.offset}-{len(self._running)}.sqlite3"
+        with sqlite3.connect(self.file) as source, sqlite3.connect(copy) as target:
+            source.backup(target)
+        old, self._running = self._running, []
+        kafka, self.kafka = self.kafka, Kafka()
+        self.kafka.records = list(kafka.records)
+        self.file = copy
+        for notifier in old:
+            await notifier.stop()
 
     def record(self, event: IncidentEvent, *, age_seconds: float = 0) -> Record:
         made = Record(
@@ -166,12 +172,6 @@ class Bench:
     async def close(self) -> None:
         for notifier in self._running:
             await notifier.stop()
-
-
-def is_of(task: asyncio.Task[object], root: asyncio.Task[None]) -> bool:
-    """Tasks of a notifier carry its names; tests run one event loop each."""
-    name = task.get_name()
-    return task is root or name.startswith(("send over ", "sending ", "sender", "delivery log"))
 
 
 async def until(

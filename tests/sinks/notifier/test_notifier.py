@@ -48,7 +48,7 @@ async def test_repeated_records_and_repeated_events_change_nothing(bench: Bench)
 async def test_positions_survive_a_restart(bench: Bench) -> None:
     notifier = await bench.start()
     await bench.feed(notifier, cpu_fault()[0])
-    await bench.crash(notifier)
+    await bench.crash()
     again = await bench.start()
     assert await again.positions() == {(TOPIC, 0): 1}
 
@@ -79,7 +79,7 @@ async def test_deliveries_wait_in_the_store_while_kafka_is_away(bench: Bench) ->
     notifier = await bench.start()
     await bench.feed(notifier, cpu_fault()[0])
     await until(lambda: "out of CPU" in bench.console.getvalue())
-    await bench.crash(notifier)
+    await bench.crash()
     bench.kafka.down = False
     await bench.start()
     await until(lambda: [made.status for made in bench.kafka.deliveries()] == ["asked", "sent"])

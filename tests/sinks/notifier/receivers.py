@@ -1,0 +1,165 @@
+"""Receivers on real sockets that behave as told: Slack's limits, mail servers, webhooks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+
+from aiohttp import web
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+Answer = Callable[[web.Request, bytes], web.StreamResponse | None]
+
+
+class Receiver:
+    """An HTTP receiver: keeps what it got, answers from `script`, then with 200.
+
+    An entry of the script is a status, a status with headers, or "hang". "late" takes the request
+    in but answers only when the client is gone.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.script: list[int | tuple[int, dict[str, str]] | str] = []
+        self.url = ""
+        self.release = asyncio.Event()
+
+    @property
+    def ids(self) -> list[str]:
+        return [headers["Idempotency-Key"] for headers, _ in self.requests]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.requests.append((dict(request.headers), body))
+        step = self.script.pop(0) if self.script else 200
+        if isinstance(step, str):
+            await self.release.wait()
+            return web.Response()
+        status, headers = step if isinstance(step, tuple) else (step, {})
+        return web.Response(status=status, headers=headers)
+
+
+@asynccontextmanager
+async def receiver() -> AsyncIterator[Receiver]:
+    """A running HTTP receiver."""
+    made = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", made.handle)
+    async with serving(app) as base:
+        made.url = f"{base}/hook"
+        yield made
+        made.release.set()
+
+
+class SlackLookAlike:
+    """`chat.postMessage` with Slack's limits; answers from `script` first, then posts."""
+
+    def __init__(self) -> None:
+        self.posted: list[dict[str, Any]] = []
+        self.script: list[web.Response] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != "Bearer xoxb-secret":
+            return web.json_response({"ok": False, "error": "invalid_auth"})
+        if self.script:
+            return self.script.pop(0)
+        post = await request.json()
+        problem = self.problem(post)
+        if problem:
+            return web.json_response({"ok": False, "error": problem})
+        ts = f"1764000000.{len(self.posted):06d}"
+        self.posted.append(post | {"ts": ts})
+        return web.json_response({"ok": True, "ts": ts, "channel": post["channel"]})
+
+    def problem(self, post: dict[str, Any]) -> str | None:
+        if not post.get("channel", "").startswith("#"):
+            return "channel_not_found"
+        if post.get("thread_ts") and post["thread_ts"] not in {p["ts"] for p in self.posted}:
+            return "thread_not_found"
+        if len(post.get("blocks", [])) > 50 or len(post["text"]) > 40_000:
+            return "invalid_blocks"
+        return next((p for p in map(block_problem, post["blocks"]) if p), None)
+
+
+def block_problem(block: dict[str, Any]) -> str | None:
+    """Why Slack would refuse the block, None if it would not."""
+    if block["type"] == "header":
+        ok = block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150
+        return None if ok else "invalid_blocks"
+    if block["type"] != "rich_text":
+        return "invalid_blocks"
+    for section in block["elements"]:
+        texts = [element.get("text", "") for element in section["elements"]]
+        if not texts or not all(texts) or sum(map(len, texts)) > 3000:
+            return "invalid_blocks"
+        if any(element["type"] not in ("text", "link") for element in section["elements"]):
+            return "invalid_blocks"
+    return None
+
+
+@asynccontextmanager
+async def slack() -> AsyncIterator[SlackLookAlike]:
+    """A running Slack look-alike."""
+    made = SlackLookAlike()
+    app = web.Application()
+    app.router.add_post("/api/chat.postMessage", made.handle)
+    async with serving(app) as base:
+        made.url = f"{base}/api/"
+        yield made
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Serves an application on a free port; gives its base URL."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+class Mailbox:
+    """An SMTP server that keeps mail; answers RCPT and DATA from its scripts first."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[str] = []
+        self.rcpt: list[str] = []
+        self.data: list[str] = []
+        self.port = 0
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.rcpt:
+            return self.rcpt.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        mail = message_from_bytes(envelope.content, policy=default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        self.recipients += envelope.rcpt_tos
+        return self.data.pop(0) if self.data else "250 OK"
+
+
+@asynccontextmanager
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """A running mail server."""
+    made = Mailbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(made, loop=loop), "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()
+    await server.wait_closed()

@@ -1,0 +1,98 @@
+"""E-mail: what a mail program gets, and what the server's answers mean."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from schemas.configuration import EmailChannel
+from sinks.notifier.channels import Refused, Retry
+from sinks.notifier.channels.email import Email
+from tests.sinks.notifier.receivers import Mailbox, mailbox
+from tests.sinks.notifier.test_webhook import message
+
+
+@pytest_asyncio.fixture
+async def box() -> AsyncIterator[Mailbox]:
+    async with mailbox() as made:
+        yield made
+
+
+def email(box: Mailbox, **changes: object) -> Email:
+    settings = EmailChannel(
+        host="127.0.0.1",
+        port=box.port,
+        sender="Tocsin <tocsin@ops.example.org>",
+        security="none",
+    )
+    return Email(settings, None, lambda: 1_764_000_000_000, timeout_seconds=2)
+
+
+async def test_plain_text_and_html_say_the_same(box: Mailbox) -> None:
+    await email(box).send(message(address="ada@example.org"))
+    mail = box.mails[0]
+    plain = mail.get_body(("plain",))
+    html = mail.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    assert "Where: cart" in plain.get_content()
+    assert "<strong>Where:</strong> cart<br>" in html.get_content()
+    assert 'href="https://cases.example.org/incidents/INC-1"' in html.get_content()
+    assert mail["Subject"] == "[P2] cart is slow"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert box.recipients == ["ada@example.org"]
+
+
+async def test_what_telemetry_says_is_text_and_never_html(box: Mailbox) -> None:
+    await email(box).send(message(address="a@example.org", text='<img src="x"> & "q"'))
+    html = box.mails[0].get_body(("html",))
+    assert html is not None
+    assert "<img" not in html.get_content()
+    assert "&lt;img src=&quot;x&quot;&gt; &amp;" in html.get_content()
+
+
+async def test_a_repeat_has_the_same_message_id_and_bytes(box: Mailbox) -> None:
+    channel = email(box)
+    for _ in range(2):
+        await channel.send(message(address="ada@example.org"))
+    first, second = box.mails
+    assert first["Message-ID"] == f"<{message().id}@ops.example.org>"
+    assert first.as_bytes() == second.as_bytes()
+
+
+async def test_later_messages_answer_the_first_one(box: Mailbox) -> None:
+    channel = email(box)
+    receipt = await channel.send(message(address="ada@example.org"))
+    await channel.send(message(id="2", address="ada@example.org", thread=receipt.thread))
+    first, second = box.mails
+    assert second["References"] == second["In-Reply-To"] == first["Message-ID"]
+    assert second["Message-ID"] != first["Message-ID"]
+
+
+async def test_names_beyond_ascii_arrive_whole(box: Mailbox) -> None:
+    await email(box).send(message(address="a@example.org", subject="Zürich läuft – langsam"))
+    assert box.mails[0]["Subject"] == "Zürich läuft – langsam"
+
+
+@pytest.mark.parametrize(
+    ("rcpt", "data", "expected"),
+    [
+        (["450 mailbox busy"], [], Retry),
+        (["550 no such user"], [], Refused),
+        ([], ["451 try again"], Retry),
+        ([], ["554 spam"], Refused),
+    ],
+)
+async def test_4xx_is_tried_again_and_5xx_is_not(
+    box: Mailbox, rcpt: list[str], data: list[str], expected: type[Exception]
+) -> None:
+    box.rcpt, box.data = rcpt, data
+    with pytest.raises(expected):
+        await email(box).send(message(address="ada@example.org"))
+
+
+async def test_a_server_that_is_not_there_is_unreachable() -> None:
+    settings = EmailChannel(host="127.0.0.1", port=1, sender="t@example.org", security="none")
+    with pytest.raises(Retry) as raised:
+        await Email(settings, None, lambda: 0).send(message(address="ada@example.org"))
+    assert raised.value.failure == "unreachable"
