@@ -55,5 +55,5 @@ def test_one_service_is_slow_and_fails_for_a_while() -> None:
         second = (event.time_ms - START_MS) // 1000
         if event.key == FAULTY.encode() and b"duration_seconds" in event.value:
             (inside if second >= 510 else outside).append(json.loads(event.value))
-    assert sum(e["status"] == 200 for e in inside) > 0.3 * len(inside)
-    assert sum(e["status"] == 200 for e in outside) < 0.05 * len(outside)
+    assert sum(e["status"] == 500 for e in inside) > 0.3 * len(inside)
+    assert sum(e["status"] == 500 for e in outside) < 0.05 * len(outside)
