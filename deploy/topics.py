@@ -103,6 +103,14 @@ def changelogs(configuration: Configuration, raw_partitions: Mapping[str, int]) 
     ]
 
 
+def partitions_of(
+    configuration: Configuration, raw_partitions: Mapping[str, int]
+) -> dict[str, int]:
+    """Partition counts of all topics of tocsin's own, for a broker that is made anew."""
+    ours = [*plan(configuration), *changelogs(configuration, raw_partitions)]
+    return {topic.name: topic.partitions for topic in ours}
+
+
 def compare(topics: Iterable[Topic], cluster: Cluster) -> list[Row]:
     """Each topic beside what the cluster has of it."""
     return [_compare(topic, cluster) for topic in topics]

@@ -15,6 +15,8 @@ HEARTBEAT_MS = 10_000
 AHEAD_BYTES = 2_500_000
 """How far a partition may run ahead of the worker; the embedded broker keeps only 5 MB of it."""
 
+ASK_SECONDS = 0.2
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -123,34 +125,31 @@ class Feeder(threading.Thread):
 
 
 class _Lag:
-    """How many bytes the worker has yet to commit, at worst; asked at most once a second."""
+    """How many bytes the worker has yet to commit, at worst of all partitions."""
 
     def __init__(self, bootstrap_servers: str, feed: Feed) -> None:
         self._partitions = [TopicPartition(feed.topic, p) for p in range(feed.partitions)]
-        self._bytes = [0] * feed.partitions
-        self._records = [0] * feed.partitions
+        # After each record, how many bytes its partition holds in all.
+        self._bytes: list[list[int]] = [[0] for _ in self._partitions]
+        self._committed = [0] * feed.partitions
         self._asked = 0.0
-        self._ahead = 0.0
         self._consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": feed.group})
 
     def sent(self, partition: int, size: int) -> None:
-        self._bytes[partition] += size
-        self._records[partition] += 1
+        self._bytes[partition].append(self._bytes[partition][-1] + size)
 
-    def bytes_ahead(self) -> float:
-        now = time.monotonic()
-        if now - self._asked > 1:
-            self._asked = now
-            committed = self._consumer.committed(self._partitions, timeout=5)
-            self._ahead = max(
-                (
-                    self._bytes[at.partition]
-                    * (1 - max(0, at.offset) / max(1, self._records[at.partition]))
-                    for at in committed
-                ),
-                default=0.0,
-            )
-        return self._ahead
+    def bytes_ahead(self) -> int:
+        if self._ahead() > AHEAD_BYTES // 2 and time.monotonic() - self._asked > ASK_SECONDS:
+            self._asked = time.monotonic()
+            for at in self._consumer.committed(self._partitions, timeout=5):
+                self._committed[at.partition] = max(0, at.offset)
+        return self._ahead()
+
+    def _ahead(self) -> int:
+        return max(
+            held[-1] - held[min(committed, len(held) - 1)]
+            for held, committed in zip(self._bytes, self._committed, strict=True)
+        )
 
     def close(self) -> None:
         self._consumer.close()

@@ -20,20 +20,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.brokers.mock import MockBroker
 from deploy.configuration import load
+from deploy.demo import CONFIG, RECORDING
 from deploy.demo.children import Children, PartFailed, free_ports
 from deploy.demo.feed import HEARTBEAT_MS, Feed, Feeder
 from deploy.demo.summary import Summary, summarise
 from deploy.demo.tell import Teller
 from deploy.demo.watch import Watcher
-from deploy.topics import plan
+from deploy.topics import partitions_of
 from deploy.words import clock
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery
 from streams.files import read_events
 
-HERE = Path(__file__).parent
-CONFIG = HERE / "tocsin.yaml"
-RECORDING = HERE / "recording"
 RAW_PARTITIONS = 4
 TAIL_SECONDS = 60
 """How long heartbeats go on after the recording's end, in event time: the last windows close."""
@@ -93,9 +91,8 @@ def _broker(folder: Path) -> Iterator[Stage]:
         **_sink("STATUS_PAGE", status_page, folder / "status-page.sqlite3"),
     }
     configuration = load(CONFIG, environment)
-    topics = {topic.name: topic.partitions for topic in plan(configuration)}
-    topics |= {source.topic: RAW_PARTITIONS for source in configuration.sources}
-    with MockBroker(topics) as broker:
+    raw = {source.topic: RAW_PARTITIONS for source in configuration.sources}
+    with MockBroker(raw | partitions_of(configuration, raw)) as broker:
         environment["TOCSIN_KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
         yield Stage(load(CONFIG, environment), environment, folder)
 

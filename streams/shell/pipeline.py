@@ -89,7 +89,9 @@ class Pipeline:
         """Builds the stages of the assigned partitions from what recovery read."""
         for topic, table in self._tables.items():
             for partition in sorted(tp.partition for tp in actives.get(table, ())):
-                await self._restore_ingest(topic, partition, table)
+                # A broker may have made the changelog with more partitions than the topic has.
+                if partition < self._partitions[topic]:
+                    await self._restore_ingest(topic, partition, table)
         for partition in sorted(tp.partition for tp in actives.get(self._detect_table, ())):
             if partition < self.topics.observation_shards:
                 await self._restore_detect(partition)
