@@ -19,7 +19,7 @@ class Console:
         """Prints the message with its links and to whom it goes."""
         lines = [f"{message.subject}  → {message.recipient}"]
         lines += [f"  {line}" if line else "" for line in message.text.splitlines()]
-        lines += [f"  {link.label}: {link.url}" for link in message.links]
+        lines += ["", *(f"  {link.label}: {link.url}" for link in message.links)]
         self._out.write("\n".join(lines) + "\n\n")
         self._out.flush()
         return Receipt()

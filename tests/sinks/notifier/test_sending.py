@@ -1,6 +1,7 @@
 """Sending: order, retries that outlive the process, and receivers that misbehave."""
 
 import time
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -22,13 +23,23 @@ from tests.sinks.notifier.conftest import Bench, until
 from tests.sinks.notifier.receivers import Receiver, mailbox, receiver, slack
 
 
-def hooks(bench: Bench, give_up_after_seconds: float = 3600, **urls: str) -> Configuration:
+def hooks(bench: Bench, *, give_up_after_seconds: float = 3600, **urls: str) -> Configuration:
     """One recipient a webhook, named as it is."""
+    return hooks_to(bench, urls, give_up_after_seconds)
+
+
+def hooks_to(
+    bench: Bench, urls: dict[str, str], give_up_after_seconds: float = 3600
+) -> Configuration:
     return bench.configuration(
         channels=Channels(webhooks={name: WebhookChannel(url=url) for name, url in urls.items()}),
         recipients=tuple(Recipient(name=name, channel=f"webhook:{name}") for name in urls),
         give_up_after_seconds=give_up_after_seconds,
     )
+
+
+def has_failed(bench: Bench, times: int) -> Callable[[], bool]:
+    return lambda: len(bench.kafka.deliveries("failed")) == times
 
 
 def types(hook: Receiver) -> list[str]:
@@ -41,7 +52,7 @@ async def test_a_failing_receiver_gets_the_same_id_again_later_each_time(bench: 
         notifier = await bench.start(hooks(bench, desk=hook.url))
         await bench.feed(notifier, cpu_fault()[0])
         for attempt, seconds in enumerate((1.2, 2.3, 4.5), start=1):
-            await until(lambda n=attempt: len(bench.kafka.deliveries("failed")) == n)
+            await until(has_failed(bench, attempt))
             bench.clock.advance(seconds - 0.3)
             notifier.wake()
             bench.clock.advance(0.3)
@@ -268,7 +279,7 @@ async def test_stopping_ends_soon_even_while_receivers_hang(bench: Bench, channe
     async with receiver() as hook:
         hook.script = ["hang"] * 10
         urls = {f"desk{number}": hook.url for number in range(channels)}
-        notifier = await bench.start(hooks(bench, **urls))
+        notifier = await bench.start(hooks_to(bench, urls))
         await bench.feed(notifier, cpu_fault()[0])
         await until(lambda: len(hook.requests) == channels)
         began = time.monotonic()
