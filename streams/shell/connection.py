@@ -1,11 +1,13 @@
 """How the worker reaches Kafka: settings for Faust, and what the cluster says of topics."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from schemas.configuration import Configuration
 
 Client = Mapping[str, Any]
 """Settings of aiokafka's clients: `bootstrap_servers`, `client_id`, `security_protocol` and, where
@@ -29,26 +31,63 @@ def credentials(client: Client) -> Any:
     return faust.SSLCredentials(context) if context else None
 
 
-async def partition_counts(client: Client, topics: Iterable[str]) -> Mapping[str, int]:
-    """Partitions of each topic. Raises `WorkerError` naming every topic that does not exist."""
-    topics = sorted(set(topics))
-    servers = client["bootstrap_servers"]
+async def partition_counts(client: Client) -> Mapping[str, int]:
+    """Partitions of every topic of the cluster.
+
+    All topics are asked for, since to ask for one by name may create it. Raises `WorkerError` if
+    Kafka does not answer.
+    """
     admin = AIOKafkaAdminClient(**client)
     try:
         await admin.start()
-        described = await admin.describe_topics(topics)
+        described = await admin.describe_topics()
     except (KafkaError, OSError) as error:
         raise WorkerError(
-            f"Kafka at {servers} does not answer ({error!r}); see kafka.bootstrap_servers and "
-            "kafka.security_protocol"
+            f"Kafka at {client['bootstrap_servers']} does not answer ({error!r}); see "
+            "kafka.bootstrap_servers and kafka.security_protocol"
         ) from error
     finally:
         await admin.close()
-    counts = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
-    missing = [topic for topic in topics if not counts.get(topic)]
+    return {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+
+
+def check_topics(configuration: Configuration, counts: Mapping[str, int]) -> None:
+    """Raises `WorkerError` if a topic is missing or has another number of partitions than needed.
+
+    `counts` are the partitions of the cluster's topics.
+    """
+    topics = configuration.topics
+    raw = [source.topic for source in configuration.sources]
+    ours = [
+        topics.observations,
+        topics.anomalies,
+        topics.commands,
+        topics.incidents,
+        topics.incident_events,
+        topics.dead_letters,
+    ]
+    missing = [topic for topic in (*raw, *ours) if topic not in counts]
     if missing:
         raise WorkerError(
-            f"on {servers} these topics do not exist or may not be read: {', '.join(missing)}; "
-            "create them or correct `sources` and `topics`"
+            f"on {configuration.kafka.bootstrap_servers} these topics do not exist or may not be "
+            f"read: {', '.join(missing)}; create them, or correct `sources` and `topics`"
         )
-    return counts
+    if counts[topics.observations] < topics.observation_shards:
+        raise WorkerError(
+            f"{topics.observations} has {counts[topics.observations]} partitions and "
+            f"topics.observation_shards is {topics.observation_shards}: add partitions or lower it"
+        )
+    for table, topic in tables(configuration).items():
+        changelog = f"{configuration.worker.consumer_group}-{table}-changelog"
+        if counts.get(changelog, counts[topic]) != counts[topic]:
+            raise WorkerError(
+                f"{changelog} has {counts[changelog]} partitions and {topic} has {counts[topic]}: "
+                "stop all workers, give them the same number, and start again"
+            )
+
+
+def tables(configuration: Configuration) -> dict[str, str]:
+    """The input topic of each checkpoint table; the two have partitions of the same numbers."""
+    raw = {f"ingest-{source.topic}": source.topic for source in configuration.sources}
+    topics = configuration.topics
+    return raw | {"detect": topics.observations, "incident": topics.anomalies}

@@ -194,7 +194,13 @@ class Pipeline:
 
     async def on_raw(self, run: Run) -> None:
         """Raw records to observations and dead letters."""
-        stage = self.ingest[run.source].stage
+        keeper = self.ingest.get(run.source)
+        if keeper is None:
+            raise WorkerError(
+                f"{run.source} has no stage; if partitions were added to {run.topic}, give its "
+                f"changelog `{self._tables[run.topic].changelog_topic_name}` as many and restart"
+            )
+        stage = keeper.stage
 
         def body(run: Run) -> list[Outgoing]:
             with metrics.STAGE_SECONDS.labels("ingest").time():
@@ -206,7 +212,7 @@ class Pipeline:
                 *self._dead_letters(result.dead_letters, run),
             ]
 
-        await self._take(self.ingest[run.source], run, body)
+        await self._take(keeper, run, body)
 
     async def on_observations(self, run: Run) -> None:
         """Observations to anomalies."""

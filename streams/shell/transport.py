@@ -20,6 +20,7 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import ack_lock
+from mode.threads import WorkerThread
 from mode.utils.futures import notify
 
 from streams.run import Run
@@ -46,6 +47,14 @@ class RunSchema(faust.Schema):
     def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:
         """The run."""
         return message.value
+
+
+class _DaemonThread(WorkerThread):
+    """Does not keep a process alive whose worker has given up."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -113,7 +122,11 @@ class Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(
-            self, loop=self.loop, thread_loop=new_event_loop(), beacon=self.beacon
+            self,
+            loop=self.loop,
+            thread_loop=new_event_loop(),
+            Worker=_DaemonThread,
+            beacon=self.beacon,
         )
 
     # delivery

@@ -1,7 +1,6 @@
 """The worker: Faust's app with its agents, from the start to a clean end."""
 
 import asyncio
-import contextlib
 import gc
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,13 @@ from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
 from streams.run import Run
-from streams.shell.connection import Client, WorkerError, credentials, partition_counts
+from streams.shell.connection import (
+    Client,
+    WorkerError,
+    check_topics,
+    credentials,
+    partition_counts,
+)
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.transport import RunSchema
@@ -28,6 +33,9 @@ MAX_FETCH_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 GC_THRESHOLDS = (50_000, 20, 50)
 """Long-lived state makes every full collection dear, and runs make garbage without cycles."""
+
+STOP_SECONDS = 8.0
+"""For the last checkpoint, and again for Faust to stop; a broker that is gone must not hold us."""
 
 _TICK_SECONDS = 1.0
 
@@ -117,11 +125,19 @@ class Worker:
         app.consumer.stop_flow()
         app.flow_control.suspend()
         assert self._pipeline is not None
-        await self._pipeline.drop()
+        try:
+            await asyncio.wait_for(self._pipeline.drop(), STOP_SECONDS)
+        except Exception as error:
+            raise WorkerError(
+                f"the last checkpoint was not acknowledged within {STOP_SECONDS:g} s ({error!r}); "
+                "what came after the one before will be read again"
+            ) from error
 
     async def _end(self, app: faust.App) -> None:
-        with contextlib.suppress(Exception):
-            await app.stop()
+        try:
+            await asyncio.wait_for(app.stop(), STOP_SECONDS)
+        except Exception as error:
+            logger.warning("Faust did not stop cleanly: %r", error)
 
     async def _checkpoints(self) -> None:
         while True:
@@ -138,33 +154,17 @@ class Worker:
 
     def _observe(self) -> None:
         """Lag and progress, for metrics and the watchdog."""
-        restored = self._restored and self._pipeline is not None
-        left, done = self._pipeline.observe_lag() if restored and self._pipeline else (0, 0)
-        self._watchdog.turn(time.monotonic(), left, done)
+        if self._restored and self._pipeline:
+            self._watchdog.turn(time.monotonic(), *self._pipeline.observe_lag())
+        else:
+            self._watchdog.wait(time.monotonic())
 
     # Faust's app
 
     async def _new_app(self) -> faust.App:
         configuration, kafka = self.configuration, self.configuration.kafka
-        topics = configuration.topics
-        partitions = await partition_counts(
-            self._client,
-            [
-                *(source.topic for source in configuration.sources),
-                topics.observations,
-                topics.anomalies,
-                topics.commands,
-                topics.incidents,
-                topics.incident_events,
-                topics.dead_letters,
-            ],
-        )
-        if partitions[topics.observations] < topics.observation_shards:
-            raise WorkerError(
-                f"{topics.observations} has {partitions[topics.observations]} partitions and "
-                f"topics.observation_shards is {topics.observation_shards}: add partitions or "
-                "lower it"
-            )
+        partitions = await partition_counts(self._client)
+        check_topics(configuration, partitions)
         worker = configuration.worker
         app = faust.App(
             worker.consumer_group,

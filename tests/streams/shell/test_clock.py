@@ -1,7 +1,7 @@
 """Idle sources, by a clock that is passed in."""
 
 from streams.shell.clock import IdleClock
-from streams.shell.watchdog import PROGRESS_SECONDS, TURN_SECONDS, Watchdog
+from streams.shell.watchdog import PROGRESS_SECONDS, RESTORE_SECONDS, TURN_SECONDS, Watchdog
 
 WATERMARK_MS = 1_700_000_003_000
 
@@ -78,3 +78,14 @@ def test_nothing_to_do_is_live_for_ever() -> None:
     for second in range(0, 1000, 10):
         watchdog.turn(float(second), lag_records=0, processed_records=100)
     assert watchdog.live(999.0)
+
+
+def test_a_restore_that_does_not_end_is_not_live_and_its_end_mends_it() -> None:
+    watchdog = Watchdog()
+    watchdog.turn(0.0, lag_records=0, processed_records=0)
+    for second in range(10, 10 + int(RESTORE_SECONDS) + 1):
+        watchdog.wait(float(second))
+    assert watchdog.live(10 + RESTORE_SECONDS - 1)
+    assert not watchdog.live(10 + RESTORE_SECONDS)
+    watchdog.turn(10 + RESTORE_SECONDS, lag_records=0, processed_records=0)
+    assert watchdog.live(10 + RESTORE_SECONDS)

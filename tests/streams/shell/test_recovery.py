@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
+import pytest
 
 from deploy.brokers.mock import MockBroker
 from schemas.configuration import Configuration
@@ -23,6 +24,7 @@ from tests.streams.shell.conftest import (
 Make = Callable[..., Configuration]
 
 
+@pytest.mark.slow
 async def test_a_worker_goes_on_where_the_last_one_ended(
     mock_broker: MockBroker, configuration: Make
 ) -> None:

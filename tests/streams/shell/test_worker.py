@@ -81,6 +81,7 @@ async def test_a_bad_record_is_kept_whole_with_where_it_came_from(
     assert added["tocsin.reason"]
 
 
+@pytest.mark.slow
 async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     mock_broker: MockBroker, configuration: Make
 ) -> None:
@@ -117,6 +118,7 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     assert latest.key == opened.key
 
 
+@pytest.mark.slow
 async def test_a_quiet_source_is_not_waited_for_and_event_time_goes_on(
     mock_broker: MockBroker, configuration: Make
 ) -> None:
@@ -182,13 +184,24 @@ async def test_a_broker_that_is_not_there_is_named(configuration: Make) -> None:
         await Worker(configuration("127.0.0.1:1")).run(asyncio.Event())
 
 
-async def test_too_few_partitions_for_the_shards_are_refused(
-    mock_broker: MockBroker, configuration: Make
+@pytest.mark.parametrize(
+    ("topic", "partitions", "complaint"),
+    [
+        ("tocsin.observations.v1", 1, r"has 1 partitions.*shards is 2"),
+        ("worker-ingest-telemetry-changelog", 3, r"has 3 partitions and telemetry has 2"),
+        ("tocsin.commands.v1", 0, r"do not exist.*: tocsin\.commands\.v1; create them"),
+        ("telemetry", 0, r"do not exist.*: telemetry; create them"),
+    ],
+)
+async def test_topics_that_do_not_fit_are_named_with_how_to_mend_them(
+    mock_broker: MockBroker, configuration: Make, topic: str, partitions: int, complaint: str
 ) -> None:
     c = configuration(mock_broker.bootstrap_servers)
-    mock_broker.create_topic(c.topics.observations, 1)
-    with pytest.raises(WorkerError, match=r"has 1 partitions.*shards is 2"):
-        await Worker(c).run(asyncio.Event())
+    for name, count in (topic_partitions(c, 2) | {topic: partitions}).items():
+        if count:
+            mock_broker.create_topic(name, count)
+    with pytest.raises(WorkerError, match=complaint):
+        await Worker(c, stages=LimitStages(c)).run(asyncio.Event())
 
 
 async def until_committed(servers: str, c: Configuration, offset: int) -> None:
