@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from schemas.anomalies import Anomaly
 from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
-from streams.lifecycle import Rules, monitor_after_ms
+from streams.lifecycle import Rules, is_quiet
 
 
 def home(
@@ -34,16 +34,15 @@ def _nearness(
     """0 for the same service, then hops; None if the anomaly is not this incident's.
 
     A neighbour belongs to it if it went out of order near the time at which trouble last spread,
-    not hours into it. An incident that has gone quiet takes back only what its likely cause showed
-    before. Anything else is news: it may be the first sign of the next outage next door.
+    not hours into it. An incident that has gone quiet takes in nothing here: what comes now may be
+    the first sign of the next outage next door (but see `is_same_trouble`).
     """
-    if dossier.is_over:
+    if dossier.is_over or is_quiet(dossier, end_ms, rules):
         return None
-    if end_ms - dossier.last_end_ms >= monitor_after_ms(dossier, rules):
-        return 0 if recurs(anomaly, dossier) else None
     if anomaly.service in dossier.seen:
         return 0
-    if began(anomaly) - dossier.grown_ms > rules.gap_ms:
+    earliest_ms = dossier.first_anomaly_ms - rules.gap_ms
+    if not earliest_ms <= began(anomaly) <= dossier.grown_ms + rules.gap_ms:
         return None
     return _hops(anomaly, dossier, graph, rules, end_ms)
 
@@ -61,12 +60,22 @@ def _hops(
     return near
 
 
-def recurs(anomaly: Anomaly, dossier: Dossier) -> bool:
-    """Whether the likely cause shows again what it showed most strongly.
+def is_same_trouble(group: Sequence[Anomaly], dossier: Dossier, *, surely: bool) -> bool:
+    """Whether the likely cause of an incident shows again what it showed before.
 
-    Symptoms alone do not tell: a caller is slow in the same way whichever of its callees fails.
+    Of what the group says of that service, the strongest sign must have been there before;
+    `surely` asks also that what was strongest before is there again. Symptoms elsewhere do not
+    tell: a caller is slow in the same way whichever of its callees fails.
     """
-    return anomaly.opens and sign_of(anomaly) == dossier.main_sign()
+    own = [a for a in group if a.opens and a.service == dossier.cause]
+    before = [s for s in dossier.trusted_signals() if s.service == dossier.cause]
+    if not own or not before:
+        return False
+    strongest = max(own, key=lambda a: (a.score, a.series, a.kind))
+    if sign_of(strongest) not in {sign_of(signal) for signal in before}:
+        return False
+    strongest_before = max(before, key=lambda s: (s.score, s.series, s.kind))
+    return not surely or sign_of(strongest_before) in {sign_of(anomaly) for anomaly in own}
 
 
 def edge_caller(anomaly: Anomaly) -> str | None:

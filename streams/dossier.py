@@ -130,13 +130,6 @@ class Dossier(msgspec.Struct, kw_only=True):
         """The signals that were reason enough to open an incident, of all runs."""
         return [s for key, s in self.signals.items() if key.partition("@")[0] in self.trusted]
 
-    def main_sign(self) -> tuple[str, str, str] | None:
-        """What the likely cause showed most strongly; None if it showed nothing itself."""
-        own = [s for s in self.trusted_signals() if s.service == self.cause]
-        if not own:
-            return None
-        return sign_of(max(own, key=lambda s: (s.score, s.series, s.kind)))
-
     def callers(self) -> set[str]:
         """The services whose calls lose time on the way."""
         return {s.caller for s in self.signals.values() if s.kind == "network" and s.caller}
@@ -148,7 +141,12 @@ def key_of(anomaly: Anomaly) -> str:
 
 
 def sign_of(item: Anomaly | Signal) -> tuple[str, str, str]:
-    """What two anomalies have in common if they are the same trouble: service, kind, measure."""
+    """What two anomalies have in common if they are the same trouble: service, kind, measure.
+
+    Of error logs the template counts, whether it is new or merely frequent.
+    """
+    if item.kind in ("new_error_template", "error_log_rate"):
+        return item.service, "error_log", item.series
     return item.service, item.kind, item.series.partition("{")[0]
 
 

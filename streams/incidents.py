@@ -11,12 +11,20 @@ from streams.align import Aligner
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
 from streams.commands import obey, why_refused
-from streams.correlate import groups, home, recurs
+from streams.correlate import groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.graph import ServiceGraph
 from streams.identity import incident_id
-from streams.lifecycle import Rules, can_reopen, is_due, next_moment_ms, phase_after, state_at
+from streams.lifecycle import (
+    Rules,
+    can_reopen,
+    is_due,
+    is_quiet,
+    next_moment_ms,
+    phase_after,
+    state_at,
+)
 from streams.opening import WAIT_MS, is_enough, is_mass
 
 VERSION = 1
@@ -217,39 +225,47 @@ class IncidentStage:
         return (d for d in self._memory.dossiers.values() if not d.is_over)
 
     def _open(self, end_ms: int) -> tuple[str, ...]:
-        """Opens or reopens incidents for the groups of waiting anomalies that are enough."""
+        """Opens or reopens incidents for the groups of waiting anomalies that are enough.
+
+        Trouble that a quiet incident knows goes back to it without further proof.
+        """
         found = groups(self._memory.waiting, self.graph, self.rules.max_distance)
         mass = is_mass(found, end_ms)
         if mass:
             found = [[anomaly for group in found for anomaly in group]]
         opened: list[str] = []
-        left: list[Anomaly] = []
+        self._memory.waiting = []
         for group in found:
-            if not mass and not is_enough(group):
-                left += group
+            dossier = self._known(group, end_ms, over=False)
+            if dossier is None and not mass and not is_enough(group):
+                self._memory.waiting += group
                 continue
-            dossier = self._reopened(group, end_ms) or self._new(group, end_ms)
+            if dossier is None:
+                dossier = self._reopened(group, end_ms) or self._new(group, end_ms)
+                opened.append(dossier.id)
             dossier.mass = dossier.mass or mass
             for anomaly in group:
                 dossier.absorb(anomaly)
             self._memory.taken += len(group)
-            opened.append(dossier.id)
-        self._memory.waiting = left
         return tuple(opened)
 
-    def _reopened(self, group: Sequence[Anomaly], end_ms: int) -> Dossier | None:
-        """The resolved incident whose likely cause shows again what it showed; else None."""
-        candidates = [
-            d
-            for d in self._memory.dossiers.values()
-            if can_reopen(d, end_ms, self.rules) and any(recurs(a, d) for a in group)
+    def _known(self, group: Sequence[Anomaly], end_ms: int, *, over: bool) -> Dossier | None:
+        """The incident that knows this trouble: a quiet one, or one resolved lately; else None."""
+        possible = can_reopen if over else is_quiet
+        found = [
+            dossier
+            for dossier in self._memory.dossiers.values()
+            if possible(dossier, end_ms, self.rules)
+            and is_same_trouble(group, dossier, surely=over)
         ]
-        if not candidates:
-            return None
-        found = max(candidates, key=lambda d: (d.resolved_end_ms or 0, d.id))
-        found.state, found.public_phase = "investigating", "investigating"
-        found.resolved_ms = found.resolved_end_ms = found.resolved_by = None
-        found.reopened += 1
+        return max(found, key=lambda d: (d.last_end_ms, d.id), default=None)
+
+    def _reopened(self, group: Sequence[Anomaly], end_ms: int) -> Dossier | None:
+        found = self._known(group, end_ms, over=True)
+        if found is not None:
+            found.state, found.public_phase = "investigating", "investigating"
+            found.resolved_ms = found.resolved_end_ms = found.resolved_by = None
+            found.reopened += 1
         return found
 
     def _new(self, group: Sequence[Anomaly], end_ms: int) -> Dossier:

@@ -70,6 +70,12 @@ def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
     return max(rules.resolve_ms, 3 * dossier.pace_ms)
 
 
+def is_quiet(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
+    """Whether the incident is open and has shown nothing for so long that it is only watched."""
+    quiet_ms = end_ms - dossier.last_end_ms
+    return not dossier.is_over and quiet_ms >= monitor_after_ms(dossier, rules)
+
+
 def phase_after(phase: PublicPhase, state: State) -> PublicPhase:
     """The phase told to the public: follows the state, but takes back nothing once said.
 

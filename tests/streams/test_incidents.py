@@ -141,6 +141,50 @@ def test_the_same_trouble_soon_after_resolution_reopens_the_incident() -> None:
     assert len({event.incident_id for event in events}) == 1
 
 
+def test_the_same_trouble_while_only_watched_goes_back_to_the_open_incident() -> None:
+    events = told(anomaly(), anomaly(at=200), until=220)
+    assert brief(events) == ["opened 15", "updated 165", "updated 215"]
+    assert events[-1].changes["state"] == "monitoring → identified"
+
+
+def test_other_trouble_of_the_same_service_after_resolution_is_a_new_incident() -> None:
+    events = told(anomaly("cart"), anomaly("cart", "latency", 400), until=420)
+    assert len(opened(events)) == 2
+
+
+def test_a_symptom_that_recurs_without_the_cause_s_own_sign_does_not_reopen() -> None:
+    first = [anomaly("store", score=60), anomaly("store", "latency"), anomaly("cart", "latency")]
+    again = [anomaly("store", "latency", 400), anomaly("cart", "latency", 400)]
+    assert len(opened(told(*first, *again, until=420))) == 2
+
+
+def test_a_new_error_after_another_error_is_a_new_incident() -> None:
+    one = anomaly("cart", "new_error_template", series='error_log{template="a"}')
+    other = anomaly("cart", "new_error_template", 400, series='error_log{template="b"}')
+    assert len(opened(told(one, other, until=420))) == 2
+
+
+def test_a_neighbour_that_fails_long_into_a_lasting_incident_is_a_new_incident() -> None:
+    lasting = [anomaly("cart", at=at, since=0) for at in range(0, 1_200, 60)]
+    events = told(*lasting, anomaly("store", at=1_000), until=1_200)
+    assert [e.incident.suspected_causes[0] for e in opened(events)] == ["cart", "store"]
+
+
+def test_a_signal_that_comes_back_in_an_open_incident_is_told_as_a_further_one() -> None:
+    lasting = [anomaly("cart", at=at, since=0) for at in range(0, 600, 60)]
+    slow = [anomaly("cart", "latency", at) for at in (0, 500)]
+    events = told(*lasting, *slow, until=520)
+    assert events[-1].changes["signals"].endswith("also cart latency again")
+    spans = [s.first_ms for s in events[-1].incident.signals if s.kind == "latency"]
+    assert spans == [START, START + 500 * SECOND]
+
+
+def test_series_that_report_rarely_are_given_three_reports_before_resolution() -> None:
+    rare = [anomaly(at=at, since=0) for at in (0, 300, 600)]
+    events = told(*rare, until=3_000)
+    assert brief(events)[-1] == f"resolved {600 + 10 + 900 + 5}"
+
+
 def test_the_same_trouble_long_after_resolution_is_a_new_incident() -> None:
     events = told(anomaly(), anomaly(at=3 * 3600), until=3 * 3600 + 20)
     assert len(opened(events)) == 2
