@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
 from drain3.drain import Drain, LogCluster
 
 from detectors.base import Explanation, State
@@ -17,6 +18,9 @@ ERRORS = frozenset({"ERROR", "FATAL", "CRITICAL", "SEVERE", "ALERT", "EMERGENCY"
 _PRIOR_LINES = 0.5
 _PRIOR_WINDOWS = 10.0
 _MOST_SHAPE = 2.0
+_TOLD_WEIGHTS = (0.05, 0.3, 1.0)
+"""How much of the lines that were told as anomalous is learnt, in the first, the second and any
+later episode of a template: an outage is not usual, but what keeps coming back is."""
 
 
 class TemplateTree:
@@ -86,52 +90,68 @@ class TemplateTree:
         self._drain.clusters_counter = len(self._origins)
 
 
+class Recent(msgspec.Struct, array_like=True, gc=False):
+    """Lines of a template in one window that is still being judged together with later ones."""
+
+    end_ms: int
+    active: int
+    lines: int
+    told: bool = False
+
+
 class TemplateRate:
     """How often one template comes in one service, per window in which that service logs at all.
 
     A gamma-Poisson count: the rate is learnt from a prior; lines come in clumps, so the predictive
     tail is never narrower than that of gamma shape 2. A template without any history is simply one
-    whose rate is known to be low by all the windows in which it did not come. Held to its own
-    history by `TailCalibrator`.
+    whose rate is known to be low by all the windows in which it did not come. The raw score is
+    held to its own history by `TailCalibrator`. Lines are learnt only when they are too old to be
+    judged, so that a slow drip does not make itself usual.
     """
 
-    __slots__ = ("_lines", "_seen_at", "_windows", "calibrator", "first_ms", "recent", "since_ms")
+    __slots__ = (
+        "_lines",
+        "_windows",
+        "calibrator",
+        "first_ms",
+        "learnt_at",
+        "recent",
+        "since_ms",
+        "total",
+    )
 
     def __init__(self) -> None:
-        self.calibrator = TailCalibrator()
+        self.calibrator = TailCalibrator(outage_samples=3)
         self._lines = 0.0
         self._windows = 0.0
-        self._seen_at = 0
+        self.learnt_at = 0
         self.first_ms = 0
         self.since_ms = 0
-        self.recent: list[tuple[int, int]] = []
+        self.total = 0
+        self.recent: list[Recent] = []
 
-    def expected(self, active: int, fleet_rate: float) -> float:
-        """Lines a window, from this service's history and the same template elsewhere."""
-        windows = self._windows + active - self._seen_at
+    def expected(self, first_active: int, fleet_rate: float) -> float:
+        """Lines a window, from the windows before the `first_active`th and from elsewhere."""
+        windows = self._windows + max(first_active - 1 - self.learnt_at, 0)
         lines = self._lines + _PRIOR_LINES + _PRIOR_WINDOWS * fleet_rate
         return lines / (windows + _PRIOR_WINDOWS)
 
-    def score(
-        self, lines: int, windows: int, active: int, fleet_rate: float
-    ) -> tuple[float, float]:
-        """Raw and calibrated score of `lines` lines in the last `windows` windows."""
-        shape = min(self._lines + _PRIOR_LINES, _MOST_SHAPE)
-        mean = self.expected(active, fleet_rate) * windows
+    def score(self, lines: int, windows: int, expected: float) -> tuple[float, float]:
+        """Raw and calibrated score of `lines` lines in `windows` windows, `expected` in each."""
+        mean = expected * windows
         if lines <= 2 * mean:
             return 0.0, 0.0
+        shape = min(self._lines + _PRIOR_LINES, _MOST_SHAPE)
         raw, _ = gamma_poisson_scores(float(lines), mean, shape)
         return raw, self.calibrator.score(raw)
 
-    def learn(self, lines: int, active: int, raw: float, weight: float) -> None:
-        """Takes in a window in which the template came, and those since in which it did not."""
-        quiet = active - self._seen_at - 1
-        if quiet > 0:
-            self.calibrator.learn(0.0, quiet)
-        self.calibrator.learn(raw)
-        self._windows += active - self._seen_at
-        self._seen_at = active
-        self._lines += weight * lines
+    def age(self, before_ms: int, told_weight: float) -> None:
+        """Learns the lines of windows that ended at or before `before_ms`."""
+        while self.recent and self.recent[0].end_ms <= before_ms:
+            old = self.recent.pop(0)
+            self._windows += old.active - self.learnt_at
+            self.learnt_at = old.active
+            self._lines += old.lines * (told_weight if old.told else 1.0)
         if self._windows > 4000:
             self._windows /= 2
             self._lines /= 2
@@ -141,19 +161,19 @@ class TemplateRate:
         return [
             self._lines,
             self._windows,
-            self._seen_at,
+            self.learnt_at,
             self.first_ms,
             self.since_ms,
-            self.recent,
+            self.total,
+            [msgspec.to_builtins(r) for r in self.recent],
             self.calibrator.dump(),
         ]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        lines, windows, seen_at, first_ms, since_ms, recent, calibrator = state
-        self._lines, self._windows, self._seen_at = lines, windows, seen_at
-        self.first_ms, self.since_ms = first_ms, since_ms
-        self.recent = [(end, count) for end, count in recent]
+        self._lines, self._windows, self.learnt_at = state[:3]
+        self.first_ms, self.since_ms, self.total, recent, calibrator = state[3:]
+        self.recent = msgspec.convert(recent, list[Recent])
         self.calibrator.load(calibrator)
 
 
@@ -192,19 +212,34 @@ class LogTemplates:
         How far back lines are counted together, milliseconds.
     new_for_ms
         So long after its first line a template is called new.
+    confirm_windows
+        In so many windows of the pool a template must come to count as confirmed: one failed
+        request can write many lines, but only once.
+    known_windows
+        The rate of a known template counts as confirmed only after so many windows in which its
+        service logged, since how errors come and go by nature shows only in time.
     """
 
     def __init__(
-        self, learning_windows: int = 3, pool_ms: int = 60_000, new_for_ms: int = 300_000
+        self,
+        *,
+        learning_windows: int = 3,
+        pool_ms: int = 60_000,
+        new_for_ms: int = 300_000,
+        confirm_windows: int = 4,
+        known_windows: int = 360,
     ) -> None:
         self.learning_windows = learning_windows
         self.pool_ms = pool_ms
         self.new_for_ms = new_for_ms
+        self.confirm_windows = confirm_windows
+        self.known_windows = known_windows
         self.tree = TemplateTree()
         self._active: dict[str, int] = {}
         self._rates: dict[tuple[str, int], TemplateRate] = {}
-        self._fleet_lines: dict[int, float] = {}
+        self._fleet_lines: dict[int, int] = {}
         self._fleet_windows = 0
+        self._episodes: dict[int, int] = {}
 
     def process(
         self, start_ms: int, end_ms: int, logs: Sequence[Observation], least: float
@@ -229,34 +264,43 @@ class LogTemplates:
     def _judge(self, came: _Lines, start_ms: int, end_ms: int, least: float) -> LogFinding | None:
         active = self._active[came.service]
         rate = self._rate(came, active, start_ms)
+        episodes = self._episodes.get(came.template, 0)
+        told_weight = _TOLD_WEIGHTS[min(max(episodes, 1), len(_TOLD_WEIGHTS)) - 1]
+        rate.age(end_ms - self.pool_ms, told_weight)
+        quiet = active - 1 - (rate.recent[-1].active if rate.recent else rate.learnt_at)
+        rate.recent.append(Recent(end_ms, active, came.lines))
+        elsewhere = self._fleet_lines.get(came.template, 0) - rate.total
+        fleet_rate = elsewhere / max(self._fleet_windows - active, 1)
+        expected = rate.expected(rate.recent[0].active, fleet_rate)
+        pooled = sum(r.lines for r in rate.recent)
         width = end_ms - start_ms
-        recent = [r for r in rate.recent if r[0] > end_ms - self.pool_ms]
-        rate.recent = [*recent, (end_ms, came.lines)]
-        fleet_rate = self._fleet_lines.get(came.template, 0.0) / max(self._fleet_windows, 1)
-        pooled = sum(count for _, count in rate.recent)
         windows = max(1, self.pool_ms // width)
         options = (
-            (rate.score(came.lines, 1, active, fleet_rate), came.lines, 1),
-            (rate.score(pooled, windows, active, fleet_rate), pooled, windows),
+            (rate.score(came.lines, 1, expected), came.lines, 1),
+            (rate.score(pooled, windows, expected), pooled, windows),
         )
         (raw, score), lines, windows = max(options, key=lambda option: option[0][1])
         if active <= self.learning_windows:
             raw = score = 0.0
-        told = None
-        if score >= least:
-            rate.since_ms = rate.since_ms or start_ms
-            expected = rate.expected(active, fleet_rate) * windows
-            explanation = self._explain(came, rate, (lines, windows * width, expected))
-            series = (
-                f'error_log{{service="{came.service}",template="{self.tree.name(came.template)}"}}'
-            )
-            example = came.observation.example
-            told = LogFinding(series, came.service, rate.since_ms, score, explanation, example)
-        else:
-            rate.since_ms = 0
-        rate.learn(came.lines, active, raw, 0.3 if score >= least else 1.0)
-        self._fleet_lines[came.template] = self._fleet_lines.get(came.template, 0.0) + came.lines
-        return told
+        if quiet > 0:
+            rate.calibrator.learn(0.0, quiet)
+        rate.calibrator.learn(raw)
+        rate.total += came.lines
+        self._fleet_lines[came.template] = self._fleet_lines.get(came.template, 0) + came.lines
+        if score < least:
+            if not any(r.told for r in rate.recent):
+                rate.since_ms = 0
+            return None
+        if not rate.since_ms:
+            rate.since_ms = start_ms
+            self._episodes[came.template] = episodes + 1
+        for r in rate.recent:
+            r.told = True
+        explanation = self._explain(came, rate, (lines, windows * width, expected * windows))
+        name = self.tree.name(came.template)
+        series = f'error_log{{service="{came.service}",template="{name}"}}'
+        example = came.observation.example
+        return LogFinding(series, came.service, rate.since_ms, score, explanation, example)
 
     def _rate(self, came: _Lines, active: int, start_ms: int) -> TemplateRate:
         key = (came.service, came.template)
@@ -290,8 +334,13 @@ class LogTemplates:
             0.0,
             upper,
             reason,
-            lines >= 3,
+            self._confirmed(rate, new),
         )
+
+    def _confirmed(self, rate: TemplateRate, new: bool) -> bool:
+        """Whether it lasts, and is new or so well known that a rise means something."""
+        lasts = len(rate.recent) >= self.confirm_windows
+        return lasts and (new or rate.recent[-1].active >= self.known_windows)
 
     def dump(self) -> State:
         """The whole state."""
@@ -301,11 +350,12 @@ class LogTemplates:
             [[service, number, rate.dump()] for (service, number), rate in self._rates.items()],
             list(self._fleet_lines.items()),
             self._fleet_windows,
+            list(self._episodes.items()),
         ]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        tree, active, rates, fleet_lines, self._fleet_windows = state
+        tree, active, rates, fleet_lines, self._fleet_windows, episodes = state
         self.tree.load(tree)
         self._active = dict(active)
         self._rates = {}
@@ -313,3 +363,4 @@ class LogTemplates:
             rate = self._rates[service, number] = TemplateRate()
             rate.load(dumped)
         self._fleet_lines = dict(fleet_lines)
+        self._episodes = dict(episodes)
