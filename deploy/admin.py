@@ -16,6 +16,9 @@ from starlette.types import ASGIApp
 from schemas.configuration import Listen
 
 
+BACKLOG = 2048
+
+
 class ListenError(Exception):
     """The address to serve on cannot be had."""
 
@@ -157,9 +160,15 @@ class HttpServer:
 
 def _bind(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    # With the protocol named, asyncio turns Nagle's algorithm off: 40 ms less a kept-alive request.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((listen.host, listen.port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((listen.host, listen.port))
+        listening.listen(BACKLOG)
+        return listening
     except OSError as error:
+        listening.close()
         raise ListenError(
             f"cannot listen on {listen.host}:{listen.port} ({error.strerror}): "
             f"is another process using it? Choose another host or port in the configuration"
