@@ -47,6 +47,9 @@ class LatencyDetector:
         Requests that the reference is at most worth; older ones fade.
     least_factor, least_seconds
         Slower than the median by less than this is nobody's business.
+    fast_factor
+        Requests that mostly take less than the median by this factor do not do their work: what
+        fails often fails fast. Looked at for durations only, not for the network's part.
     adopt_after_ms
         A lasting change is adopted after this long.
 
@@ -60,6 +63,7 @@ class LatencyDetector:
         "_correlation",
         "_end_ms",
         "_evidence",
+        "_fast",
         "_last",
         "_raw",
         "_reference",
@@ -70,6 +74,7 @@ class LatencyDetector:
         "_windows",
         "adopt_after_ms",
         "calibrator",
+        "fast_factor",
         "least_factor",
         "least_requests",
         "least_seconds",
@@ -85,6 +90,7 @@ class LatencyDetector:
         memory: float = 20_000.0,
         least_factor: float = 1.5,
         least_seconds: float = 0.02,
+        fast_factor: float = 10.0,
         adopt_after_ms: int = 3_600_000,
     ) -> None:
         self.least_windows = least_windows
@@ -92,6 +98,7 @@ class LatencyDetector:
         self.memory = memory
         self.least_factor = least_factor
         self.least_seconds = least_seconds
+        self.fast_factor = fast_factor
         self.adopt_after_ms = adopt_after_ms
         self.calibrator = TailCalibrator(outage_samples=3)
         self._reference: Bins = {}
@@ -103,6 +110,7 @@ class LatencyDetector:
         self._slow_since = 0
         self._last: Sample | None = None
         self._window = 0.0
+        self._fast = False
         self._raw = 0.0
         self._score = 0.0
 
@@ -112,7 +120,9 @@ class LatencyDetector:
         bins = coarse(x.observation.sketch)
         if self._windows < self.least_windows or self._total < self.least_requests:
             return 0.0
-        self._window = self._tail(bins, self._cuts())
+        slow, fast = self._tail(bins, self._cuts()), self._fast_tail(x, bins)
+        self._fast = fast > slow
+        self._window = max(slow, fast)
         near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
         carried = _CARRY * self._evidence if near else 0.0
         self._raw = self._window + (carried if self._window > 0.0 else 0.0)
@@ -129,6 +139,23 @@ class LatencyDetector:
             beyond = sum(w for b, w in ordered if b > cut)
             found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
         return found
+
+    def _fast_tail(self, x: Sample, bins: Bins) -> float:
+        """Score of so many requests done in a fraction of the time: their work was not done."""
+        if metric_of(x.observation.series).startswith("network"):
+            return 0.0
+        middle = bin_value(quantile_bin(sorted(self._reference.items()), self._total, 0.5))
+        most = middle / self.fast_factor
+        if middle - most < self.least_seconds:
+            return 0.0
+        cut = value_bin(most)
+        k, n = sum(w for b, w in bins.items() if b < cut), sum(bins.values())
+        p = (sum(w for b, w in self._reference.items() if b < cut) + 0.5) / (self._total + 1.0)
+        if k < 1 or k / n < max(0.5, 1.5 * p):
+            return 0.0
+        strength = 1.0 / self._correlation - 1.0
+        best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
+        return max(0.0, best - _LOG_CUTS)
 
     def _least_slow_bin(self) -> int:
         middle = bin_value(quantile_bin(sorted(self._reference.items()), self._total, 0.5))
@@ -200,12 +227,13 @@ class LatencyDetector:
         place = subject(o.series, o.service, o.instance, o.operation)
         if o.caller:
             place += f" called by {o.caller}"
+        place = f"{place} is suspiciously fast: it" if self._fast else place
         reason = (
             f"{place} has a median of {show(value)} s and a 90 % quantile of {show(high)} s in "
             f"{n:,.0f} requests, expected a median of {show(expected)} s, mostly {show(lower)} to "
             f"{show(upper)} s"
         )
-        return Explanation(kind, value, expected, lower, upper, reason)
+        return Explanation(kind, value, expected, lower, upper, reason, not self._fast or n >= 10)
 
     def dump(self) -> State:
         return [
