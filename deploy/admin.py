@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 
 from schemas.configuration import Listen
 
-
 BACKLOG = 2048
 
 
