@@ -63,19 +63,17 @@ def _hops(
 def is_same_trouble(group: Sequence[Anomaly], dossier: Dossier, *, surely: bool) -> bool:
     """Whether the likely cause of an incident shows again what it showed before.
 
-    Of what the group says of that service, the strongest sign must have been there before;
-    `surely` asks also that what was strongest before is there again. Symptoms elsewhere do not
-    tell: a caller is slow in the same way whichever of its callees fails.
+    All that the group says for certain of that service must have been there before: a sign of a
+    new kind means that something else is wrong now. `surely` asks also that what was strongest
+    before is there again. Symptoms elsewhere do not tell: a caller is slow in the same way
+    whichever of its callees fails.
     """
-    own = [a for a in group if a.opens and a.service == dossier.cause]
+    own = {sign_of(a) for a in group if a.opens and a.service == dossier.cause}
     before = [s for s in dossier.trusted_signals() if s.service == dossier.cause]
-    if not own or not before:
+    if not own or not own <= {sign_of(signal) for signal in before}:
         return False
-    strongest = max(own, key=lambda a: (a.score, a.series, a.kind))
-    if sign_of(strongest) not in {sign_of(signal) for signal in before}:
-        return False
-    strongest_before = max(before, key=lambda s: (s.score, s.series, s.kind))
-    return not surely or sign_of(strongest_before) in {sign_of(anomaly) for anomaly in own}
+    strongest = max(before, key=lambda s: (s.score, s.series, s.kind))
+    return not surely or sign_of(strongest) in own
 
 
 def edge_caller(anomaly: Anomaly) -> str | None:
