@@ -148,13 +148,14 @@ def hold_severity(dossier: Dossier, graded: Grading, end_ms: int, hold_ms: int) 
                 result=f"{dossier.severity} stays for now",
             )
         )
-    if dossier.override is not None:
-        steps.append(
-            GradingStep(
-                name="override",
-                value=float(dossier.override[1]),
-                source=f"set by {dossier.override_by}",
-                result=dossier.override,
-            )
-        )
     dossier.grading = msgspec.structs.replace(graded, severity=dossier.severity, steps=tuple(steps))
+
+
+def with_override(grading: Grading, severity: Severity | None, by: str | None) -> Grading:
+    """The grading with a last line that says who overruled it, if someone did."""
+    if severity is None:
+        return grading
+    step = GradingStep(
+        name="override", value=float(severity[1]), source=f"set by {by}", result=severity
+    )
+    return msgspec.structs.replace(grading, steps=(*grading.steps, step))

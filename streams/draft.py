@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
-from streams.classify import Facts
+from streams.classify import Facts, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.words import clock, duration, number, summary, title
 
@@ -73,7 +73,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         summary=summary(telling, services, causes, dossier.impact, dossier.first_anomaly_ms),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
-        grading=dossier.grading,
+        grading=with_override(dossier.grading, dossier.override, dossier.override_by),
         impact=dossier.impact,
         state=dossier.state,
         public_phase=dossier.public_phase,

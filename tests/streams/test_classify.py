@@ -5,7 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.classify import Facts, grade
+from streams.classify import Facts, grade, hold_severity
+from streams.dossier import Dossier
+from tests.streams.incident_helpers import anomaly, told
 
 facts = st.fixed_dictionaries(
     {
@@ -52,6 +54,29 @@ def test_a_most_critical_service_that_fails_for_many_is_p1_and_one_small_quiet_s
     assert grade(made(bad)).severity == "P1"
     mild = bad | {"services": 1, "tier": 4, "errors": 0, "error_ratio": 0.0, "customers": 0}
     assert grade(made(mild | {"score": 7.0, "spreading": False})).severity == "P4"
+
+
+def test_a_rise_counts_at_once_and_a_fall_only_after_it_has_lasted() -> None:
+    bad = {
+        "services": 9,
+        "tier": 1,
+        "errors": 0,
+        "error_ratio": 0.0,
+        "customers": 0,
+        "score": 30.0,
+        "spreading": True,
+        "active": True,
+    }
+    mild = bad | {"services": 1, "tier": 4, "score": 7.0, "spreading": False}
+    dossier = Dossier(id="x", opened_ms=0, first_anomaly_ms=0, last_end_ms=0, grown_ms=0)
+    hold_severity(dossier, grade(made(mild)), 0, 300)
+    first = dossier.severity
+    dossier.told = told(anomaly(), until=20)[0].incident
+    seen = []
+    for end_ms, values in ((10, bad), (20, mild), (310, mild), (320, mild)):
+        hold_severity(dossier, grade(made(values)), end_ms, 300)
+        seen.append(dossier.severity)
+    assert (first, seen) == ("P4", ["P1", "P1", "P1", "P4"])
 
 
 def test_every_number_is_kept_with_its_source() -> None:

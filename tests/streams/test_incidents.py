@@ -230,6 +230,8 @@ def test_an_overriding_severity_stays_when_the_grade_moves() -> None:
     assert events
     assert {event.incident.severity for event in events} == {"P4"}
     assert events[-1].incident.severity_override_by == "ada"
+    assert events[-1].incident.grading.steps[-1].source == "set by ada"
+    assert events[-1].incident.grading.severity != "P4"
 
 
 def test_commands_that_make_no_sense_are_refused_with_a_reason() -> None:
