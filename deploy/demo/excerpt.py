@@ -5,7 +5,7 @@
 The recording that ships with the demo was made by
 
     python -m deploy.demo.excerpt online-boutique deploy/demo/recording \
-        2022-08-22T04:05:00Z 2022-08-22T05:01:00Z
+        2022-08-22T04:05:00Z 2022-08-22T04:52:30Z
 
 from the Online Boutique part of the Nezha data set (Yu et al., FSE 2023; MIT licence), as JSON
 lines in time order. Nothing in the lines is changed.
