@@ -12,7 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Service
-from schemas.incidents import Incident, IncidentEvent, Signal
+from schemas.incidents import Impact, Incident, IncidentEvent, Signal
 from sinks.notifier.routing import Decision, public_names
 
 MAX_VALUE = 400
@@ -32,11 +32,8 @@ _SYMPTOMS: tuple[tuple[frozenset[AnomalyKind], str, str], ...] = (
         "may be unavailable at times",
     ),
     (frozenset(("error_ratio",)), "fails for some requests", "fail for some requests"),
-    (
-        frozenset(("latency", "network", "saturation")),
-        "is slower than usual",
-        "are slower than usual",
-    ),
+    (frozenset(("latency", "network")), "is slower than usual", "are slower than usual"),
+    (frozenset(("saturation",)), "may be slower than usual", "may be slower than usual"),
 )
 _OTHER_SYMPTOM = "may not work as usual"
 
@@ -101,13 +98,14 @@ class Writer:
             "segments": incident.impact.segments or _all(affected, "segments"),
             "regions": incident.impact.regions or _all(affected, "regions"),
             "customers": incident.impact.customers,
+            "touched": touched(incident.impact),
             "seconds_to_detect": (incident.opened_ms - incident.first_anomaly_ms) // 1000,
         }
 
 
 def _public(event: IncidentEvent, names: tuple[str, ...]) -> dict[str, object]:
     incident = event.incident
-    resolved_ms = incident.resolved_ms or event.time_ms
+    ended_ms = max(incident.first_anomaly_ms, incident.last_anomaly_ms)
     return {
         "names": names,
         "symptom": symptom(incident, plural=len(names) > 1),
@@ -115,10 +113,22 @@ def _public(event: IncidentEvent, names: tuple[str, ...]) -> dict[str, object]:
         "public_message": _published(event),
         "phase": incident.public_phase,
         "first_anomaly_ms": incident.first_anomaly_ms,
-        "resolved_ms": resolved_ms,
-        "lasted_seconds": (resolved_ms - incident.first_anomaly_ms) // 1000,
+        "ended_ms": ended_ms,
+        "lasted_seconds": (ended_ms - incident.first_anomaly_ms) // 1000,
+        "span": span(incident.first_anomaly_ms, ended_ms),
         "time_ms": event.time_ms,
     }
+
+
+def touched(impact: Impact) -> str:
+    """How much the incident touches, as far as it is known; without a status nothing has failed."""
+    said = "how many requests it touches is not known"
+    if impact.errors:
+        of = f"{number(impact.errors)} of {number(impact.requests)}"
+        said = f"{of} requests failed ({percent(impact.error_ratio)})"
+    elif impact.requests:
+        said = f"{number(impact.requests)} requests passed through it"
+    return f"{said}; up to {number(impact.customers)} customers" if impact.customers else said
 
 
 def told_signals(incident: Incident) -> list[Signal]:
@@ -167,6 +177,14 @@ def utc(time_ms: int) -> str:
 def clock(time_ms: int) -> str:
     """A time of day: 14:02 UTC."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M} UTC"
+
+
+def span(start_ms: int, end_ms: int) -> str:
+    """From when to when, the date once where one is enough."""
+    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, end_ms))
+    if start.date() == end.date():
+        return f"{utc(start_ms).removesuffix(' UTC')} to {clock(end_ms)}"
+    return f"{utc(start_ms)} to {utc(end_ms)}"
 
 
 def duration(seconds: float) -> str:

@@ -97,6 +97,7 @@ class Bench:
         self.console = io.StringIO()
         self.folder = folder
         self.file = folder / "notifier.sqlite3"
+        self.store: str | None = None
         self.secrets = {"SLACK": "xoxb-secret", "HOOK": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
         self.offset = 0
         self._running: list[Notifier] = []
@@ -114,7 +115,7 @@ class Bench:
         return Configuration(
             catalogue=catalogue,
             notifier=NotifierSection(
-                store=f"sqlite:///{self.file}",
+                store=self.store or f"sqlite:///{self.file}",
                 channels=channels or Channels(),
                 recipients=recipients,
                 routes=(everyone,) if routes is None else routes,
