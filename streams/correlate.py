@@ -7,6 +7,9 @@ from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
 
+SILENT_TOGETHER = 3
+"""Services that fall silent at once for one reason: their telemetry, not each of them, is lost."""
+
 
 def home(
     anomaly: Anomaly, dossiers: Iterable[Dossier], graph: ServiceGraph, rules: Rules, end_ms: int
@@ -53,6 +56,8 @@ def _hops(
     """Hops from the anomaly to the nearest service that is out of order in the incident."""
     if edge_caller(anomaly) in dossier.callers():
         return 1
+    if anomaly.kind == "silence" and len(dossier.silent()) >= SILENT_TOGETHER:
+        return 1
     hops = graph.near(anomaly.service, rules.max_distance)
     near = min((hops[name] for name in hops if name in dossier.seen), default=None)
     if near is None and dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms:
@@ -85,7 +90,7 @@ def groups(
     anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
 ) -> list[list[Anomaly]]:
     """Splits anomalies into sets joined by service, by a caller whose calls lose time on the way,
-    or by at most `max_distance` hops.
+    by silence of several at once, or by at most `max_distance` hops.
 
     The sets, and the anomalies in them, keep the order of first appearance.
     """
@@ -94,6 +99,10 @@ def groups(
     for anomaly in anomalies:
         if (caller := edge_caller(anomaly)) is not None:
             edges.setdefault(caller, set()).add(anomaly.service)
+    linked = list(edges.values())
+    silent = {a.service for a in anomalies if a.opens and a.kind == "silence"}
+    if len(silent) >= SILENT_TOGETHER:
+        linked.append(silent)
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
         frontier = [service]
@@ -103,9 +112,9 @@ def groups(
                 continue
             group_of[here] = number
             frontier += graph.near(here, max_distance)
-            for callees in edges.values():
-                if here in callees:
-                    frontier += sorted(callees)
+            for together in linked:
+                if here in together:
+                    frontier += sorted(together)
     found: dict[int, list[Anomaly]] = {}
     for anomaly in anomalies:
         found.setdefault(group_of[anomaly.service], []).append(anomaly)

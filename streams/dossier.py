@@ -130,6 +130,10 @@ class Dossier(msgspec.Struct, kw_only=True):
         """The signals that were reason enough to open an incident, of all runs."""
         return [s for key, s in self.signals.items() if key.partition("@")[0] in self.trusted]
 
+    def silent(self) -> set[str]:
+        """The services that have fallen silent."""
+        return {s.service for s in self.signals.values() if s.kind == "silence"}
+
     def callers(self) -> set[str]:
         """The services whose calls lose time on the way."""
         return {s.caller for s in self.signals.values() if s.kind == "network" and s.caller}

@@ -1,6 +1,10 @@
 """The incident stage: one outage, one incident, one log without gaps."""
 
+import pytest
+
+from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
+from streams.incidents import IncidentStage
 from tests.streams.incident_helpers import (
     LATENESS,
     MINUTE,
@@ -95,6 +99,15 @@ def test_silence_of_many_services_is_called_an_outage_of_telemetry() -> None:
     events = stage().process(batches(anomalies, until=30, calls=()))
     assert events[0].incident.title.startswith("No telemetry from 12 services")
     assert "collectors" in events[0].incident.summary
+
+
+def test_a_small_system_that_falls_silent_is_one_incident_and_late_silence_joins_it() -> None:
+    first = [anomaly(name, "silence", score=6) for name in ("cart", "smtp", "alone")]
+    events = told(*first, anomaly("mail", "silence", 60, score=6), until=80)
+    assert len(opened(events)) == 1
+    assert len(events[-1].incident.services) == 4
+    two = told(anomaly("cart", "silence"), anomaly("smtp", "silence"), until=20)
+    assert len(opened(two)) == 2
 
 
 def test_a_weak_anomaly_alone_opens_nothing_and_is_counted() -> None:
@@ -255,6 +268,25 @@ def test_trouble_that_goes_on_after_being_resolved_by_hand_does_not_wake_anyone_
     assert made.left_out == {"goes on after being resolved by hand": 1}
 
 
+def test_command_ids_are_remembered_only_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.incidents.MAX_COMMANDS", 2)
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    notes = [command("note", name, text="x", number=i) for i in range(3)]
+    assert len(made.command(notes)) == 3
+    assert made.command(notes[1:]) == []
+    assert len(made.command(notes[:1])) == 1
+
+
+def test_too_many_incidents_close_the_longest_resolved_ones_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.incidents.MAX_DOSSIERS", 1)
+    events = told(anomaly("cart"), anomaly("smtp", at=400), until=420)
+    assert [e.type for e in events][-2:] == ["opened", "closed"]
+    assert events[-1].incident_id == events[0].incident_id
+
+
 def test_events_of_a_repeated_batch_are_not_said_again() -> None:
     made = stage()
     given = batches([anomaly()], until=30)
@@ -263,9 +295,6 @@ def test_events_of_a_repeated_batch_are_not_said_again() -> None:
 
 
 def test_nothing_is_said_before_every_shard_was_heard() -> None:
-    from schemas.configuration import Catalogue, Incidents, Windows
-    from streams.incidents import IncidentStage
-
     made = IncidentStage("test", [SHARD, "shard/1"], Windows(), Incidents(), Catalogue())
     assert made.process(batches([anomaly()], until=30)) == []
 
