@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
+from streams.dossier import plain_first
 from streams.graph import ServiceGraph
 from streams.words import clock, plain
 
@@ -86,7 +87,7 @@ class _Case:
             self.by_service.setdefault(signal.service, []).append(signal)
         for signal in trusted:
             self.sure.setdefault(signal.service, []).append(signal)
-        self.first_ms = min(s.first_ms for s in (trusted or signals))
+        self.first_ms = min(s.first_ms for s in plain_first(list(trusted) or signals))
         self.fan_out = _fan_out(signals)
 
     def suspects(self) -> list[str]:

@@ -1,10 +1,10 @@
 """What the incident stage keeps of one incident: its evidence, its state, and what it last said."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from schemas.anomalies import Anomaly
+from schemas.anomalies import Anomaly, AnomalyKind
 from schemas.incidents import (
     Cause,
     Grading,
@@ -16,6 +16,9 @@ from schemas.incidents import (
     State,
     Visibility,
 )
+
+VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
+"""Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
 
 RUN_GAP_MS = 300_000
 """A signal that was away for longer and comes back is told as a further one."""
@@ -130,6 +133,11 @@ class Dossier(msgspec.Struct, kw_only=True):
         """The signals that were reason enough to open an incident, of all runs."""
         return [s for key, s in self.signals.items() if key.partition("@")[0] in self.trusted]
 
+    def since_ms(self) -> int:
+        """When it began: the first plain sign, or the first of any kind if there is none."""
+        trusted = self.trusted_signals()
+        return min((s.first_ms for s in plain_first(trusted)), default=self.first_anomaly_ms)
+
     def silent(self) -> set[str]:
         """The services that have fallen silent."""
         return {s.service for s in self.signals.values() if s.kind == "silence"}
@@ -189,6 +197,11 @@ def merged(signal: Signal, anomaly: Anomaly) -> Signal:
         last_ms=max(signal.last_ms, anomaly.window_end_ms),
         example=worst.example or signal.example,
     )
+
+
+def plain_first(signals: Sequence[Signal]) -> Sequence[Signal]:
+    """The signals that say what is wrong; all of them if none does."""
+    return [s for s in signals if s.kind not in VAGUE] or signals
 
 
 def ordered(signals: Iterable[Signal]) -> tuple[Signal, ...]:

@@ -10,8 +10,6 @@ from streams.words import clock, duration, number, summary, title
 
 UNKNOWN_TIER = 3
 MAX_SERVICES = 200
-WEIGHT_CHANGE = 0.25
-"""A cause whose weight moved by less has not changed for a reader."""
 
 
 def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
@@ -70,7 +68,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         environment=environment,
         version=dossier.told.version + 1 if dossier.told else 1,
         title=title(telling, services, causes),
-        summary=summary(telling, services, causes, dossier.impact, dossier.first_anomaly_ms),
+        summary=summary(telling, services, causes, dossier.impact, dossier.since_ms()),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
         grading=with_override(dossier.grading, dossier.override, dossier.override_by),
@@ -83,7 +81,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         causes=causes,
         signals=signals,
         opened_ms=dossier.opened_ms,
-        first_anomaly_ms=dossier.first_anomaly_ms,
+        first_anomaly_ms=dossier.since_ms(),
         last_anomaly_ms=dossier.last_end_ms,
         updated_ms=time_ms,
         resolved_ms=dossier.resolved_ms,
@@ -115,7 +113,7 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     added = [name for name in new.services if name not in old.services]
     if added:
         found["services"] = f"{', '.join(old.services)} → also {', '.join(added)}"
-    if _cause_changed(old, new):
+    if old.suspected_causes[:1] != new.suspected_causes[:1]:
         found["likely cause"] = f"{_first(old)} → {_first(new)}"
     fresh = _fresh(old, new)
     if fresh:
@@ -129,14 +127,6 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     if old.acknowledged_by != new.acknowledged_by:
         found["acknowledged by"] = f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by}"
     return found
-
-
-def _cause_changed(old: Incident, new: Incident) -> bool:
-    if old.suspected_causes[:1] != new.suspected_causes[:1]:
-        return True
-    if not old.causes or not new.causes:
-        return False
-    return abs(old.causes[0].weight - new.causes[0].weight) >= WEIGHT_CHANGE
 
 
 def _first(incident: Incident) -> str:

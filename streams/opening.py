@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from schemas.anomalies import Anomaly, AnomalyKind
-
-VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
-"""Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
+from schemas.anomalies import Anomaly
+from streams.dossier import VAGUE
 
 SURE_SCORE = 20.0
 """Score at which even a vague sign is enough by itself."""
