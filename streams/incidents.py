@@ -1,49 +1,26 @@
 """The incident stage: anomalies and commands in, the log of incidents out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from schemas.anomalies import Anomaly, AnomalyBatch, Call
+from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Cause, Command, EventType, Incident, IncidentEvent, State
 from streams.align import Aligner
+from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
 from streams.commands import obey, why_refused
-from streams.correlate import groups, home, is_same_trouble
-from streams.dossier import Count, Dossier, began, key_of
+from streams.dossier import Dossier
 from streams.draft import changes, draft, event_text, facts_of, impact_of
-from streams.graph import ServiceGraph
-from streams.identity import incident_id
-from streams.lifecycle import (
-    Rules,
-    can_reopen,
-    is_due,
-    is_quiet,
-    next_moment_ms,
-    phase_after,
-    state_at,
-)
-from streams.opening import WAIT_MS, is_enough, is_mass
+from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 
 VERSION = 1
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
-MAX_WAITING = 5_000
 MAX_COMMANDS = 10_000
 """Command ids remembered, so that a repeat changes nothing."""
-
-
-class Memory(msgspec.Struct, kw_only=True):
-    """All that the stage remembers beside the aligner and the graph."""
-
-    dossiers: dict[str, Dossier] = {}
-    waiting: list[Anomaly] = []
-    commands: dict[str, None] = {}
-    left_out: dict[str, int] = {}
-    taken: int = 0
-    end_ms: int | None = None
 
 
 class IncidentStage:
@@ -82,11 +59,14 @@ class IncidentStage:
         self.environment = environment
         self.rules = Rules.of(windows, incidents)
         self.catalogue = {service.name: service for service in catalogue.services}
-        self.graph = ServiceGraph(catalogue)
         self.refused: list[tuple[Command, str]] = []
         self._aligner = Aligner[AnomalyBatch](shards)
         self._base = catalogue
-        self._memory = Memory()
+        self._casebook = Casebook(environment, self.rules, catalogue)
+
+    @property
+    def _memory(self) -> Memory:
+        return self._casebook.memory
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -166,129 +146,8 @@ class IncidentStage:
     def _tick(self, end_ms: int, batches: Sequence[AnomalyBatch]) -> list[IncidentEvent]:
         """Takes in one window, then looks at the timers."""
         self._memory.end_ms = end_ms
-        self.graph.learn(call for batch in batches for call in batch.calls)
-        fresh = sorted(
-            (anomaly for batch in batches for anomaly in batch.anomalies),
-            key=lambda a: (began(a), -a.score, a.series, a.kind),
-        )
-        self._forget_waiting(end_ms)
-        opened: tuple[str, ...] = ()
-        if fresh:
-            self._memory.waiting += fresh
-            self._join(end_ms)
-            opened = self._open(end_ms)
-        self._count(batches)
+        opened = self._casebook.take(end_ms, batches)
         return self._settle(end_ms, opened)
-
-    # -- evidence --------------------------------------------------------------------------
-
-    def _forget_waiting(self, end_ms: int) -> None:
-        """Leaves out what has waited in vain, and the oldest if too much waits."""
-        waiting = self._memory.waiting
-        kept = [a for a in waiting if end_ms - a.window_end_ms <= WAIT_MS]
-        gone = [a for a in waiting if end_ms - a.window_end_ms > WAIT_MS]
-        self._leave_out("weak and alone", sum(a.opens for a in gone))
-        self._leave_out("corroborates nothing", sum(not a.opens for a in gone))
-        over = max(len(kept) - MAX_WAITING, 0)
-        self._leave_out("too many at once", over)
-        self._memory.waiting = kept[over:]
-
-    def _leave_out(self, reason: str, count: int) -> None:
-        if count:
-            self.left_out[reason] = self.left_out.get(reason, 0) + count
-
-    def _join(self, end_ms: int) -> None:
-        """Gives waiting anomalies to open incidents, until nothing more belongs to one."""
-        by_hand = [
-            d
-            for d in self._memory.dossiers.values()
-            if d.resolved_by is not None and can_reopen(d, end_ms, self.rules)
-        ]
-        while True:
-            left: list[Anomaly] = []
-            for anomaly in self._memory.waiting:
-                if any(_goes_on(anomaly, dossier) for dossier in by_hand):
-                    self._leave_out("goes on after being resolved by hand", 1)
-                    continue
-                found = home(anomaly, self._open_dossiers(), self.graph, self.rules, end_ms)
-                if found is None:
-                    left.append(anomaly)
-                else:
-                    found.absorb(anomaly)
-                    self._memory.taken += 1
-            done = len(left) == len(self._memory.waiting)
-            self._memory.waiting = left
-            if done or not left:
-                return
-
-    def _open_dossiers(self) -> Iterable[Dossier]:
-        return (d for d in self._memory.dossiers.values() if not d.is_over)
-
-    def _open(self, end_ms: int) -> tuple[str, ...]:
-        """Opens or reopens incidents for the groups of waiting anomalies that are enough.
-
-        Trouble that a quiet incident knows goes back to it without further proof.
-        """
-        found = groups(self._memory.waiting, self.graph, self.rules.max_distance)
-        mass = is_mass(found, end_ms)
-        if mass:
-            found = [[anomaly for group in found for anomaly in group]]
-        opened: list[str] = []
-        self._memory.waiting = []
-        for group in found:
-            dossier = self._known(group, end_ms, over=False)
-            if dossier is None and not mass and not is_enough(group):
-                self._memory.waiting += group
-                continue
-            if dossier is None:
-                dossier = self._reopened(group, end_ms) or self._new(group, end_ms)
-                opened.append(dossier.id)
-            dossier.mass = dossier.mass or mass
-            for anomaly in group:
-                dossier.absorb(anomaly)
-            self._memory.taken += len(group)
-        return tuple(opened)
-
-    def _known(self, group: Sequence[Anomaly], end_ms: int, *, over: bool) -> Dossier | None:
-        """The incident that knows this trouble: a quiet one, or one resolved lately; else None."""
-        possible = can_reopen if over else is_quiet
-        found = [
-            dossier
-            for dossier in self._memory.dossiers.values()
-            if possible(dossier, end_ms, self.rules)
-            and is_same_trouble(group, dossier, surely=over)
-        ]
-        return max(found, key=lambda d: (d.last_end_ms, d.id), default=None)
-
-    def _reopened(self, group: Sequence[Anomaly], end_ms: int) -> Dossier | None:
-        found = self._known(group, end_ms, over=True)
-        if found is not None:
-            found.state, found.public_phase = "investigating", "investigating"
-            found.resolved_ms = found.resolved_end_ms = found.resolved_by = None
-            found.reopened += 1
-        return found
-
-    def _new(self, group: Sequence[Anomaly], end_ms: int) -> Dossier:
-        name = incident_id(self.environment, group[0], self._memory.dossiers)
-        dossier = Dossier(
-            id=name,
-            opened_ms=end_ms + self.rules.lateness_ms,
-            first_anomaly_ms=began(group[0]),
-            last_end_ms=group[0].window_end_ms,
-            grown_ms=end_ms,
-        )
-        self._memory.dossiers[name] = dossier
-        return dossier
-
-    def _count(self, batches: Sequence[AnomalyBatch]) -> None:
-        """Adds the window's traffic to the incidents whose services it passed."""
-        for dossier in self._open_dossiers():
-            for batch in batches:
-                for traffic in batch.traffic:
-                    if traffic.service in dossier.seen:
-                        count = dossier.counts.setdefault(traffic.service, Count())
-                        count.requests += traffic.requests
-                        count.errors += traffic.errors
 
     # -- what is said ----------------------------------------------------------------------
 
@@ -321,7 +180,7 @@ class IncidentStage:
             return []
         dossier.touched = False
         trusted = dossier.trusted_signals()
-        causes = rank(tuple(dossier.signals.values()), self.graph, trusted)
+        causes = rank(tuple(dossier.signals.values()), self._casebook.graph, trusted)
         clear = is_clear(causes, trusted)
         was = dossier.state
         dossier.state = state_at(dossier, end_ms, self.rules, clear)
@@ -394,7 +253,7 @@ class IncidentStage:
 
     def snapshot(self) -> bytes:
         """The whole state."""
-        calls = [Call(caller, callee) for caller, callee in self.graph.learned()]
+        calls = [Call(caller, callee) for caller, callee in self._casebook.graph.learned()]
         return msgspec.msgpack.encode((VERSION, self._memory, calls, self._aligner.snapshot()))
 
     def restore(self, data: bytes) -> None:
@@ -405,14 +264,9 @@ class IncidentStage:
                 f"incident snapshot of version {version}, this is version {VERSION}: "
                 "replay from the start, or run the version that wrote it"
             )
-        _, self._memory, calls, aligner = msgspec.msgpack.decode(
+        _, memory, calls, aligner = msgspec.msgpack.decode(
             data, type=tuple[int, Memory, list[Call], bytes]
         )
-        self.graph = ServiceGraph(self._base)
-        self.graph.learn(calls)
+        self._casebook = Casebook(self.environment, self.rules, self._base, memory)
+        self._casebook.graph.learn(calls)
         self._aligner.restore(aligner, AnomalyBatch)
-
-
-def _goes_on(anomaly: Anomaly, dossier: Dossier) -> bool:
-    """Whether this very run of anomalies was there when someone resolved the incident."""
-    return key_of(anomaly) in dossier.signals and began(anomaly) < (dossier.resolved_end_ms or 0)
