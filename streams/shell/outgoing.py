@@ -17,6 +17,9 @@ from streams.shell.checkpoints import Outgoing
 _encode = msgspec.json.Encoder().encode
 _JSON = (("content-type", b"application/json"),)
 
+MAX_DEAD_LETTER_BYTES = 15 * 1024 * 1024
+"""A longer value is left where it is, and only its length and coordinates are written."""
+
 EXCEPTION_CLASSES = {
     "VALUE_CONVERTER": "org.apache.kafka.connect.errors.DataException",
     "TRANSFORMATION": "org.apache.kafka.connect.errors.DataException",
@@ -70,10 +73,13 @@ def dead_letters(
 
 
 def _dead_letter(letter: DeadLetter, run: Run, environment: str, topics: Topics) -> Outgoing:
+    value, size = letter.value, len(letter.value or b"")
+    if size > MAX_DEAD_LETTER_BYTES:
+        value = None
     return Outgoing(
         topics.dead_letters,
         letter.key,
-        letter.value,
+        value,
         (
             *_original_headers(letter, run),
             ("__connect.errors.topic", letter.topic.encode()),
@@ -88,6 +94,7 @@ def _dead_letter(letter: DeadLetter, run: Run, environment: str, topics: Topics)
             ("tocsin.id", letter.id.encode()),
             ("tocsin.reason", letter.reason.encode()),
             ("tocsin.environment", environment.encode()),
+            ("tocsin.value_bytes", str(size).encode()),
         ),
     )
 

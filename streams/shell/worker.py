@@ -1,6 +1,7 @@
 """The worker: Faust's app with its agents, from the start to a clean end."""
 
 import asyncio
+import contextlib
 import gc
 import time
 from collections.abc import Awaitable, Callable
@@ -63,7 +64,6 @@ class Worker:
             "client_id": configuration.kafka.client_id,
         }
         self._stages = stages
-        self._app: faust.App | None = None
         self._pipeline: Pipeline | None = None
         self._watchdog = Watchdog()
         self._restored = False
@@ -83,10 +83,11 @@ class Worker:
         then read again by whoever comes next.
         """
         gc.set_threshold(*GC_THRESHOLDS)
-        app = self._app = await self._new_app()
+        app, pipeline = await self._new_app()
+        self._pipeline = pipeline
         try:
             await app.start()
-            await self._work(app, stop)
+            await self._work(app, pipeline, stop)
         except WorkerError:
             raise
         except Exception as error:
@@ -94,39 +95,42 @@ class Worker:
         finally:
             self._restored = False
             await self._end(app)
-        if app.crash_reason is not None:
-            raise WorkerError(
-                f"the worker has to give up: {app.crash_reason!r}"
-            ) from app.crash_reason
+        reason = app.crash_reason
+        if isinstance(reason, WorkerError):
+            raise reason
+        if reason is not None:
+            raise WorkerError(f"the worker has to give up: {reason!r}") from reason
 
-    async def _work(self, app: faust.App, stop: asyncio.Event) -> None:
-        tasks = [
-            asyncio.ensure_future(waitable)
-            for waitable in (
-                stop.wait(),
-                app._crashed.wait(),
-                self._checkpoints(),
-                self._ticks(),
+    async def _work(self, app: faust.App, pipeline: Pipeline, stop: asyncio.Event) -> None:
+        stopping = asyncio.Event()
+        rounds = [
+            asyncio.create_task(self._rounds(stopping, seconds, body))
+            for seconds, body in (
+                (self.configuration.worker.checkpoint_seconds, pipeline.checkpoint),
+                (_TICK_SECONDS, pipeline.tick),
             )
         ]
+        observing = asyncio.create_task(self._observe(pipeline))
+        ends = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app._crashed.wait())]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*rounds, observing, *ends], return_when=asyncio.FIRST_COMPLETED)
+            stopping.set()
+            if observing.done():
+                observing.result()
+            if app.crash_reason is None:  # a checkpoint under way comes to its end
+                await asyncio.wait_for(asyncio.gather(*rounds), STOP_SECONDS)
+                await self._last_checkpoint(app, pipeline)
         finally:
-            for task in tasks:
+            for task in (*rounds, observing, *ends):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
-        if app.crash_reason is None:
-            await self._last_checkpoint(app)
+            await asyncio.gather(*rounds, observing, *ends, return_exceptions=True)
 
-    async def _last_checkpoint(self, app: faust.App) -> None:
+    async def _last_checkpoint(self, app: faust.App, pipeline: Pipeline) -> None:
         self._restored = False
         app.consumer.stop_flow()
         app.flow_control.suspend()
-        assert self._pipeline is not None
         try:
-            await asyncio.wait_for(self._pipeline.drop(), STOP_SECONDS)
+            await asyncio.wait_for(pipeline.drop(), STOP_SECONDS)
         except Exception as error:
             raise WorkerError(
                 f"the last checkpoint was not acknowledged within {STOP_SECONDS:g} s ({error!r}); "
@@ -139,29 +143,28 @@ class Worker:
         except Exception as error:
             logger.warning("Faust did not stop cleanly: %r", error)
 
-    async def _checkpoints(self) -> None:
-        while True:
-            await asyncio.sleep(self.configuration.worker.checkpoint_seconds)
-            if self._restored and self._pipeline:
-                await self._pipeline.checkpoint()
+    async def _rounds(
+        self, stopping: asyncio.Event, seconds: float, body: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Calls `body` again and again; `stopping` ends it between two rounds."""
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), seconds)
+            if self._restored and not stopping.is_set():
+                await body()
 
-    async def _ticks(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            if self._restored and self._pipeline:
-                await self._pipeline.tick()
-            self._observe()
-
-    def _observe(self) -> None:
+    async def _observe(self, pipeline: Pipeline) -> None:
         """Lag and progress, for metrics and the watchdog."""
-        if self._restored and self._pipeline:
-            self._watchdog.turn(time.monotonic(), *self._pipeline.observe_lag())
-        else:
-            self._watchdog.wait(time.monotonic())
+        while True:
+            if self._restored:
+                self._watchdog.turn(time.monotonic(), *pipeline.observe_lag())
+            else:
+                self._watchdog.wait(time.monotonic())
+            await asyncio.sleep(_TICK_SECONDS)
 
     # Faust's app
 
-    async def _new_app(self) -> faust.App:
+    async def _new_app(self) -> tuple[faust.App, Pipeline]:
         configuration, kafka = self.configuration, self.configuration.kafka
         partitions = await partition_counts(self._client)
         check_topics(configuration, partitions)
@@ -180,7 +183,7 @@ class Worker:
             producer_max_request_size=MAX_REQUEST_BYTES,
             producer_max_batch_size=256 * 1024,
             producer_linger=0.01,
-            producer_compression_type="lz4",
+            producer_compression_type="zstd",
             stream_wait_empty=False,
             table_standby_replicas=0,  # a memory store that becomes active is read anew anyway
             store="memory://",
@@ -197,10 +200,10 @@ class Worker:
             from streams.shell.real import RealStages  # noqa: PLC0415 (loads numpy and more)
 
             stages = RealStages(configuration)
-        self._pipeline = Pipeline(app, configuration, partitions, stages)
-        self._listen(app, self._pipeline)
-        self._agents(app, self._pipeline)
-        return app
+        pipeline = Pipeline(app, configuration, partitions, stages)
+        self._listen(app, pipeline)
+        self._agents(app, pipeline)
+        return app, pipeline
 
     def _listen(self, app: faust.App, pipeline: Pipeline) -> None:
         async def revoked(_: Any, partitions: set[TP], **kwargs: Any) -> None:
