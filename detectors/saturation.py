@@ -32,6 +32,8 @@ class SaturationDetector:
     ----------
     near_limit
         Utilisation from which on there can be an anomaly.
+    confirm_history
+        Samples that must have been seen before the evidence counts as confirmed.
     memory
         Samples over which mean and variance forget.
     """
@@ -46,14 +48,21 @@ class SaturationDetector:
         "_variance",
         "adopt_after_ms",
         "calibrator",
+        "confirm_history",
         "memory",
         "near_limit",
     )
 
     def __init__(
-        self, near_limit: float = 0.75, memory: int = 200, adopt_after_ms: int = 3_600_000
+        self,
+        *,
+        near_limit: float = 0.75,
+        confirm_history: int = 3,
+        memory: int = 200,
+        adopt_after_ms: int = 3_600_000,
     ) -> None:
         self.near_limit = near_limit
+        self.confirm_history = confirm_history
         self.memory = memory
         self.adopt_after_ms = adopt_after_ms
         self.calibrator = TailCalibrator()
@@ -66,11 +75,12 @@ class SaturationDetector:
         self._score = 0.0
 
     def _moments(self) -> tuple[float, float]:
-        """Mean and variance with the prior mixed in, the variance with that of the mean itself."""
+        """Mean and variance of the series' own history and the prior's samples put together."""
         n, w = float(min(self._n, self.memory)), _PRIOR_SAMPLES
         mean = (n * self._mean + w * _PRIOR_MEAN) / (n + w)
         within = (n * self._variance + w * _PRIOR_VARIANCE) / (n + w)
-        return mean, max(within * (1 + 1 / (n + w)), _LEAST_VARIANCE)
+        between = n * w * (self._mean - _PRIOR_MEAN) ** 2 / (n + w) ** 2
+        return mean, max(within + between, _LEAST_VARIANCE)
 
     def score_one(self, x: Sample) -> float:
         self._last = x
@@ -110,7 +120,13 @@ class SaturationDetector:
             f"limit, expected {show(max(mean - 4 * variance**0.5, 0.0))} to {show(upper)}"
         )
         return Explanation(
-            "saturation", o.mean, mean, max(mean - 4 * variance**0.5, 0.0), upper, reason
+            "saturation",
+            o.mean,
+            mean,
+            max(mean - 4 * variance**0.5, 0.0),
+            upper,
+            reason,
+            self._n >= self.confirm_history,
         )
 
     def dump(self) -> State:

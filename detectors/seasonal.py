@@ -9,7 +9,7 @@ from detectors.profile import SeasonalProfile
 from detectors.tails import student_score
 from detectors.units import metric_of, show_in_unit, smallest_difference, subject
 
-_TAIL_DEGREES = 8
+_TAIL_DEGREES = 16
 
 
 class SeasonalDetector:
@@ -97,7 +97,7 @@ class SeasonalDetector:
         self.adopt_after_ms = adopt_after_ms
         self.confirm_history = confirm_history
         self.harmless_low = harmless_low
-        self.calibrator = TailCalibrator(fleet=fleet)
+        self.calibrator = TailCalibrator(cap=60.0, fleet=fleet)
         self.profile = SeasonalProfile()
         self._warmup: list[float] = []
         self._n = 0
