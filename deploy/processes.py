@@ -5,18 +5,21 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy.admin import Health, HttpServer, ListenError, admin_app
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
-from deploy.host import run_process, run_sink_process, stop_on_signals
+from deploy.host import BUILD, run_process, run_sink_process, stop_on_signals
 from deploy.logs import configure
 from deploy.topics import TopicsError, create_missing
 from schemas.configuration import Configuration, Secret
-from streams.shell.connection import WorkerError
-from streams.shell.worker import Worker
+
+if TYPE_CHECKING:
+    from streams.shell.worker import Worker
 
 LOOK_SECONDS = 0.5
 """How often the worker's own view of its health is taken over."""
@@ -109,11 +112,16 @@ def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
 
 
 def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
+    # Not above: the sinks would carry the worker's metrics, all 0, and the memory of Faust.
+    from streams.shell.connection import WorkerError
+    from streams.shell.worker import Worker
+
     part = Worker(configuration, settings.aiokafka)
 
     async def body() -> None:
         if configuration.kafka.create_topics:
             await asyncio.to_thread(create_missing, configuration, settings)
+        BUILD.labels(metadata.version("tocsin"), "worker").set(1)
         health = Health(worker="starting")
         server = HttpServer(admin_app(health), configuration.worker.admin)
         await server.start()
@@ -134,7 +142,7 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
     return run_process(body)
 
 
-async def _look(part: Worker, health: Health) -> None:
+async def _look(part: "Worker", health: Health) -> None:
     """Takes over how the worker is."""
     while True:
         if not part.live():

@@ -31,9 +31,11 @@ class Children:
         self._files = ExitStack()
 
     def start(self, parts: Sequence[str] = PARTS) -> None:
-        """Starts every part; what each writes goes to `<part>.log` in the folder."""
+        """Starts parts, also those that were ended; each writes to `<part>.log` in the folder."""
         for part in parts:
-            log = self._files.enter_context(self.log(part).open("wb"))
+            if ended := self._processes.get(part):
+                ended.wait()
+            log = self._files.enter_context(self.log(part).open("ab"))
             self._processes[part] = subprocess.Popen(  # noqa: S603 - our own command
                 [*self._command, part, "-c", str(self._config)],
                 stdin=subprocess.DEVNULL,
@@ -43,6 +45,10 @@ class Children:
                 # A group of its own: Ctrl-C reaches the demo alone, which then ends the parts.
                 start_new_session=True,
             )
+
+    def pid(self, part: str) -> int:
+        """The process id of a part that was started."""
+        return self._processes[part].pid
 
     def log(self, part: str) -> Path:
         """Where a part's output goes."""

@@ -46,11 +46,15 @@ def test_kafka_and_replay_give_the_same_incidents(broker: MockBroker, tmp_path: 
     assert through_kafka(configuration, environment) == by_replay(configuration)
 
 
-def by_replay(configuration: Configuration) -> list[Incident]:
+def by_replay(
+    configuration: Configuration, shift_ms: int = 0, tail_ms: int = TAIL_MS
+) -> list[Incident]:
     """As `tocsin replay` does, with the heartbeats that the feeder adds."""
     records = [orjson.loads(line) for line in recorded()]
+    for record in records:
+        record["time"] += shift_ms
     first_ms, last_ms = records[0]["time"], records[-1]["time"]
-    ends = range(first_ms, last_ms + TAIL_MS + HEARTBEAT_MS, HEARTBEAT_MS)
+    ends = range(first_ms, last_ms + tail_ms + HEARTBEAT_MS, HEARTBEAT_MS)
     everything = sorted([*records, *({"time": ms} for ms in ends)], key=lambda r: r["time"])
     pipeline = Pipeline(configuration)
     log = [e for run in runs(map(orjson.dumps, everything)) for e in pipeline.process(run).events]
