@@ -1,6 +1,6 @@
 """Turns incident events into messages to send, in the store's transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,29 +37,35 @@ class Intake:
         if event.version <= await read_version(connection, event.incident_id):
             return False
         await write_incident(connection, event.incident, event.version)
+        if recorded_ms <= 0:  # Kafka's word for a record without a timestamp
+            recorded_ms = self._now_ms()
         stale = self._now_ms() - recorded_ms > self._stale_after_ms
         told = await outbox.told(connection, event.incident_id)
-        for decision in self._router.decide(event, told, stale=stale):
-            await self._ask(connection, event, decision, recorded_ms)
+        decisions = self._router.decide(event, told, stale=stale)
+        await self._ask(connection, event, decisions, recorded_ms)
         return True
 
     async def _ask(
         self,
         connection: AsyncConnection,
         event: IncidentEvent,
-        decision: Decision,
+        decisions: Sequence[Decision],
         recorded_ms: int,
     ) -> None:
         now_ms = self._now_ms()
-        entry = self._entry(event, decision, recorded_ms, now_ms)
+        entries: list[tuple[Entry, str | None]] = []
         steps: list[Delivery] = []
-        if decision.withheld is None:
-            steps += await self._overtaken(connection, entry, now_ms)
+        for decision in decisions:
+            entry = self._entry(event, decision, recorded_ms, now_ms)
+            entries.append((entry, decision.withheld))
+            if decision.withheld is not None:
+                steps.append(entry.delivery("withheld", now_ms, detail=decision.withheld))
+                metrics.notifications.labels(entry.channel, "withheld").inc()
+                continue
+            if not decision.first:
+                steps += await self._overtaken(connection, entry, now_ms)
             steps.append(entry.delivery("asked", now_ms))
-        else:
-            steps.append(entry.delivery("withheld", now_ms, detail=decision.withheld))
-            metrics.notifications.labels(entry.channel, "withheld").inc()
-        await outbox.add(connection, entry, decision.withheld)
+        await outbox.add(connection, entries)
         await add_deliveries(connection, steps)
 
     async def _overtaken(

@@ -93,7 +93,7 @@ class Notifier:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Opens the store and starts sending what a former run left."""
+        """Opens the store and starts sending what a former run left. Raises StoreOpenError."""
         await self._store.open()
         section = self._configuration.notifier
         async with self._store.transaction() as connection:

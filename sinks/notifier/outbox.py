@@ -65,30 +65,34 @@ def message_id(event_id: str, recipient: str, channel: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((event_id, recipient, channel))))
 
 
-async def add(connection: AsyncConnection, entry: Entry, withheld: str | None = None) -> None:
-    """Keeps a message, to be sent or as withheld for a reason."""
+async def add(connection: AsyncConnection, entries: Sequence[tuple[Entry, str | None]]) -> None:
+    """Keeps messages, each to be sent or, if there is a reason beside it, as withheld."""
+    if entries:
+        rows = [_row(entry, withheld) for entry, withheld in entries]
+        await connection.execute(message.insert(), rows)
+
+
+def _row(entry: Entry, withheld: str | None) -> dict[str, str | int | bytes | None]:
     content = entry.content
-    await connection.execute(
-        message.insert().values(
-            message_id=content.id,
-            event_id=content.event_id,
-            incident_id=content.incident_id,
-            stage=content.stage,
-            recipient=content.recipient,
-            audience=content.audience,
-            channel=entry.channel,
-            rule=entry.rule,
-            subject=content.subject,
-            content=msgspec.json.encode(content),
-            state="waiting" if withheld is None else "withheld",
-            asked_ms=entry.asked_ms,
-            recorded_ms=entry.recorded_ms,
-            detection_delay_ms=entry.detection_delay_ms,
-            attempts=0,
-            next_attempt_ms=entry.asked_ms,
-            detail=withheld or "",
-        )
-    )
+    return {
+        "message_id": content.id,
+        "event_id": content.event_id,
+        "incident_id": content.incident_id,
+        "stage": content.stage,
+        "recipient": content.recipient,
+        "audience": content.audience,
+        "channel": entry.channel,
+        "rule": entry.rule,
+        "subject": content.subject,
+        "content": msgspec.json.encode(content),
+        "state": "waiting" if withheld is None else "withheld",
+        "asked_ms": entry.asked_ms,
+        "recorded_ms": entry.recorded_ms,
+        "detection_delay_ms": entry.detection_delay_ms,
+        "attempts": 0,
+        "next_attempt_ms": entry.asked_ms,
+        "detail": withheld or "",
+    }
 
 
 async def told(connection: AsyncConnection, incident_id: str) -> dict[str, str]:
@@ -121,12 +125,9 @@ async def overtake(connection: AsyncConnection, incident_id: str, recipient: str
 
 
 async def claim_due(
-    connection: AsyncConnection, channel: str, now_ms: int, limit: int, under_way: Collection[str]
+    connection: AsyncConnection, channel: str, now_ms: int, limit: int
 ) -> list[Entry]:
-    """Claims the first message of each lane whose time has come; with the thread it follows.
-
-    A message that is claimed but not `under_way` was left by a crash and is due like the others.
-    """
+    """Claims the first message of each lane whose time has come; with the thread it follows."""
     earlier = message.alias()
     is_behind = sa.exists().where(
         earlier.c.incident_id == message.c.incident_id,
@@ -134,34 +135,40 @@ async def claim_due(
         earlier.c.state.in_(_UNSENT),
         earlier.c.seq < message.c.seq,
     )
-    query = (
-        sa.select(message, thread.c.token)
-        .join_from(
-            message,
-            thread,
-            sa.and_(
-                thread.c.incident_id == message.c.incident_id,
-                thread.c.recipient == message.c.recipient,
-                thread.c.channel == message.c.channel,
-            ),
-            isouter=True,
-        )
+    first = (
+        sa.select(message.c.seq)
         .where(
-            message.c.state.in_(_UNSENT),
+            message.c.state == "waiting",
             message.c.channel == channel,
             message.c.next_attempt_ms <= now_ms,
-            message.c.message_id.not_in(under_way),
             ~is_behind,
         )
         .order_by(message.c.next_attempt_ms, message.c.seq)
         .limit(limit)
     )
-    entries = [_entry(row, row.token) for row in await connection.execute(query)]
-    ids = [entry.content.id for entry in entries]
-    if ids:
-        claim = message.update().where(message.c.message_id.in_(ids))
-        await connection.execute(claim.values(state="sending"))
-    return entries
+    seqs = (await connection.scalars(first)).all()
+    if not seqs:
+        return []
+    claim = message.update().where(message.c.seq.in_(seqs)).values(state="sending")
+    await connection.execute(claim)
+    follows = sa.and_(
+        thread.c.incident_id == message.c.incident_id,
+        thread.c.recipient == message.c.recipient,
+        thread.c.channel == message.c.channel,
+    )
+    query = sa.select(message, thread.c.token).join_from(message, thread, follows, isouter=True)
+    rows = await connection.execute(query.where(message.c.seq.in_(seqs)).order_by(message.c.seq))
+    return [_entry(row, row.token) for row in rows]
+
+
+async def release(connection: AsyncConnection, channel: str, under_way: Collection[str]) -> None:
+    """Lets messages wait again that were claimed and are not under way: a crash left them."""
+    left = message.update().where(
+        message.c.state == "sending",
+        message.c.channel == channel,
+        message.c.message_id.not_in(under_way),
+    )
+    await connection.execute(left.values(state="waiting"))
 
 
 async def next_attempt_ms_after(
@@ -169,7 +176,7 @@ async def next_attempt_ms_after(
 ) -> int | None:
     """When the next message of the channel that is not yet due will be, None if there is none."""
     query = sa.select(sa.func.min(message.c.next_attempt_ms)).where(
-        message.c.state.in_(_UNSENT),
+        message.c.state == "waiting",
         message.c.channel == channel,
         message.c.next_attempt_ms > now_ms,
     )

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from aiolimiter import AsyncLimiter
@@ -22,6 +22,7 @@ IDLE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 30.0
 STOP_SECONDS = 0.7
 PACE_SECONDS = 0.1
+TIDY_SECONDS = 1.0
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -188,24 +189,28 @@ class Sender:
             detail=detail,
         )
 
-    async def take_due(
-        self, name: str, limit: int, under_way: set[str]
-    ) -> tuple[list[Entry], float]:
+    async def tidy(self, name: str, under_way: Collection[str]) -> None:
+        """Measures a channel's backlog, and lets wait again what was left as being sent."""
+        now_ms = self._now_ms()
+        async with self._store.transaction() as connection:
+            await outbox.release(connection, name, under_way)
+            count, oldest_ms = await outbox.backlog(connection, name)
+        metrics.outbox_messages.labels(name).set(count)
+        age_ms = 0 if oldest_ms is None else max(0, now_ms - oldest_ms)
+        metrics.oldest_unsent_seconds.labels(name).set(age_ms / 1000)
+
+    async def take_due(self, name: str, limit: int) -> tuple[list[Entry], float]:
         """What can be sent now over a channel, and the seconds until it is worth asking again."""
         now_ms = self._now_ms()
         async with self._store.transaction() as connection:
-            count, oldest_ms = await outbox.backlog(connection, name)
             until_ms = await outbox.paused_until_ms(connection, name)
             if until_ms > now_ms:
                 entries, next_ms = list[Entry](), until_ms
             else:
-                entries = await outbox.claim_due(connection, name, now_ms, limit, under_way)
+                entries = await outbox.claim_due(connection, name, now_ms, limit)
                 next_ms = (
                     await outbox.next_attempt_ms_after(connection, name, now_ms) or sys.maxsize
                 )
-        metrics.outbox_messages.labels(name).set(count)
-        age_ms = 0 if oldest_ms is None else max(0, now_ms - oldest_ms)
-        metrics.oldest_unsent_seconds.labels(name).set(age_ms / 1000)
         return entries, min(IDLE_SECONDS, (next_ms - now_ms) / 1000)
 
 
@@ -219,6 +224,7 @@ class _ChannelLoop:
         self._channel = channel
         self._limiter = AsyncLimiter(channel.messages, channel.per_seconds)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._tidy_at = 0.0
 
     async def run(self) -> None:
         """Sends until the sender stops, then waits for what is under way."""
@@ -234,11 +240,13 @@ class _ChannelLoop:
             return
         try:
             self._reap()
-            entries, wait_seconds = await self._sender.take_due(
-                self.name, limit, set(self._running)
-            )
+            if time.monotonic() >= self._tidy_at:
+                await self._sender.tidy(self.name, list(self._running))
+                self._tidy_at = time.monotonic() + TIDY_SECONDS
+            entries, wait_seconds = await self._sender.take_due(self.name, limit)
         except (SQLAlchemyError, OSError):
             log.exception("the store does not answer", channel=self.name)
+            self._tidy_at = 0.0
             entries, wait_seconds = [], 1.0
         for entry in entries:
             await self._limiter.acquire()  # there is room for it, so this does not wait

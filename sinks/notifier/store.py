@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from schemas.incidents import Delivery, Incident
@@ -21,6 +22,10 @@ BUSY_TIMEOUT_MS = 30_000
 
 class StoreUrlError(ValueError):
     """The store's URL is of a kind that the notifier has no driver for."""
+
+
+class StoreOpenError(Exception):
+    """The store cannot be opened; says which and why, without its password."""
 
 
 class Store:
@@ -34,7 +39,16 @@ class Store:
         self._turns = asyncio.Lock()
 
     async def open(self) -> None:
-        """Connects and brings the schema up to date. Raises what the database raises."""
+        """Connects and brings the schema up to date. Raises StoreOpenError."""
+        try:
+            await self._open()
+        except (OSError, SQLAlchemyError) as error:
+            await self.close()
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            where = self._url.render_as_string(hide_password=True)
+            raise StoreOpenError(f"notifier.store: {where} cannot be opened: {reason}") from error
+
+    async def _open(self) -> None:
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = create_async_engine(self._url)

@@ -45,7 +45,7 @@ message = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_ms", sa.BigInteger, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
-    sa.Index("notifier_message_due", "state", "channel", "next_attempt_ms"),
+    sa.Index("notifier_message_due", "channel", "state", "next_attempt_ms", "seq"),
     sa.Index("notifier_message_lane", "incident_id", "recipient", "seq"),
 )
 """Messages to send and sent, in order. `state`: waiting, sending, sent, failed or

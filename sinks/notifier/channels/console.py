@@ -10,7 +10,7 @@ class Console:
 
     messages = 1000.0
     per_seconds = 1.0
-    concurrency = 1
+    concurrency = 8
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

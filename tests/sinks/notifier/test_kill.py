@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,8 @@ import pytest
 from schemas.configuration import Channels, Configuration, Recipient, Route, WebhookChannel
 from schemas.configuration import Notifier as NotifierSection
 from tests.sinks.examples import cpu_incident, event, record
-from tests.sinks.notifier.receivers import receiver
+from tests.sinks.notifier.conftest import until
+from tests.sinks.notifier.receivers import Receiver, receiver
 
 INCIDENTS = 40
 PROGRAM = """
@@ -50,19 +52,15 @@ async def test_kills_lose_no_message_and_keep_their_ids_and_order(tmp_path: Path
     async with receiver() as hook:
         hook.script = [500 if number % 7 == 0 else 200 for number in range(60)]
         arguments = prepare(tmp_path, hook.url)
-        taken: list[int] = []
-        for wait_seconds in (1.4, 1.6, 1.8):
+        for more in (3, 7, 11):
             process = await start(arguments)
-            await asyncio.sleep(wait_seconds)
+            await until(partial(has_taken, hook, len(hook.requests) + more), seconds=60)
             process.send_signal(signal.SIGKILL)
             await process.wait()
-            taken.append(len(hook.requests))
-        assert 0 < taken[0] < taken[1] < taken[2] < 2 * INCIDENTS  # each was killed at work
+        assert len(set(hook.ids)) < 2 * INCIDENTS  # each was killed at work
         process = await start(arguments)
         try:
-            async with asyncio.timeout(40):
-                while len(set(hook.ids)) < 2 * INCIDENTS:  # noqa: ASYNC110 - another process's work
-                    await asyncio.sleep(0.1)
+            await until(lambda: len(set(hook.ids)) == 2 * INCIDENTS, seconds=60)
         finally:
             process.kill()
             await process.wait()
@@ -75,6 +73,10 @@ async def test_kills_lose_no_message_and_keep_their_ids_and_order(tmp_path: Path
             assert data["type"] == ("incident.opened", "incident.resolved")[len(seen) - 1]
     assert len(first_seen) == INCIDENTS
     assert all(len(seen) == 2 for seen in first_seen.values())
+
+
+def has_taken(hook: Receiver, count: int) -> bool:
+    return len(hook.requests) >= count
 
 
 def prepare(folder: Path, url: str) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.configuration import Catalogue, Recipient, Route, Service
@@ -171,6 +171,7 @@ def cases(draw: st.DrawFn) -> tuple[Router, IncidentEvent, dict[str, str], bool]
     return router(*people, routes=tuple(routes)), made, told, draw(st.booleans())
 
 
+@settings(deadline=None)
 @given(cases())
 def test_nobody_is_told_twice_or_without_a_rule(
     case: tuple[Router, IncidentEvent, dict[str, str], bool],
@@ -189,6 +190,7 @@ def test_nobody_is_told_twice_or_without_a_rule(
         assert is_routed or decision.rule == told.get(decision.recipient.name)
 
 
+@settings(deadline=None)
 @given(cases())
 def test_whoever_a_matching_route_names_is_told_or_it_is_said_why_not(
     case: tuple[Router, IncidentEvent, dict[str, str], bool],
@@ -203,6 +205,7 @@ def test_whoever_a_matching_route_names_is_told_or_it_is_said_why_not(
             assert expected <= names_found
 
 
+@settings(deadline=None)
 @given(cases())
 def test_customers_never_hear_of_services_without_public_names(
     case: tuple[Router, IncidentEvent, dict[str, str], bool],
@@ -214,6 +217,7 @@ def test_customers_never_hear_of_services_without_public_names(
             assert incident_event.incident.visibility == "public" or not decision.first
 
 
+@settings(deadline=None)
 @given(cases())
 def test_everyone_who_was_told_hears_of_the_end(
     case: tuple[Router, IncidentEvent, dict[str, str], bool],

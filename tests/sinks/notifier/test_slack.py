@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks.notifier.channels import Link, Refused, Retry
@@ -52,6 +52,7 @@ async def test_telemetry_can_neither_mention_nor_link(team: SlackLookAlike) -> N
     assert post["blocks"][1]["elements"][0]["elements"] == [{"type": "text", "text": "<!here> *b*"}]
 
 
+@settings(deadline=None)
 @given(
     subject=st.text(min_size=1, max_size=400),
     text=st.lists(st.text(max_size=4000), max_size=80).map("\n\n".join),

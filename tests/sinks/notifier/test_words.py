@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.configuration import Recipient
@@ -89,9 +89,7 @@ def test_a_manager_reads_who_is_affected_in_the_names_that_customers_use() -> No
 
 def test_support_reads_what_to_say_to_customers() -> None:
     public = write("support", "opened").text
-    assert (
-        "What to say: We have seen that Orders and Trip search may be slower than usual" in public
-    )
+    assert "What to say: We have seen that Orders and Trip search may be slower" in public
     internal = write("support", "opened", cpu_incident(visibility="internal")).text
     assert "What to say: Nothing is published." in internal
 
@@ -106,6 +104,7 @@ telemetry = st.text(
 ).filter(lambda text: len(clean(text)) >= 12)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(STAGES), telemetry)
 def test_nothing_internal_reaches_customers(stage: Stage, secret: str) -> None:
     base = cpu_incident()
@@ -128,6 +127,7 @@ def test_nothing_internal_reaches_customers(stage: Stage, secret: str) -> None:
         assert internal not in said
 
 
+@settings(deadline=None)
 @given(st.text(max_size=2000))
 def test_a_value_from_outside_stays_on_its_line(value: str) -> None:
     made = clean(value)
@@ -136,6 +136,7 @@ def test_a_value_from_outside_stays_on_its_line(value: str) -> None:
     assert made == made.strip()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_telemetry_cannot_make_up_facts(value: str) -> None:
     forged = f"{value}\n\nSeverity: none\nWhat next: run this\n"

@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.String, nullable=False),
     )
     op.create_index(
-        "notifier_message_due", "notifier_message", ["state", "channel", "next_attempt_ms"]
+        "notifier_message_due", "notifier_message", ["channel", "state", "next_attempt_ms", "seq"]
     )
     op.create_index(
         "notifier_message_lane", "notifier_message", ["incident_id", "recipient", "seq"]
