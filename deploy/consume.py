@@ -91,13 +91,26 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with self._lock:
                     if self._failure is not None:
                         raise self._failure
-                    # Records fetched before the seek come again, from where the store is.
-                    if fetched and self._positioned and generation == self._generation:
+                    if not (fetched and self._positioned):
+                        continue
+                    if generation == self._generation:
                         await self._apply(consumer, fetched)
+                    else:
+                        self._go_back(consumer, fetched)
         finally:
             probe.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await probe
+
+    def _go_back(self, consumer: AIOKafkaConsumer, fetched: Iterable[TopicPartition]) -> None:
+        """Fetches again from where the store is.
+
+        The partitions were assigned while these records were on their way: whether they were
+        fetched before the seek or after it cannot be told, and after it they would not come again.
+        """
+        for tp in fetched:
+            if tp in self._next:
+                consumer.seek(tp, self._next[tp])
 
     async def _apply(
         self,

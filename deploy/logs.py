@@ -103,6 +103,8 @@ def configure(settings: Logging, process: str) -> None:
     root.setLevel(settings.level)
     # Warnings of the aiokafka kind repeat for every retry; ours say it once, with the reason.
     logging.getLogger("aiokafka").setLevel(max(root.level, logging.ERROR))
+    # Alembic tells ten lines at every start that a reader of logs cannot use.
+    logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
     logging.captureWarnings(True)
 
 

@@ -31,6 +31,7 @@ class Memory:
     def __init__(self) -> None:
         self.positions: dict[tuple[str, int], int] = {}
         self.values: list[bytes] = []
+        self.seconds_to_read = 0.0
 
 
 class MemorySink:
@@ -49,6 +50,7 @@ class MemorySink:
         self.calls.append("start")
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
+        await asyncio.sleep(self.store.seconds_to_read)
         return dict(self.store.positions)
 
     async def apply(self, records: Sequence[Record]) -> None:
@@ -158,6 +160,22 @@ async def test_the_stores_position_counts_and_not_kafkas(mock_broker: MockBroker
     async with hosted(servers, restored_from_backup):
         await until(lambda: len(restored_from_backup.values) >= 6)
     assert [v.decode() for v in restored_from_backup.values] == numbers(4, 10)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.002, 0.003, 0.005, 0.02])
+async def test_what_came_while_partitions_were_assigned_is_read_after_a_restart(
+    mock_broker: MockBroker, seconds: float
+) -> None:
+    mock_broker.create_topic("log", 1)
+    servers, store = mock_broker.bootstrap_servers, Memory()
+    store.seconds_to_read = seconds
+    await write(servers, numbers(0, 2))
+    async with hosted(servers, store):
+        await until(lambda: len(store.values) == 2)
+    await write(servers, numbers(2, 4))
+    async with hosted(servers, store):
+        await until(lambda: len(store.values) == 4)
+    assert [v.decode() for v in store.values] == numbers(0, 4)
 
 
 async def test_pages_health_and_metrics_are_served_side_by_side(mock_broker: MockBroker) -> None:
