@@ -24,7 +24,7 @@ class StoreUrlError(ValueError):
     """The store's URL is of a kind that the notifier has no driver for."""
 
 
-class StoreOpenError(Exception):
+class StoreOpenError(ValueError):
     """The store cannot be opened; says which and why, without its password."""
 
 
