@@ -106,7 +106,8 @@ def replay(
     events
         Also write the incidents' log here, one JSON line an event; `tocsin explain --log` reads it.
     faults
-        A faults.csv with the known truth: says what was detected and what was not.
+        A faults.csv with the known truth: says what was detected and what was not. An unlisted.csv
+        beside it, with faults that the list lacks, keeps their incidents from counting as false.
     """
     from deploy.commands.replay import run_replay
 

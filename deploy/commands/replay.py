@@ -14,12 +14,14 @@ from rich.table import Table
 
 from deploy.configuration import load
 from deploy.words import clock, stamp
-from schemas.configuration import Catalogue, Configuration, Service
+from schemas.anomalies import Call
+from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
 from streams.files import EventFileError, read_events
+from streams.graph import with_calls
 from streams.pipeline import TOPIC, Pipeline
 from streams.run import Run
-from streams.scoring import Score, read_faults, score
+from streams.scoring import Fault, Score, read_faults, score
 
 RUN_RECORDS = 2_000
 
@@ -41,9 +43,10 @@ def run_replay(
     try:
         configuration = load(config)
         if calls is not None:
-            configuration = with_calls(configuration, calls)
+            catalogue = with_calls(configuration.catalogue, read_calls(calls))
+            configuration = msgspec.structs.replace(configuration, catalogue=catalogue)
         log, dead_letters = _replay(configuration, files)
-        truth = read_faults(faults.read_text(encoding="utf-8")) if faults else None
+        truth = read_truth(faults) if faults else None
     except (EventFileError, CallsFileError, OSError, ValueError) as error:
         print(f"tocsin replay: {error}", file=sys.stderr)
         return 2
@@ -55,7 +58,7 @@ def run_replay(
     console = Console()
     _print(console, incidents, dead_letters)
     if truth is not None:
-        _print_score(console, score(log, truth))
+        _print_score(console, score(log, *truth))
     return 0
 
 
@@ -79,31 +82,26 @@ def lines(items: Iterable[msgspec.Struct]) -> bytes:
     return b"".join(msgspec.json.encode(item) + b"\n" for item in items)
 
 
-def with_calls(configuration: Configuration, path: Path) -> Configuration:
-    """The configuration with the calls of a CSV (`caller,callee`) in its catalogue.
+def read_truth(faults: Path) -> tuple[list[Fault], list[Fault]]:
+    """The faults of a recording, and those of an `unlisted.csv` beside the file, if there is one.
 
-    Raises `CallsFileError`.
+    Raises `OSError`, or `ValueError` naming the line that cannot be read.
     """
-    calls: dict[str, list[str]] = {}
+    unlisted = faults.with_name("unlisted.csv")
+    extra = read_faults(unlisted.read_text(encoding="utf-8")) if unlisted.exists() else []
+    return read_faults(faults.read_text(encoding="utf-8")), extra
+
+
+def read_calls(path: Path) -> list[Call]:
+    """The calls of a CSV with the columns caller and callee. Raises `CallsFileError`."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            for row in rows:
-                calls.setdefault(row["caller"], []).append(row["callee"])
+            return [Call(row["caller"], row["callee"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError) as error:
         raise CallsFileError(f"{path}: {error}") from error
     except KeyError as error:
         message = "the first line must be caller,callee"
         raise CallsFileError(f"{path}: column {error} is missing; {message}") from error
-    services = {service.name: service for service in configuration.catalogue.services}
-    for caller, callees in calls.items():
-        service = services.get(caller) or Service(name=caller)
-        depends_on = tuple(dict.fromkeys([*service.depends_on, *callees]))
-        services[caller] = msgspec.structs.replace(service, depends_on=depends_on)
-    catalogue = Catalogue(
-        include=configuration.catalogue.include, services=tuple(services.values())
-    )
-    return msgspec.structs.replace(configuration, catalogue=catalogue)
 
 
 def _replay(configuration: Configuration, files: Sequence[Path]) -> tuple[list[IncidentEvent], int]:

@@ -12,10 +12,9 @@ from deploy.demo.feed import Feeder
 from deploy.demo.watch import Seen
 from deploy.words import clock
 from schemas.incidents import Incident
-from streams.scoring import Fault, Score, Spread, Verdict, read_faults, score, spread
+from streams.scoring import Fault, Score, Spread, Verdict, score, spread
 
 COLUMNS = ("injected", "service", "kind", "found by", "to detect", "to tell", "suspect")
-TRUTHS = ("faults", "unlisted")
 
 
 @dataclass(frozen=True)
@@ -122,12 +121,8 @@ def summarise(recording: Path, feeder: Feeder, seen: Seen) -> Summary:
     )
 
 
-def _faults(path: Path, feeder: Feeder) -> list[Fault]:
-    """The faults of a file, shifted as the recording was."""
-    if not path.exists():
-        return []
-    shift_ms = feeder.feed.shift_ms
-    faults = read_faults(path.read_text(encoding="utf-8"))
+def _shifted(faults: list[Fault], shift_ms: int) -> list[Fault]:
+    """The faults at the times at which the demo replayed them."""
     return [msgspec.structs.replace(fault, at_ms=fault.at_ms + shift_ms) for fault in faults]
 
 
