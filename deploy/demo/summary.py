@@ -103,11 +103,8 @@ def _spread(values: Spread) -> str:
 def summarise(recording: Path, feeder: Feeder, seen: Seen) -> Summary:
     """Holds what was seen against the recording's faults.csv and unlisted.csv."""
     events = sorted(seen.events.values(), key=lambda e: (e.time_ms, e.incident_id, e.version))
-    result = score(
-        events,
-        _faults(recording / "faults.csv", feeder),
-        _faults(recording / "unlisted.csv", feeder),
-    )
+    truth = read_truth(recording / "faults.csv")
+    result = score(events, *(_shifted(faults, feeder.feed.shift_ms) for faults in truth))
     return Summary(
         score=result,
         incidents=seen.incidents,
