@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from deploy.commands.replay import read_truth
 from deploy.demo.feed import Feeder
 from deploy.demo.watch import Seen
 from deploy.words import clock
