@@ -22,6 +22,7 @@ from rich.table import Table
 
 from deploy.bench.measure import PARTITIONS, BenchError, Kind, Measured, Task, configuration
 from deploy.bench.place import Place, place
+from deploy.bench.workload import EVENTS_PER_SECOND
 from deploy.brokers import apache
 from deploy.brokers.apache import ApacheKafkaError
 from deploy.brokers.mock import MockBrokerError
@@ -50,6 +51,7 @@ class Ingest(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[str, dict[str, float]]
     core: dict[str, float]
     counts: dict[str, int]
+    event_time_rate: int
     broker: str
     repeats: int
     runs: list[Measured]
@@ -59,14 +61,18 @@ def main(
     *,
     events: int = 1_000_000,
     repeats: int = 3,
+    rate: int = EVENTS_PER_SECOND,
     broker: BrokerKind = "auto",
     bootstrap: str | None = None,
     json: Path | None = None,
 ) -> int:
-    """Measures, prints a table and writes `json`. Returns 0, or 1 where it could not measure."""
+    """Measures, prints a table and writes `json`. Returns 0, or 1 where it could not measure.
+
+    `rate` is how many events come in one second of event time.
+    """
     console = Console(stderr=True)
     try:
-        result = run(events=events, repeats=repeats, broker=broker, bootstrap=bootstrap)
+        result = run(events=events, repeats=repeats, rate=rate, broker=broker, bootstrap=bootstrap)
     except (BenchError, ApacheKafkaError, MockBrokerError, TopicsError) as error:
         console.print(f"[red]not measured:[/] {error}")
         return 1
@@ -76,7 +82,9 @@ def main(
     return 0
 
 
-def run(*, events: int, repeats: int, broker: BrokerKind, bootstrap: str | None) -> Ingest:
+def run(
+    *, events: int, repeats: int, rate: int, broker: BrokerKind, bootstrap: str | None
+) -> Ingest:
     """Fills a topic, then measures reference and worker in turn. Raises `BenchError`."""
     if broker == "auto":
         broker = "kafka" if bootstrap or apache.available() else "mock"
@@ -100,6 +108,7 @@ def run(*, events: int, repeats: int, broker: BrokerKind, bootstrap: str | None)
             task = Task(
                 kind=kind,
                 events=events,
+                rate=rate,
                 topic=f"{name}.raw",
                 name=f"{name}.{part or kind}",
                 bootstrap_servers=where.servers,
@@ -116,7 +125,7 @@ def run(*, events: int, repeats: int, broker: BrokerKind, bootstrap: str | None)
         step("load")
         runs = [step(kind, str(n)) for n in range(repeats) for kind in _IN_TURN]
         core = step("core")
-    return _result(bootstrap or broker, runs, core)
+    return _result(bootstrap or broker, rate, runs, core)
 
 
 _IN_TURN: tuple[Kind, ...] = ("bare", "worker")
@@ -153,22 +162,23 @@ def _processors() -> tuple[int | None, frozenset[int] | None]:
     return mine[-1], frozenset(mine[:-1]) or None
 
 
-def _result(broker: str, runs: Sequence[Measured], core: Measured) -> Ingest:
+def _result(broker: str, rate: int, runs: Sequence[Measured], core: Measured) -> Ingest:
     bare = [run for run in runs if run.kind == "bare"]
     worker = [run for run in runs if run.kind == "worker"]
-    rate, bare_rate = _median(worker, _per_second), _median(bare, _per_second)
+    speed, bare_speed = _median(worker, _per_second), _median(bare, _per_second)
     middle = sorted(worker, key=lambda run: run.seconds)[len(worker) // 2]
     return Ingest(
         events=core.events,
-        events_per_second=round(rate),
-        bare_events_per_second=round(bare_rate),
-        ratio=round(rate / bare_rate, 3),
+        events_per_second=round(speed),
+        bare_events_per_second=round(bare_speed),
+        ratio=round(speed / bare_speed, 3),
         cpu_ratio=round(_median(bare, _cpu) / _median(worker, _cpu), 3),
         peak_rss_mb=round(max(run.peak_rss_mb for run in worker), 1),
         bare_peak_rss_mb=round(max(run.peak_rss_mb for run in bare), 1),
         stages=_stages(middle),
         core={name: round(seconds, 3) for name, seconds in core.stages.items()},
         counts=middle.counts | core.counts,
+        event_time_rate=rate,
         broker=broker,
         repeats=len(worker),
         runs=[*runs, core],
@@ -200,8 +210,8 @@ def _stages(run: Measured) -> dict[str, dict[str, float]]:
 def table(result: Ingest) -> Table:
     """The result for a terminal."""
     shown = Table(
-        title=f"{result.events:,} events, {PARTITIONS} partitions, one core, {result.broker}, "
-        f"median of {result.repeats}",
+        title=f"{result.events:,} events, {result.event_time_rate:,} a second of event time, in "
+        f"{PARTITIONS} partitions; one core; {result.broker}; median of {result.repeats}",
         title_justify="left",
     )
     for heading in ("", "events/s", "µs/event", "share", "peak MB"):

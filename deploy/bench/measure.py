@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Producer
 from prometheus_client import Counter, Histogram
 
-from deploy.bench.workload import RawEvent, workload
+from deploy.bench.workload import EVENTS_PER_SECOND, RawEvent, workload
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration, Kafka, Listen, Source, Topics, WorkerSection
 from schemas.observations import ObservationBatch
@@ -42,6 +42,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Kind
     events: int
+    rate: int = EVENTS_PER_SECOND
     bootstrap_servers: str = ""
     topic: str = ""
     name: str = ""
@@ -103,7 +104,7 @@ def load(task: Task) -> Measured:
         }
     )
     watch = _Stopwatch()
-    for event in workload(task.events, PARTITIONS):
+    for event in workload(task.events, PARTITIONS, task.rate):
         _produce(producer, task.topic, event, failed)
     producer.flush(60)
     if failed or len(producer):
@@ -275,7 +276,7 @@ def core(task: Task) -> Measured:
 
     settings = configuration(task)
     stages = RealStages(settings)
-    runs = _runs(task.topic or "raw", workload(task.events, PARTITIONS))
+    runs = _runs(task.topic or "raw", workload(task.events, PARTITIONS, task.rate))
     gc.set_threshold(*GC_THRESHOLDS)
     seconds: dict[str, float] = {}
     watch = _Stopwatch()

@@ -1,9 +1,12 @@
 """Made-up telemetry for measuring speed; not for judging detection.
 
-Twenty services send 600 events a second in event-time order: half of them metric samples (six
-metrics a service, two or three samples of each a second), three in ten requests with caller,
-duration and status, one in five log lines of a few kinds; some 400 series in all. The requests of
-one service are slow and fail for a while. The same arguments give the same bytes everywhere.
+Twenty services send events in event-time order: half of them metric samples (six metrics a
+service), three in ten requests with caller, duration and status, one in five log lines of a few
+kinds; some 400 series in all. The requests of one service are slow and fail for a while. The same
+arguments give the same bytes everywhere.
+
+How many events come in one second of event time decides how often a window closes and detection
+has to look at every series: the fewer, the more windows in a million events.
 """
 
 import json
@@ -14,7 +17,7 @@ from itertools import count, islice
 from typing import Any, Final
 
 START_MS: Final = 1_767_225_600_000  # 2026-01-01
-EVENTS_PER_SECOND: Final = 600
+EVENTS_PER_SECOND: Final = 2_000
 
 SERVICES: Final = tuple(
     f"{name}-{region}"
@@ -25,7 +28,7 @@ SERVICES: Final = tuple(
     for region in ("eu-1", "us-1")
 )  # fmt: skip
 FAULTY: Final = "payment-eu-1"
-_FAULT_EVERY_SECONDS: Final = 600
+_FAULT_EVERY_SECONDS: Final = 480
 _FAULT_SECONDS: Final = 90
 
 _METRICS: Final = (
@@ -58,17 +61,19 @@ class RawEvent:
     value: bytes
 
 
-def workload(events: int, partitions: int, seed: int = 1) -> Iterator[RawEvent]:
-    """`events` records in event-time order; a service's records share a partition."""
-    return islice(_endless(partitions, random.Random(seed)), events)  # noqa: S311
+def workload(
+    events: int, partitions: int, rate: int = EVENTS_PER_SECOND, seed: int = 1
+) -> Iterator[RawEvent]:
+    """`events` records in event-time order, `rate` a second; a service's share a partition."""
+    return islice(_endless(partitions, rate, random.Random(seed)), events)  # noqa: S311
 
 
-def _endless(partitions: int, chance: random.Random) -> Iterator[RawEvent]:
+def _endless(partitions: int, rate: int, chance: random.Random) -> Iterator[RawEvent]:
     keys = {service: service.encode() for service in SERVICES}
     homes = {service: index % partitions for index, service in enumerate(SERVICES)}
     samples = count()
     for number in count():
-        time_ms = START_MS + number * 1000 // EVENTS_PER_SECOND
+        time_ms = START_MS + number * 1000 // rate
         slot = number % 10
         if slot < 5:
             service, fields = _sample(next(samples), chance)
@@ -109,7 +114,7 @@ def _request(time_ms: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
 
 
 def _in_fault(time_ms: int) -> bool:
-    """The last part of every ten minutes, so that something normal comes first."""
+    """The last part of every eight minutes, so that something normal comes first."""
     second = (time_ms - START_MS) // 1000 % _FAULT_EVERY_SECONDS
     return second >= _FAULT_EVERY_SECONDS - _FAULT_SECONDS
 

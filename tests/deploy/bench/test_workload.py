@@ -44,16 +44,16 @@ def test_ingest_takes_every_event_and_finds_some_hundred_series() -> None:
     ingested = stage.process(run)
     series = {o.series for batch in ingested.batches for o in batch.observations}
     assert ingested.dead_letters == []
-    assert len(ingested.batches) >= 9
+    assert len(ingested.batches) >= 2
     assert 300 < len(series) < 500
 
 
 def test_one_service_is_slow_and_fails_for_a_while() -> None:
     inside: list[dict[str, object]] = []
     outside: list[dict[str, object]] = []
-    for event in workload(600 * EVENTS_PER_SECOND, 1):
+    for event in workload(480 * 600, 1, rate=600):
         second = (event.time_ms - START_MS) // 1000
         if event.key == FAULTY.encode() and b"duration_seconds" in event.value:
-            (inside if second >= 510 else outside).append(json.loads(event.value))
+            (inside if second >= 390 else outside).append(json.loads(event.value))
     assert sum(e["status"] == 500 for e in inside) > 0.3 * len(inside)
     assert sum(e["status"] == 500 for e in outside) < 0.05 * len(outside)
