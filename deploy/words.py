@@ -2,6 +2,17 @@
 
 from datetime import UTC, datetime
 
+from rich.console import Console
+
+PIPE_WIDTH = 120
+"""Columns where there is no terminal to ask: wide enough for tables that a person greps."""
+
+
+def new_console() -> Console:
+    """Where commands print; as wide as the terminal, or readable where there is none."""
+    to_terminal = Console()
+    return to_terminal if to_terminal.is_terminal else Console(width=PIPE_WIDTH)
+
 
 def clock(time_ms: int) -> str:
     """Time of day, UTC, of an event time."""

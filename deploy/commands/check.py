@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
-from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -16,6 +15,7 @@ from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.credentials import SecretError, kafka_settings, resolve
 from deploy.topics import TopicsError, inspect, show
+from deploy.words import new_console
 from schemas.configuration import Configuration, EmailChannel
 
 TIMEOUT_SECONDS = 5
@@ -35,7 +35,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     Raises `ConfigurationError` if the file itself has mistakes.
     """
     configuration = load(config)
-    console = Console(soft_wrap=True)
+    console = new_console()
     services = len(configuration.catalogue.services)
     topics = ", ".join(source.topic for source in configuration.sources)
     console.print(f"[green]ok[/]    configuration: raw topics {topics}; {services} services")
@@ -45,7 +45,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     for finding in findings:
         mark = "[red]mend[/]" if finding.mend else "[green]ok[/]  "
         text = f"{finding.what}: {finding.mend}" if finding.mend else finding.what
-        console.print(f"{mark}  {escape(text)}")
+        console.print(f"{mark}  {escape(text)}", soft_wrap=True)
     return 1 if any(finding.mend for finding in findings) else 0
 
 

@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.configuration import load
-from deploy.words import clock, stamp
+from deploy.words import clock, new_console, stamp
 from schemas.anomalies import Call
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
@@ -55,7 +55,7 @@ def run_replay(
         json.write_bytes(lines(incidents))
     if events is not None:
         events.write_bytes(lines(log))
-    console = Console()
+    console = new_console()
     _print(console, incidents, dead_letters)
     if truth is not None:
         _print_score(console, score(log, *truth))

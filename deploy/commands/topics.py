@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from deploy.configuration import load
 from deploy.credentials import SecretError, kafka_settings
 from deploy.topics import TopicsError, apply, show, table
+from deploy.words import new_console
 
 
 def run_topics(config: Path | None, *, create: bool) -> int:
@@ -21,5 +20,5 @@ def run_topics(config: Path | None, *, create: bool) -> int:
     except (SecretError, TopicsError) as error:
         print(error, file=sys.stderr)
         return 2
-    Console().print(table(rows))
+    new_console().print(table(rows))
     return 1 if any(row.mend for row in rows) else 0

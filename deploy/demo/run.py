@@ -21,7 +21,7 @@ from deploy.demo.stage import Stage, Stopped, feed_of, prepare, wait_until_ready
 from deploy.demo.summary import Summary, summarise
 from deploy.demo.tell import Teller
 from deploy.demo.watch import Watcher
-from deploy.words import clock
+from deploy.words import clock, new_console
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery
 
@@ -31,7 +31,7 @@ SETTLE_SECONDS = 1.5
 
 def run_demo(*, speed: float, once: bool, json: Path | None, recording: Path | None) -> int:
     """Runs the demo; see `tocsin demo --help`. Returns the exit code."""
-    console = Console(soft_wrap=True)
+    console = new_console()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -72,7 +72,7 @@ def _replay(  # noqa: PLR0917 - one call, from `run_demo`
         children.start()
         wait_until_ready(configuration, children, stop)
         console.print(f"status page  {configuration.status_page.public_url}")
-        console.print(f"cases        {configuration.case_store.public_url}\n")
+        console.print(f"cases        {configuration.case_store.public_url}")
         feeder.start()
         _watch(feeder, watcher, children, configuration, console, stop)
         summary = summarise(recording, feeder, watcher.seen)

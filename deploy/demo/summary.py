@@ -104,8 +104,9 @@ def _spread(values: Spread) -> str:
 def summarise(recording: Path, feeder: Feeder, seen: Seen) -> Summary:
     """Holds what was seen against the recording's faults.csv and unlisted.csv."""
     events = sorted(seen.events.values(), key=lambda e: (e.time_ms, e.incident_id, e.version))
-    truth = read_truth(recording / "faults.csv")
-    result = score(events, *(_shifted(faults, feeder.feed.shift_ms) for faults in truth))
+    faults, unlisted = read_truth(recording / "faults.csv")
+    shift_ms = feeder.feed.shift_ms
+    result = score(events, _shifted(faults, shift_ms), _shifted(unlisted, shift_ms))
     return Summary(
         score=result,
         incidents=seen.incidents,

@@ -32,7 +32,7 @@ class Teller:
         incident = event.incident
         colour = COLOURS[incident.severity]
         self._console.print(
-            f"{clock(event.time_ms)}  [{colour}]{incident.severity} {headline}[/]  "
+            f"\n{clock(event.time_ms)}  [{colour}]{incident.severity} {headline}[/]  "
             f"{incident.id}{f'  {case}' if case else ''}"
         )
         for name, text in self._details(event):
