@@ -1,8 +1,9 @@
 """`tocsin explain`: why an incident was opened, how it was graded, and who was told."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -11,17 +12,44 @@ import msgspec
 
 from deploy.configuration import load
 from deploy.words import stamp
-from schemas.incidents import Delivery, IncidentEvent
+from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
 from streams.explain import explain
 
 TIMEOUT_SECONDS = 10
 
+T = TypeVar("T", bound=msgspec.Struct)
 
-class Story(msgspec.Struct, frozen=True):
-    """What the case store's timeline holds of one incident."""
+
+class Story(NamedTuple):
+    """What is told of one incident."""
 
     events: tuple[IncidentEvent, ...]
     deliveries: tuple[Delivery, ...]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An event as the case store's timeline has it: with the incident where that matters."""
+
+    version: int
+    type: EventType
+    time_ms: int
+    actor: str
+    text: str
+    changes: dict[str, str]
+    incident: Incident | None
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """`/api/v1/cases/INC-…/timeline`."""
+
+    events: tuple[Entry, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """`/api/v1/cases/INC-…`."""
+
+    incident: Incident
 
 
 class NoStory(Exception):  # noqa: N818 - reads as what happened
@@ -69,19 +97,48 @@ def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
 
 
 def _from_case_store(public_url: str, incident: str) -> Story:
-    url = f"{public_url.rstrip('/')}/api/v1/cases/{quote(incident, safe='')}/timeline"
+    address = f"/api/v1/cases/{quote(incident, safe='')}"
+    timeline = _get(public_url, f"{address}/timeline", incident, Timeline)
+    if not timeline.events:
+        raise NoStory(f"the case store has no events of {incident} yet")
+    latest = _get(public_url, address, incident, Case).incident
+    return Story(tuple(_events(timeline.events, latest)), timeline.deliveries)
+
+
+def _events(entries: Sequence[Entry], latest: Incident) -> Iterator[IncidentEvent]:
+    """The log anew: what is not said of a state is the state that was said last."""
+    known = entries[0].incident or latest
+    for entry in entries:
+        known = latest if entry is entries[-1] else entry.incident or known
+        yield IncidentEvent(
+            incident_id=latest.id,
+            version=entry.version,
+            type=entry.type,
+            time_ms=entry.time_ms,
+            actor=entry.actor,
+            text=entry.text,
+            changes=entry.changes,
+            incident=known,
+        )
+
+
+def _get(public_url: str, address: str, incident: str, kind: type[T]) -> T:
+    """A document of the case store. Raises `NoStory`."""
+    url = public_url.rstrip("/") + address
     try:
         with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the configuration
-            story = msgspec.json.decode(answer.read(), type=Story)
+            return msgspec.json.decode(answer.read(), type=kind)
     except HTTPError as error:
         if error.code == 404:
             raise NoStory(f"the case store knows no incident {incident}") from error
         raise NoStory(f"{url} answers {error.code}") from error
+    except msgspec.MsgspecError as error:
+        raise NoStory(
+            f"{url} answers something else than a case store of this version ({error}): is "
+            f"case_store.public_url right?"
+        ) from error
     except (URLError, OSError) as error:
         raise NoStory(
             f"the case store does not answer at {public_url} ({error}): is it running, and is "
             f"case_store.public_url right?"
         ) from error
-    if not story.events:
-        raise NoStory(f"the case store has no events of {incident} yet")
-    return story

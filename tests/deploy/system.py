@@ -107,6 +107,7 @@ class System:
 
     def settle(self) -> None:
         """Waits until nothing new comes, every message is sent and every sink has read all."""
+        self.seen.last_news = time.monotonic()
         self.wait_until(
             lambda: (
                 time.monotonic() - self.seen.last_news > QUIET_SECONDS
