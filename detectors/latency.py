@@ -16,6 +16,8 @@ _ZERO = -1000
 _CUTS = (0.5, 0.9, 0.99, 0.999)
 _LOG_CUTS = 0.477  # the price of looking four times, less since the answers resemble each other
 _CARRY = 0.7
+_PRIOR_CORRELATION = 0.1
+_PRIOR_PAIRS = 50.0
 
 Bins = dict[int, float]
 
@@ -28,10 +30,11 @@ class LatencyDetector:
     median and `least_seconds` more) the window's requests beyond are counted and given a binomial
     tail, so few requests never make an anomaly of a quantile's noise, and the shape of the
     distribution does not matter. Requests of a window resemble each other; how much is learnt (the
-    intra-class correlation of the share beyond the 90 % quantile), and makes the tail
+    intra-class correlation of the share beyond the median), and makes the tail
     beta-binomial. The highest of these scores counts, less the price of looking several times.
-    Evidence of neighbouring windows adds up, each step back counting seven tenths, so that a
-    lasting slowness shows where requests are few. `TailCalibrator` holds the sum to the series'
+    Evidence of neighbouring windows adds up, each step back counting seven tenths and all of them
+    at most three times the window itself, so that a lasting slowness shows where requests are few
+    and its end shows at once. `TailCalibrator` holds the sum to the series'
     own history.
 
     Cold start: silent until `least_windows` windows and `least_requests` requests have been seen.
@@ -60,11 +63,12 @@ class LatencyDetector:
     """
 
     __slots__ = (
-        "_correlation",
         "_end_ms",
         "_evidence",
+        "_excess",
         "_fast",
         "_last",
+        "_pairs",
         "_raw",
         "_reference",
         "_score",
@@ -104,7 +108,8 @@ class LatencyDetector:
         self._reference: Bins = {}
         self._total = 0.0
         self._windows = 0
-        self._correlation = 0.1
+        self._excess = 0.0
+        self._pairs = 0.0
         self._evidence = 0.0
         self._end_ms = 0
         self._slow_since = 0
@@ -125,7 +130,7 @@ class LatencyDetector:
         self._window = max(slow, fast)
         near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
         carried = _CARRY * self._evidence if near else 0.0
-        self._raw = self._window + (carried if self._window > 0.0 else 0.0)
+        self._raw = self._window + min(carried, 3.0 * self._window)
         self._score = self.calibrator.score(self._raw)
         return self._score
 
@@ -153,7 +158,7 @@ class LatencyDetector:
         p = (sum(w for b, w in self._reference.items() if b < cut) + 0.5) / (self._total + 1.0)
         if k < 1 or k / n < max(0.5, 1.5 * p):
             return 0.0
-        strength = 1.0 / self._correlation - 1.0
+        strength = self._strength()
         best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
         return max(0.0, best - _LOG_CUTS)
 
@@ -163,7 +168,7 @@ class LatencyDetector:
 
     def _tail(self, bins: Bins, cuts: list[tuple[int, float]]) -> float:
         n = sum(bins.values())
-        best, strength = 0.0, 1.0 / self._correlation - 1.0
+        best, strength = 0.0, self._strength()
         for cut, p in cuts:
             k = sum(w for b, w in bins.items() if b > cut)
             if k > 0.5 and k / n > 1.5 * p:
@@ -192,18 +197,23 @@ class LatencyDetector:
             self._fade()
 
     def _learn_correlation(self, bins: Bins) -> None:
-        """Moment estimate of the correlation within a window, at the 90 % quantile."""
+        """Moment estimate of the correlation within a window, of the share beyond the median."""
         n = sum(bins.values())
         ordered = sorted(self._reference.items())
-        cut = quantile_bin(ordered, self._total, 0.9)
+        cut = quantile_bin(ordered, self._total, 0.5)
         p = (sum(w for b, w in ordered if b > cut) + 0.5) / (self._total + 1.0)
-        if n < 2 or p > 0.3:
+        if n < 2 or not 0.05 < p < 0.95:
             return
         share = sum(w for b, w in bins.items() if b > cut) / n
-        estimate = ((share - p) ** 2 * n / (p * (1 - p)) - 1.0) / (n - 1.0)
-        rate = 0.02
-        self._correlation += rate * (min(max(estimate, 0.0), 1.0) - self._correlation)
-        self._correlation = min(max(self._correlation, 0.02), 0.5)
+        excess = (share - p) ** 2 * n / (p * (1 - p)) - 1.0
+        self._excess = 0.998 * self._excess + min(excess, n - 1.0)
+        self._pairs = 0.998 * self._pairs + n - 1.0
+
+    def _strength(self) -> float:
+        """How many requests a window is worth at most: 1 / correlation - 1."""
+        excess = self._excess + _PRIOR_CORRELATION * _PRIOR_PAIRS
+        correlation = excess / (self._pairs + _PRIOR_PAIRS)
+        return 1.0 / min(max(correlation, 0.02), 0.5) - 1.0
 
     def _fade(self) -> None:
         self._reference = {b: w / 2 for b, w in self._reference.items() if w >= 0.02}
@@ -240,7 +250,8 @@ class LatencyDetector:
             self._reference,
             self._total,
             self._windows,
-            self._correlation,
+            self._excess,
+            self._pairs,
             self._evidence,
             self._end_ms,
             self._slow_since,
@@ -252,7 +263,8 @@ class LatencyDetector:
             reference,
             self._total,
             self._windows,
-            self._correlation,
+            self._excess,
+            self._pairs,
             self._evidence,
             self._end_ms,
             self._slow_since,

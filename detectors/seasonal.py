@@ -1,6 +1,6 @@
 """The default detector of a gauge: level, trend, season, robust scale and a calibrated tail."""
 
-from math import asinh, sinh, sqrt
+from math import asinh, cosh, sinh, sqrt
 from statistics import median
 
 from detectors.base import Explanation, Sample, State
@@ -10,6 +10,8 @@ from detectors.tails import student_score
 from detectors.units import metric_of, show_in_unit, smallest_difference, subject
 
 _TAIL_DEGREES = 16
+_LEAST_SIZE = 1e-30
+_MOST_SIZES = 1e15
 
 
 class SeasonalDetector:
@@ -35,9 +37,9 @@ class SeasonalDetector:
         Samples over which the level forgets.
     relative_floor
         Scatter is taken to be at least this part of the value.
-    confirm_samples, confirm_history
-        So many samples in a row must be out, after so many samples of history, before the evidence
-        counts as confirmed.
+    confirm_samples, confirm_ms, confirm_history
+        So many samples in a row must be out, or two that last so long, after so many samples of
+        history, before the evidence counts as confirmed.
     harmless_low
         Below the expected range is never confirmed: a resource that is used less is no outage.
     fleet
@@ -55,6 +57,7 @@ class SeasonalDetector:
         "_expected",
         "_last",
         "_level",
+        "_matters",
         "_n",
         "_out",
         "_out_dev",
@@ -70,6 +73,7 @@ class SeasonalDetector:
         "adopt_after_ms",
         "calibrator",
         "confirm_history",
+        "confirm_ms",
         "confirm_samples",
         "harmless_low",
         "memory",
@@ -85,6 +89,7 @@ class SeasonalDetector:
         memory: int = 40,
         relative_floor: float = 0.05,
         confirm_samples: int = 3,
+        confirm_ms: int = 300_000,
         confirm_history: int = 120,
         adopt_after_ms: int = 3_600_000,
         harmless_low: bool = False,
@@ -95,6 +100,7 @@ class SeasonalDetector:
         self.relative_floor = relative_floor
         self.confirm_samples = confirm_samples
         self.adopt_after_ms = adopt_after_ms
+        self.confirm_ms = confirm_ms
         self.confirm_history = confirm_history
         self.harmless_low = harmless_low
         self.calibrator = TailCalibrator(cap=60.0, fleet=fleet)
@@ -102,6 +108,7 @@ class SeasonalDetector:
         self._warmup: list[float] = []
         self._n = 0
         self._size = 1.0
+        self._matters = 0.0
         self._level = 0.0
         self._trend = 0.0
         self._scatter = 0.0
@@ -120,10 +127,9 @@ class SeasonalDetector:
         if not self._n:
             self._score = self._raw = 0.0
             return 0.0
-        y = asinh(x.observation.mean / self._size)
+        y = self._squash(x.observation.mean)
         self._expected = self._level + self._trend + self.profile.at(x.start_ms)
-        floor = self.relative_floor * (1.0 if abs(y) > 1.0 else max(abs(y), 0.3))
-        self._spread = max(self._scatter, floor) * sqrt(1.0 + 2.0 / self._n)
+        self._spread = max(self._scatter, self._floor(y)) * sqrt(1.0 + 2.0 / self._n)
         z = abs(y - self._expected) / self._spread
         if z < 2.0:
             self._raw = self._score = 0.0
@@ -132,12 +138,20 @@ class SeasonalDetector:
         self._score = self.calibrator.score(self._raw)
         return self._score
 
+    def _squash(self, value: float) -> float:
+        return asinh(max(-_MOST_SIZES, min(_MOST_SIZES, value / self._size)))
+
+    def _floor(self, y: float) -> float:
+        """The least scatter: a part of the value, and a quarter of the difference that matters."""
+        relative = self.relative_floor * min(max(abs(y), 0.3), 1.0)
+        return max(relative, self._matters / cosh(min(abs(y), 50.0)))
+
     def learn_one(self, x: Sample) -> None:
         value = x.observation.mean
         if not self._n:
             self._warm_up(x, value)
             return
-        y = asinh(value / self._size)
+        y = self._squash(value)
         self.calibrator.learn(self._raw)
         deviation = y - self._expected
         if self._note_shift(x, y, deviation / self._spread):
@@ -159,10 +173,12 @@ class SeasonalDetector:
         if len(self._warmup) < self.warmup_samples:
             return
         values, self._warmup = self._warmup, []
-        magnitude = median(abs(v) for v in values) or max(abs(v) for v in values)
+        highest = max(abs(v) for v in values)
+        magnitude = max(median(abs(v) for v in values), 1e-6 * highest)
         matters = smallest_difference(metric_of(x.observation.series))
-        self._size = max(magnitude, matters) or 1.0
-        ys = [asinh(v / self._size) for v in values]
+        self._size = max(magnitude, matters, _LEAST_SIZE) if magnitude or matters else 1.0
+        self._matters = 0.25 * matters / self._size
+        ys = [self._squash(v) for v in values]
         self._level = median(ys)
         self._scatter = 1.2533 * sum(abs(y - self._level) for y in ys) / len(ys)
         self._n = len(values)
@@ -205,10 +221,12 @@ class SeasonalDetector:
             f"{show_in_unit(upper, metric)}"
         )
         side = 1 if value > expected else -1
+        run = self._out * side + 1
+        lasts = run >= self.confirm_samples or (
+            run >= 2 and self._last.end_ms - self._out_since >= self.confirm_ms
+        )
         confirmed = (
-            self._out * side + 1 >= self.confirm_samples
-            and self._n >= self.confirm_history
-            and not (self.harmless_low and side < 0)
+            lasts and self._n >= self.confirm_history and not (self.harmless_low and side < 0)
         )
         return Explanation("level", value, expected, lower, upper, reason, confirmed)
 
@@ -217,6 +235,7 @@ class SeasonalDetector:
             self._warmup,
             self._n,
             self._size,
+            self._matters,
             self._level,
             self._trend,
             self._scatter,
@@ -233,6 +252,7 @@ class SeasonalDetector:
             warmup,
             self._n,
             self._size,
+            self._matters,
             self._level,
             self._trend,
             self._scatter,

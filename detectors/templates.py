@@ -267,6 +267,8 @@ class LogTemplates:
         episodes = self._episodes.get(came.template, 0)
         told_weight = _TOLD_WEIGHTS[min(max(episodes, 1), len(_TOLD_WEIGHTS)) - 1]
         rate.age(end_ms - self.pool_ms, told_weight)
+        if not any(r.told for r in rate.recent):
+            rate.since_ms = 0
         quiet = active - 1 - (rate.recent[-1].active if rate.recent else rate.learnt_at)
         rate.recent.append(Recent(end_ms, active, came.lines))
         elsewhere = self._fleet_lines.get(came.template, 0) - rate.total
@@ -288,8 +290,6 @@ class LogTemplates:
         rate.total += came.lines
         self._fleet_lines[came.template] = self._fleet_lines.get(came.template, 0) + came.lines
         if score < least:
-            if not any(r.told for r in rate.recent):
-                rate.since_ms = 0
             return None
         if not rate.since_ms:
             rate.since_ms = start_ms
