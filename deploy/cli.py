@@ -188,7 +188,7 @@ def check(*, config: Config = None, offline: bool = False) -> int:
     Parameters
     ----------
     offline
-        Check the file alone and reach for nothing.
+        Check the file alone; look for no secret and reach for nothing.
     """
     from deploy.commands.check import run_check
 

@@ -39,9 +39,9 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     services = len(configuration.catalogue.services)
     topics = ", ".join(source.topic for source in configuration.sources)
     console.print(f"[green]ok[/]    configuration: raw topics {topics}; {services} services")
-    findings = list(_secrets(configuration))
+    findings: list[Finding] = []
     if not offline:
-        findings += asyncio.run(_reach(configuration))
+        findings = [*_secrets(configuration), *asyncio.run(_reach(configuration))]
     for finding in findings:
         mark = "[red]mend[/]" if finding.mend else "[green]ok[/]  "
         text = f"{finding.what}: {finding.mend}" if finding.mend else finding.what
