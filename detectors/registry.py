@@ -15,9 +15,14 @@ from detectors.units import metric_of
 from schemas.configuration import Detection, DetectorRule
 from schemas.observations import ObservationKind
 
+_KINDS: tuple[ObservationKind, ...] = ("gauge", "duration", "requests")
+
 
 class Registry:
     """Builds the detectors of a series after the configuration's rules; the first match counts.
+
+    A rule's `parameters` go to River's class or, with `default`, to `SeasonalDetector` for gauges,
+    `LatencyDetector` for durations and `ErrorRatioDetector` for requests.
 
     Raises `UnknownDetectorError` at once if a rule names a detector that there is not.
     """
@@ -27,7 +32,7 @@ class Registry:
         self._fleets: dict[str, TailCalibrator] = {}
         for number, rule in enumerate(detection.rules):
             try:
-                self._build(rule, "gauge", "")
+                self._check(rule)
             except (UnknownDetectorError, TypeError) as error:
                 raise UnknownDetectorError(f"detection.rules[{number}]: {error}") from error
 
@@ -50,6 +55,25 @@ class Registry:
             return rule.threshold if rule.detector == "default" else detection.threshold
         return detection.threshold + detection.tier_threshold_offsets.get(tier, 0.0)
 
+    def enabled(self, series: str) -> bool:
+        """Whether anything may be told of a series."""
+        rule = self.rule(series)
+        return rule is None or rule.enabled
+
+    def _check(self, rule: DetectorRule) -> None:
+        """Builds what the rule names, for the first kind of observation that takes its parameters.
+
+        Raises `UnknownDetectorError` or `TypeError` if it fits none.
+        """
+        errors: list[TypeError] = []
+        for kind in _KINDS:
+            try:
+                self._build(rule, kind, "")
+                return
+            except TypeError as error:
+                errors.append(error)
+        raise errors[0]
+
     def _build(
         self, rule: DetectorRule | None, kind: ObservationKind, series: str
     ) -> Sequence[Detector]:
@@ -59,13 +83,13 @@ class Registry:
             return (RiverDetector(rule.detector, rule.parameters, rule.threshold, warmup, at),)
         parameters = rule.parameters if rule is not None else {}
         if kind == "requests":
-            return (ErrorRatioDetector(warmup_samples=warmup), TrafficDetector())
+            ratio = ErrorRatioDetector(**{"warmup_samples": warmup, **parameters})
+            return (ratio, TrafficDetector())
         if kind == "duration":
-            return (LatencyDetector(),)
+            return (LatencyDetector(**parameters),)
         busy = is_utilisation(series)
         seasonal = SeasonalDetector(
-            **{"warmup_samples": warmup, **parameters},
-            harmless_low=busy,
+            **{"warmup_samples": warmup, "harmless_low": busy, **parameters},
             fleet=self._fleet(metric_of(series)) if series else None,
         )
         return (SaturationDetector(), seasonal) if busy else (seasonal,)

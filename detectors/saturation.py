@@ -28,6 +28,9 @@ class SaturationDetector:
     soon known to be. Scores only values of at least `near_limit`; what happens below is the
     business of `SeasonalDetector`.
 
+    Learning is robust: a sample counts as no further from the mean than three standard deviations,
+    and one that is anomalous a fiftieth, until it has lasted `adopt_after_ms`.
+
     Parameters
     ----------
     near_limit
@@ -36,6 +39,8 @@ class SaturationDetector:
         Samples that must have been seen before the evidence counts as confirmed.
     memory
         Samples over which mean and variance forget.
+    adopt_after_ms
+        What has been near the limit for so long is learnt like anything else.
     """
 
     __slots__ = (
@@ -65,7 +70,7 @@ class SaturationDetector:
         self.confirm_history = confirm_history
         self.memory = memory
         self.adopt_after_ms = adopt_after_ms
-        self.calibrator = TailCalibrator()
+        self.calibrator = TailCalibrator(outage_samples=2)
         self._n = 0
         self._mean = 0.0
         self._variance = 0.0
@@ -107,6 +112,9 @@ class SaturationDetector:
         if self._score >= 4.0 and not adopted:
             rate *= 0.02
         deviation = value - self._mean
+        if self._n > _PRIOR_SAMPLES and not adopted:
+            reach = 3.0 * self._moments()[1] ** 0.5
+            deviation = min(max(deviation, -reach), reach)
         self._mean += rate * deviation
         self._variance += rate * ((1 - rate) * deviation * deviation - self._variance)
 

@@ -212,9 +212,9 @@ class LogTemplates:
         How far back lines are counted together, milliseconds.
     new_for_ms
         So long after its first line a template is called new.
-    confirm_windows
-        In so many windows of the pool a template must come to count as confirmed: one failed
-        request can write many lines, but only once.
+    confirm_windows, confirm_ms
+        In so many windows of the pool, and so far apart, a template must come to count as
+        confirmed: one failed request can write many lines, but only once.
     known_windows
         The rate of a known template counts as confirmed only after so many windows in which its
         service logged, since how errors come and go by nature shows only in time.
@@ -227,12 +227,14 @@ class LogTemplates:
         pool_ms: int = 60_000,
         new_for_ms: int = 300_000,
         confirm_windows: int = 4,
+        confirm_ms: int = 30_000,
         known_windows: int = 360,
     ) -> None:
         self.learning_windows = learning_windows
         self.pool_ms = pool_ms
         self.new_for_ms = new_for_ms
         self.confirm_windows = confirm_windows
+        self.confirm_ms = confirm_ms
         self.known_windows = known_windows
         self.tree = TemplateTree()
         self._active: dict[str, int] = {}
@@ -339,7 +341,9 @@ class LogTemplates:
 
     def _confirmed(self, rate: TemplateRate, new: bool) -> bool:
         """Whether it lasts, and is new or so well known that a rise means something."""
-        lasts = len(rate.recent) >= self.confirm_windows
+        recent = rate.recent
+        span_ms = recent[-1].end_ms - recent[0].end_ms
+        lasts = len(recent) >= self.confirm_windows and span_ms >= self.confirm_ms
         return lasts and (new or rate.recent[-1].active >= self.known_windows)
 
     def dump(self) -> State:

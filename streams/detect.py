@@ -81,7 +81,7 @@ class Detect:
         self._tick_ms: int | None = None
         self._series: dict[str, _Series] = {}
         self._silence = SilenceWatch(self._window_ms, detection.silence_after_intervals)
-        self._logs = LogTemplates()
+        self._logs = LogTemplates(pool_ms=max(60_000, 6 * self._window_ms))
         self._calls: set[tuple[str, str]] = set()
 
     @property
@@ -195,6 +195,8 @@ class Detect:
         self, start_ms: int, end_ms: int, logs: list[Observation], anomalies: list[Anomaly]
     ) -> None:
         for f in self._logs.process(start_ms, end_ms, logs, _CORROBORATES_FROM):
+            if not self._registry.enabled(f.series):
+                continue
             threshold = self._threshold(f.series, f.service)
             e = f.explanation
             anomalies.append(
@@ -218,6 +220,8 @@ class Detect:
 
     def _judge_silence(self, start_ms: int, end_ms: int, anomalies: list[Anomaly]) -> None:
         for s in self._silence.due(end_ms):
+            if not self._registry.enabled(s.series):
+                continue
             threshold = self._threshold(s.series, s.service)
             e = s.explanation
             anomalies.append(

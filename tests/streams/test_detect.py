@@ -287,3 +287,32 @@ def test_neither_cuts_nor_restarts_change_what_is_told(cuts: list[int], restarts
             detect.restore(snapshot)
             assert detect.snapshot() == snapshot
     assert told(parts) == whole
+
+
+def test_a_rule_silences_what_is_told_of_logs_and_of_silence_too() -> None:
+    off = Detection(
+        rules=(
+            DetectorRule(series="error_log*", enabled=False),
+            DetectorRule(series="instance*", enabled=False),
+        )
+    )
+    batches = [batch(i, info(), *([gauge(0.02)] if i % 6 == 0 else [])) for i in range(1, 241)]
+    batches += [batch(i, info(), errors(5)) for i in range(241, 300)]
+    kinds = {a.kind for a in run(stage(), batches)}
+    assert kinds == {"new_error_template", "silence"}
+    assert run(stage(detection=off), batches) == []
+
+
+def test_parameters_of_a_default_rule_reach_the_detector_of_its_kind() -> None:
+    def opens(rules: tuple[DetectorRule, ...]) -> bool:
+        detect = stage(detection=Detection(rules=rules))
+        chance = random.Random(9)
+        healthy = [
+            batch(i, durations([chance.lognormvariate(-6, 0.4) for _ in range(20)]))
+            for i in range(1, 60)
+        ]
+        return any(a.opens for a in run(detect, [*healthy, batch(60, durations([0.4] * 20))]))
+
+    lenient = DetectorRule(series="network*", parameters={"least_seconds": 1.0})
+    assert opens(())
+    assert not opens((lenient,))
