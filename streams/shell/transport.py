@@ -159,6 +159,9 @@ class Consumer(driver.Consumer):
         """Messages of one poll; a run takes a place when it is delivered, not when it is built."""
         async for tp, message in super().getmany(timeout):
             if isinstance(message.value, Run):
+                read_offset = self._read_offset[tp]
+                if read_offset is not None and message.offset < read_offset:
+                    continue  # fetched before a seek past it; Faust would drop it without an ack
                 self._unacked_runs[tp].add(id(message))
             yield tp, message
 
@@ -215,14 +218,12 @@ class Consumer(driver.Consumer):
         self._clear(list(self._unacked_runs))
         await super().perform_seek()
         mine = self.assignment()
-        for tp, offset in self.positions().items():
-            if tp in mine:
-                await self.seek(tp, offset)
+        await self._thread.seek_wait({t: o for t, o in self.positions().items() if t in mine})
 
-    async def seek(self, partition: TP, offset: int) -> None:
-        """Seeks one partition; what was delivered of it before is forgotten."""
+    async def _seek(self, partition: TP, offset: int) -> None:
+        # In the consumer's thread, between two fetches: one under way would undo it.
         self._clear([ensure_TP(partition)])
-        await super().seek(partition, offset)
+        await self._thread.seek_wait({partition: offset})
 
     def _clear(self, partitions: Iterable[TP]) -> None:
         for tp in partitions:

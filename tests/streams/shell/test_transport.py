@@ -23,7 +23,8 @@ def run(tp: TP, *offsets: int) -> Run:
 class Thread:
     """Answers each poll with one run of every partition that is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, consumer: Any) -> None:
+        self.consumer = consumer
         self.asked: list[set[TP]] = []
         self.waited: list[float] = []
         self.sought: list[tuple[TP, int]] = []
@@ -38,8 +39,9 @@ class Thread:
     async def seek_to_committed(self) -> dict[TP, int]:
         return {RAW: 5, OTHER: 7}
 
-    def seek(self, tp: TP, offset: int) -> None:
-        self.sought.append((tp, offset))
+    async def seek_wait(self, positions: dict[TP, int]) -> None:
+        self.sought += positions.items()
+        self.consumer._read_offset.update(positions)
 
     def assignment(self) -> set[TP]:
         return {RAW, OTHER}
@@ -54,7 +56,7 @@ async def consumer() -> AsyncIterator[Any]:
     consumer: Any = app.consumer
     assert isinstance(app.transport, Transport)
     assert isinstance(consumer, Consumer)
-    consumer._thread = Thread()
+    consumer._thread = Thread(consumer)
     consumer._active_partitions = {RAW, OTHER}
     app.topics._acking_topics.add("raw")
     yield consumer
@@ -116,6 +118,15 @@ async def test_an_ack_of_before_a_seek_frees_no_place_of_after_it(consumer: Any)
     new = next(m for m in await poll(consumer) if m.tp == old.tp)
     consumer.ack(old)
     assert consumer.has_unacked(new.tp)
+
+
+async def test_a_run_fetched_before_a_seek_past_it_takes_no_place(consumer: Any) -> None:
+    """Faust drops it without an ack; two of them would stop the partition for good."""
+    consumer._read_offset[RAW] = 1000
+    for _ in range(MAX_UNACKED_RUNS + 1):
+        await poll(consumer)
+    assert not consumer.has_unacked(RAW)
+    assert consumer.has_unacked(OTHER)
 
 
 async def test_the_state_s_own_position_counts_over_the_committed_one(consumer: Any) -> None:
