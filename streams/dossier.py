@@ -20,6 +20,9 @@ from schemas.incidents import (
 VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
 """Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
 
+TWO_SIDED: frozenset[AnomalyKind] = frozenset(("latency", "level", "traffic"))
+"""Kinds that tell a different trouble below what is expected than above."""
+
 RUN_GAP_MS = 300_000
 """A signal that was away for longer and comes back is told as a further one."""
 
@@ -106,13 +109,19 @@ class Dossier(msgspec.Struct, kw_only=True):
         if known is not None and (step_ms := anomaly.window_end_ms - known.last_ms) > 0:
             self.pace_ms = min(self.pace_ms or step_ms, step_ms)
         if known is not None and began(anomaly) - known.last_ms > RUN_GAP_MS:
-            self.signals[f"{key}@{known.first_ms}"] = known
+            self._put_away(key, known)
             known = None
         if known is None and len(self.signals) >= MAX_SIGNALS and not self._make_room(anomaly):
             return
         self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)
         if anomaly.opens:
             self.trusted[key] = None
+
+    def _put_away(self, key: str, ended: Signal) -> None:
+        """Keeps a run that has ended beside the one that begins."""
+        self.signals[f"{key}@{ended.first_ms}"] = ended
+        if key in self.trusted:
+            self.trusted[f"{key}@{ended.first_ms}"] = None
 
     def _see(self, anomaly: Anomaly) -> None:
         began_ms = began(anomaly)
@@ -131,7 +140,7 @@ class Dossier(msgspec.Struct, kw_only=True):
 
     def trusted_signals(self) -> list[Signal]:
         """The signals that were reason enough to open an incident, of all runs."""
-        return [s for key, s in self.signals.items() if key.partition("@")[0] in self.trusted]
+        return [s for key, s in self.signals.items() if key in self.trusted]
 
     def since_ms(self) -> int:
         """When it began: the first plain sign, or the first of any kind if there is none."""
@@ -149,17 +158,24 @@ class Dossier(msgspec.Struct, kw_only=True):
 
 def key_of(anomaly: Anomaly) -> str:
     """The signal that an anomaly is part of."""
-    return f"{anomaly.series}/{anomaly.kind}"
+    return f"{anomaly.series}/{anomaly.kind}{'/below' if is_below(anomaly) else ''}"
+
+
+def is_below(item: Anomaly | Signal) -> bool:
+    """Whether it is out on the low side, where kinds have two: suspiciously fast, unusually few."""
+    return item.kind in TWO_SIDED and item.value < item.expected
 
 
 def sign_of(item: Anomaly | Signal) -> tuple[str, str, str]:
-    """What two anomalies have in common if they are the same trouble: service, kind, measure.
+    """What two anomalies have in common if they are the same trouble: service, kind and side,
+    measure.
 
     Of error logs the template counts, whether it is new or merely frequent.
     """
     if item.kind in ("new_error_template", "error_log_rate"):
         return item.service, "error_log", item.series
-    return item.service, item.kind, item.series.partition("{")[0]
+    kind = f"{item.kind} below" if is_below(item) else item.kind
+    return item.service, kind, item.series.partition("{")[0]
 
 
 def began(anomaly: Anomaly) -> int:

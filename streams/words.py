@@ -128,7 +128,8 @@ def plain(signal: Signal) -> str:
 
 def _latency(signal: Signal) -> str:
     subject = f"{signal.operation} takes" if signal.operation else "requests take"
-    return f"{subject} {number(signal.value, 's')}, {between(signal, 's')}"
+    only = "only " if signal.value < signal.expected else ""
+    return f"{subject} {only}{number(signal.value, 's')}, {between(signal, 's')}"
 
 
 def _network(signal: Signal) -> str:
@@ -177,6 +178,8 @@ def headline(signal: Signal) -> str:
         case "saturation":
             resource = next((r for r in RESOURCES if r in what.lower()), what)
             state = f"is out of {'CPU' if resource == 'cpu' else resource}"
+        case "latency" if signal.value < signal.expected:
+            state = "answers suspiciously fast"
         case "traffic":
             state = "gets too few requests" if signal.value < signal.expected else "is overrun"
         case "level":
