@@ -9,6 +9,8 @@ from detectors.base import Explanation, State
 from detectors.units import metric_of
 from schemas.observations import Observation
 
+_REGULAR = 0.7
+"""Mean absolute deviation of the intervals by their mean; reports at random have 2/e = 0.74."""
 _SERIES_FORGOTTEN_MS = 600_000
 _INSTANCE_FORGOTTEN_MS = 21_600_000
 
@@ -25,6 +27,7 @@ class Reporter(msgspec.Struct, array_like=True, gc=False):
     last_ms: int
     regular_since_ms: int
     interval_ms: float = 0.0
+    scatter_ms: float = 0.0
     longest_gap_ms: int = 0
     reports: int = 1
     told_ms: int = 0
@@ -43,10 +46,10 @@ class Silent(NamedTuple):
 class SilenceWatch:
     """Learns the interval at which instances and series report; tells when one has missed several.
 
-    Only what has reported for `regular_ms` without a gap of more than two and a half intervals is
-    expected to go on; what comes in slices, or only when there is traffic, is never missed. It is
-    silent at the first tick of the grid at which `after_intervals` of its intervals have passed,
-    and is told again every `repeat_ms` while it stays so.
+    Only what has reported for `regular_ms` at intervals that are alike, without a gap of more than
+    two and a half of them, is expected to go on; what comes in slices, or only when there is
+    traffic, is never missed. It is silent at the first tick of the grid at which `after_intervals`
+    of its intervals have passed, and is told again every `repeat_ms` while it stays so.
 
     An instance (or a service, where samples name none) is silent when none of its gauges reports:
     told for six hours, and reason enough for an incident. It was replaced if another instance of
@@ -78,6 +81,7 @@ class SilenceWatch:
         self._reporters: dict[str, Reporter] = {}
         self._services: dict[str, int] = {}
         self._deadlines: list[tuple[int, str]] = []
+        self._queued: set[str] = set()
 
     def heard(self, o: Observation, end_ms: int) -> None:
         """Takes note that a series reported in the window ending at `end_ms`."""
@@ -105,20 +109,26 @@ class SilenceWatch:
             return
         rate = max(1.0 / r.reports, 0.05)
         r.interval_ms += rate * (gap - r.interval_ms)
+        r.scatter_ms += rate * (abs(gap - r.interval_ms) - r.scatter_ms)
         r.longest_gap_ms = max(r.longest_gap_ms, gap)
         r.reports += 1
         r.last_ms = new.last_ms
-        if not watched and self._watched(r):
-            heappush(self._deadlines, (self._deadline(r), name))
+        if not watched and self._watched(r) and name not in self._queued:
+            self._queue(name, r)
 
     def _watched(self, r: Reporter) -> bool:
-        return r.reports >= 10 and r.last_ms - r.regular_since_ms >= self.regular_ms
+        lasted = r.last_ms - r.regular_since_ms >= self.regular_ms
+        return lasted and r.reports >= 10 and r.scatter_ms <= _REGULAR * r.interval_ms
 
     def _deadline(self, r: Reporter) -> int:
         if r.told_ms:
             return r.told_ms + self.repeat_ms
         wait = max(self.after_intervals * r.interval_ms, 1.5 * r.longest_gap_ms)
         return -int(-(r.last_ms + wait) // self.window_ms) * self.window_ms
+
+    def _queue(self, name: str, r: Reporter) -> None:
+        heappush(self._deadlines, (self._deadline(r), name))
+        self._queued.add(name)
 
     def next_deadline(self) -> int | None:
         """The next tick at which something may be silent; None if nothing is watched."""
@@ -129,18 +139,17 @@ class SilenceWatch:
         silent: list[Silent] = []
         while self._deadlines and self._deadlines[0][0] <= tick_ms:
             _, name = heappop(self._deadlines)
+            self._queued.discard(name)
             r = self._reporters.get(name)
             if r is None or not self._watched(r):
                 continue
-            deadline = self._deadline(r)
-            if deadline <= tick_ms:
+            if self._deadline(r) <= tick_ms:
                 if self._gone(r, tick_ms):
                     del self._reporters[name]
                     continue
                 r.told_ms = tick_ms
                 silent.append(self._silent(name, r, tick_ms))
-                deadline = self._deadline(r)
-            heappush(self._deadlines, (deadline, name))
+            self._queue(name, r)
         return sorted(silent)
 
     def _gone(self, r: Reporter, tick_ms: int) -> bool:
@@ -179,10 +188,10 @@ class SilenceWatch:
         """Takes a state from `dump`."""
         self._reporters = msgspec.convert(state[0], dict[str, Reporter])
         self._services = dict(state[1])
-        self._deadlines = []
+        self._deadlines, self._queued = [], set()
         for name, r in self._reporters.items():
             if self._watched(r):
-                heappush(self._deadlines, (self._deadline(r), name))
+                self._queue(name, r)
 
 
 def _instance_series(service: str, instance: str | None) -> str:
