@@ -102,9 +102,9 @@ def _case_store(configuration: Configuration, settings: KafkaSettings) -> int:
 def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
     from sinks.status_page import StatusPage
 
-    section = configuration.status_page
+    section, resolve_one = configuration.status_page, _resolver(configuration)
     return run_sink_process(
-        lambda _: StatusPage(configuration, now_ms=_now_ms),
+        lambda _: StatusPage(configuration, resolve=resolve_one, now_ms=_now_ms),
         settings,
         section.consumer_group,
         section.listen,

@@ -302,6 +302,7 @@ class StatusPage(Section, frozen=True, kw_only=True):
     listen: Listen = Listen(port=8083)
     public_url: str = "http://127.0.0.1:8083"
     store: str = "sqlite:///var/status-page.sqlite3"
+    store_password: Secret | None = None
     title: str = "Status"
     history_days: Annotated[int, Meta(ge=1, le=366)] = 90
     components: tuple[Component, ...] = ()

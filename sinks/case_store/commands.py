@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from schemas.incidents import Command, CommandType, Incident, Severity
 from sinks.case_store import tables
-from sinks.case_store.database import Database
 from sinks.case_store.metrics import COMMANDS
 from sinks.case_store.records import clean
+from sinks.database import Database, insert
 from sinks.sink import Publish
 
 Way = Literal["page", "api"]
@@ -153,7 +153,7 @@ class Desk:
     async def _note(self, command: Command, way: Way, step: str, entry_id: str) -> None:
         async with self._database.writing() as connection:
             row = self._row(command, way, step, entry_id)
-            statement = self._database.insert(tables.audit).on_conflict_do_nothing()
+            statement = insert(connection, tables.audit).on_conflict_do_nothing()
             await connection.execute(statement, row)
 
     async def signed(self, actor: str, step: Literal["signed in", "signed out"], id: str) -> None:
@@ -168,7 +168,7 @@ class Desk:
             "detail": "{}",
         }
         async with self._database.writing() as connection:
-            statement = self._database.insert(tables.audit).on_conflict_do_nothing()
+            statement = insert(connection, tables.audit).on_conflict_do_nothing()
             await connection.execute(statement, row)
 
     def _row(self, command: Command, way: Way, step: str, entry_id: str) -> dict[str, Any]:

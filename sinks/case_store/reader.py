@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, Incident
 from sinks.case_store import tables
-from sinks.case_store.database import Database
 from sinks.case_store.records import clean
+from sinks.database import Database
+from sinks.positions import read_positions
 
 OPEN_STATES = ("investigating", "identified", "monitoring")
 PAGE_SIZE = 50
@@ -96,8 +97,7 @@ class Reader:
     async def positions(self) -> dict[tuple[str, int], int]:
         """The next offset to read by topic and partition."""
         async with self._database.reading() as connection:
-            found = await connection.execute(select(tables.position))
-            return {(row.topic, row.partition): row.next_offset for row in found}
+            return await read_positions(connection, tables.position)
 
     async def counts(self) -> dict[str, int]:
         """How many cases are in each state that any is in."""

@@ -8,12 +8,13 @@ from schemas.configuration import Configuration, Secret
 from sinks.case_store.access import Access
 from sinks.case_store.api import Api
 from sinks.case_store.commands import Desk
-from sinks.case_store.database import Database
 from sinks.case_store.metrics import CASES
 from sinks.case_store.pages import Pages
 from sinks.case_store.reader import Reader
 from sinks.case_store.records import read
+from sinks.case_store.tables import SCHEMA
 from sinks.case_store.writer import Writer
+from sinks.database import Database
 from sinks.sink import Publish, Record
 
 STATES = ("investigating", "identified", "monitoring", "resolved", "closed")
@@ -50,7 +51,7 @@ class CaseStore:
         self._topics = configuration.topics
         self.topics = (self._topics.incident_events, self._topics.deliveries)
         password = resolve(section.store_password) if section.store_password else None
-        self._database = Database(section.store, password)
+        self._database = Database(SCHEMA, section.store, password)
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
         access = Access(resolve(section.token) if section.token else None, section.public_url)

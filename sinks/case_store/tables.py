@@ -1,8 +1,10 @@
-"""The tables of the case store. Changing one needs a migration in `migrations/versions`.
+"""The tables of the case store. Changing one needs a migration in `migrations`.
 
 JSON stands in TEXT columns as it came: PostgreSQL's JSONB refuses the escape of the NUL character,
 which log lines may hold.
 """
+
+from pathlib import Path
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +17,10 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from sinks.database import Schema
+
+SCHEMA = Schema("case_store", "case_store_version", Path(__file__).parent / "migrations")
 
 metadata = MetaData(
     naming_convention={

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import case as sql_case
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.schema import Table
 
 from schemas.incidents import Delivery, Incident
 from sinks.case_store import tables
-from sinks.case_store.database import Database
 from sinks.case_store.metrics import ROWS
 from sinks.case_store.records import Batch, Entry, chunks, clean
+from sinks.database import Database, insert
+from sinks.positions import move_positions
 
 KEPT_WHOLE = ("opened", "reopened", "severity_changed")
 """Events whose incident is kept as it was then: they are what one asks the reasons of."""
@@ -36,7 +36,7 @@ class Writer:
             if batch.deliveries:
                 rows = [_delivery_row(delivery) for delivery in batch.deliveries]
                 written["delivery"] = await self._new(connection, tables.delivery, rows)
-            await self._positions(connection, batch.positions)
+            await move_positions(connection, tables.position, batch.positions)
         for table, count in written.items():  # only once it is committed
             ROWS.labels(table).inc(count)
 
@@ -46,7 +46,7 @@ class Writer:
         """Inserts the rows that are not there yet and says how many they were."""
         if not rows:
             return 0
-        statement = self._database.insert(table).on_conflict_do_nothing()
+        statement = insert(connection, table).on_conflict_do_nothing()
         result = await connection.execute(statement, rows)
         return max(result.rowcount, 0)
 
@@ -100,27 +100,6 @@ class Writer:
             ways.update((row.command_id, row.way) for row in asked)
         rows = [_audit_row(e, ways.get(e.event.command_id or "", "elsewhere")) for e in by_people]
         return await self._new(connection, table, rows)
-
-    async def _positions(
-        self, connection: AsyncConnection, positions: dict[tuple[str, int], int]
-    ) -> None:
-        table = tables.position
-        statement = self._database.insert(table)
-        theirs = statement.excluded.next_offset
-        statement = statement.on_conflict_do_update(
-            index_elements=["topic", "partition"],
-            set_={
-                "next_offset": sql_case(
-                    (theirs > table.c.next_offset, theirs), else_=table.c.next_offset
-                )
-            },
-        )
-        rows = [
-            {"topic": topic, "partition": partition, "next_offset": offset}
-            for (topic, partition), offset in sorted(positions.items())
-        ]
-        if rows:
-            await connection.execute(statement, rows)
 
 
 async def _known(

@@ -17,9 +17,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Command, Incident
+from sinks.database import Database
 from sinks.notifier import outbox
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
-from sinks.notifier.store import Store, add_deliveries, read_incident
+from sinks.notifier.store import add_deliveries, read_incident
 from sinks.notifier.words import clean, clock, utc, words
 from sinks.sink import Publish
 
@@ -48,7 +49,7 @@ class Acknowledgements:
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         tickets: Callable[[], Tickets],
         *,
         publish: Publish,
@@ -57,7 +58,7 @@ class Acknowledgements:
         now_ms: Callable[[], int],
         on_delivery: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._database = database
         self._tickets = tickets
         self._publish = publish
         self._commands_topic = commands_topic
@@ -112,7 +113,7 @@ class Acknowledgements:
             return None, None, self._page("expired", 410, incident_id=expired.ticket.incident_id)
         except LinkInvalid:
             return None, None, self._page("invalid", 404)
-        async with self._store.transaction() as connection:
+        async with self._database.reading() as connection:
             incident = await read_incident(connection, ticket.incident_id)
         if incident is None:
             return ticket, None, self._page("invalid", 404)
@@ -123,7 +124,7 @@ class Acknowledgements:
         return ticket, incident, None
 
     async def _record(self, ticket: Ticket, name: str) -> None:
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             entries = await outbox.find(connection, ticket.event_id, ticket.recipient)
             told = [
                 entry.delivery("acknowledged", self._now_ms(), detail=f"by {name}")

@@ -5,8 +5,9 @@ import contextlib
 
 import structlog
 
+from sinks.database import Database
 from sinks.notifier import metrics
-from sinks.notifier.store import Store, drop_deliveries, pending_deliveries
+from sinks.notifier.store import drop_deliveries, pending_deliveries
 from sinks.sink import Publish
 
 BATCH = 200
@@ -18,8 +19,8 @@ log = structlog.get_logger("tocsin.notifier")
 class DeliveryLog:
     """Takes records out of the outbox once Kafka has acknowledged them; repeats are possible."""
 
-    def __init__(self, store: Store, publish: Publish, topic: str) -> None:
-        self._store = store
+    def __init__(self, database: Database, publish: Publish, topic: str) -> None:
+        self._database = database
         self._publish = publish
         self._topic = topic
         self._wake = asyncio.Event()
@@ -58,7 +59,7 @@ class DeliveryLog:
 
     async def publish_pending(self) -> bool:
         """Publishes the oldest records; whether more may wait. Raises what publishing raises."""
-        async with self._store.transaction() as connection:
+        async with self._database.reading() as connection:
             rows = await pending_deliveries(connection, BATCH)
         metrics.unpublished_deliveries.set(len(rows))
         if not rows:
@@ -73,7 +74,7 @@ class DeliveryLog:
             if not isinstance(result, BaseException)
         ]
         if done:
-            async with self._store.transaction() as connection:
+            async with self._database.writing() as connection:
                 await drop_deliveries(connection, done)
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:

@@ -13,14 +13,16 @@ from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
-from sinks.notifier import metrics, outbox, settings
+from sinks.database import Database
+from sinks.notifier import metrics, outbox, settings, tables
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import open_channels
 from sinks.notifier.delivery_log import DeliveryLog
 from sinks.notifier.intake import Intake
 from sinks.notifier.links import Linker, Tickets
 from sinks.notifier.sender import Sender
-from sinks.notifier.store import Store, read_positions, setting_or, write_position
+from sinks.notifier.store import setting_or
+from sinks.positions import read_positions, take_new
 from sinks.sink import Publish, Record
 
 KEPT_MS = 90 * 86_400_000
@@ -36,7 +38,7 @@ class Notifier:
     """Tells people of incidents over the configured channels, and hears that they know.
 
     One notifier works on one store. Messages are delivered at least once, under ids that are the
-    same at every attempt. Raises NotifierConfigurationError, AppriseUrlError or StoreUrlError for
+    same at every attempt. Raises NotifierConfigurationError, AppriseUrlError or StoreError for
     a configuration that cannot work, and what `resolve` raises for a secret that is not there.
 
     Parameters
@@ -69,17 +71,17 @@ class Notifier:
         self._now_ms = now_ms
         self._key = resolve(section.signing_secret) if section.signing_secret else None
         password = resolve(section.store_password) if section.store_password else None
-        self._store = Store(section.store, password)
-        self._deliveries = DeliveryLog(self._store, publish, configuration.topics.deliveries)
+        self._database = Database(tables.SCHEMA, section.store, password)
+        self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
         self._sender = Sender(
-            self._store,
+            self._database,
             open_channels(section.channels, resolve, now_ms, console),
             now_ms=now_ms,
             give_up_after_ms=int(section.give_up_after_seconds * 1000),
             on_delivery=self._deliveries.wake,
         )
         self._pages = Acknowledgements(
-            self._store,
+            self._database,
             self._opened_tickets,
             publish=publish,
             commands_topic=configuration.topics.commands,
@@ -93,10 +95,10 @@ class Notifier:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Opens the store and starts sending what a former run left. Raises StoreOpenError."""
-        await self._store.open()
+        """Opens the store and starts sending what a former run left. Raises StoreError."""
+        await self._database.migrate()
         section = self._configuration.notifier
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             key = self._key or await setting_or(connection, "link_key", secrets.token_urlsafe(32))
         self._tickets = Tickets(key, section.link_max_age_seconds, self._now_ms)
         linker = Linker(self._configuration, self._tickets)
@@ -106,8 +108,8 @@ class Notifier:
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
         """The next offset to read by topic and partition."""
-        async with self._store.transaction() as connection:
-            return await read_positions(connection)
+        async with self._database.reading() as connection:
+            return await read_positions(connection, tables.position)
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Takes events in with their positions, in one transaction. A repeat changes nothing.
@@ -119,19 +121,11 @@ class Notifier:
         if self._work.done():
             self._work.result()
             raise RuntimeError("the notifier has stopped sending")
-        async with self._store.transaction() as connection:
-            known = await read_positions(connection)
-            ends: dict[tuple[str, int], int] = {}
-            for record in records:
-                place = (record.topic, record.partition)
-                if record.offset < ends.get(place, known.get(place, 0)):
-                    continue
+        async with self._database.writing() as connection:
+            for record in await take_new(connection, tables.position, records):
                 event = read(record)
                 if event is not None:
                     await self._intake.take(connection, event, record.timestamp_ms)
-                ends[place] = record.offset + 1
-            for (topic, partition), next_offset in ends.items():
-                await write_position(connection, topic, partition, next_offset)
         self.wake()
 
     def wake(self) -> None:
@@ -151,7 +145,7 @@ class Notifier:
                 await asyncio.wait([self._work])
             self._work = None
         await self._sender.close()
-        await self._store.close()
+        await self._database.close()
 
     def routes(self) -> list[BaseRoute]:
         """The pages of acknowledgement links."""
@@ -171,7 +165,7 @@ class Notifier:
     async def _forget(self) -> None:
         while not self._stopping.is_set():
             try:
-                async with self._store.transaction() as connection:
+                async with self._database.writing() as connection:
                     await outbox.forget(connection, self._now_ms() - KEPT_MS)
             except (SQLAlchemyError, OSError):
                 log.exception("old messages not dropped")

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, DeliveryStatus, FailureClass
+from sinks.database import upsert
 from sinks.notifier.channels.channel import Message
-from sinks.notifier.store import upsert
 from sinks.notifier.tables import message, pause, thread
 
 _UNSENT = ("waiting", "sending")

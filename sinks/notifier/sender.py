@@ -11,10 +11,11 @@ from aiolimiter import AsyncLimiter
 from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.incidents import FailureClass
+from sinks.database import Database
 from sinks.notifier import metrics, outbox
 from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
 from sinks.notifier.outbox import Entry
-from sinks.notifier.store import Store, add_deliveries
+from sinks.notifier.store import add_deliveries
 
 FIRST_DELAY_MS = 1_000
 LONGEST_DELAY_MS = 300_000
@@ -36,7 +37,7 @@ class Sender:
 
     def __init__(
         self,
-        store: Store,
+        database: Database,
         channels: Mapping[str, Channel],
         *,
         now_ms: Callable[[], int],
@@ -44,7 +45,7 @@ class Sender:
         on_delivery: Callable[[], None],
         send_timeout_seconds: float = SEND_TIMEOUT_SECONDS,
     ) -> None:
-        self._store = store
+        self._database = database
         self._now_ms = now_ms
         self._on_delivery = on_delivery
         self._give_up_after_ms = give_up_after_ms
@@ -82,7 +83,7 @@ class Sender:
             await channel.close()
 
     async def _fail_orphans(self) -> None:
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             for entry in await outbox.waiting_elsewhere(connection, list(self._channels)):
                 detail = f"channel {entry.channel} is no longer configured"
                 await outbox.mark_failed(connection, entry, detail)
@@ -126,7 +127,7 @@ class Sender:
     async def _sent(self, name: str, entry: Entry, receipt: Receipt) -> None:
         now_ms = self._now_ms()
         seconds = seconds_to_communicate(entry, now_ms)
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             await outbox.mark_sent(connection, entry, receipt.thread)
             sent = entry.delivery(
                 "sent",
@@ -146,7 +147,7 @@ class Sender:
         if next_ms is None:
             await self._ended(name, entry, "gave_up", f"gave up; at last: {retry.detail}")
             return
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             await outbox.mark_waiting(connection, entry, next_ms, retry.detail)
             if retry.failure == "rate_limited":
                 await outbox.pause_channel(connection, name, next_ms)
@@ -169,7 +170,7 @@ class Sender:
         )
 
     async def _ended(self, name: str, entry: Entry, failure: FailureClass, detail: str) -> None:
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             await outbox.mark_failed(connection, entry, detail)
             failed = entry.delivery(
                 "failed",
@@ -192,7 +193,7 @@ class Sender:
     async def tidy(self, name: str, under_way: Collection[str]) -> None:
         """Measures a channel's backlog, and lets wait again what was left as being sent."""
         now_ms = self._now_ms()
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             await outbox.release(connection, name, under_way)
             count, oldest_ms = await outbox.backlog(connection, name)
         metrics.outbox_messages.labels(name).set(count)
@@ -202,7 +203,7 @@ class Sender:
     async def take_due(self, name: str, limit: int) -> tuple[list[Entry], float]:
         """What can be sent now over a channel, and the seconds until it is worth asking again."""
         now_ms = self._now_ms()
-        async with self._store.transaction() as connection:
+        async with self._database.writing() as connection:
             until_ms = await outbox.paused_until_ms(connection, name)
             if until_ms > now_ms:
                 entries, next_ms = list[Entry](), until_ms

@@ -1,6 +1,12 @@
 """The notifier's tables. What they mean is said here; how they came to be, in `migrations`."""
 
+from pathlib import Path
+
 import sqlalchemy as sa
+
+from sinks.database import Schema
+
+SCHEMA = Schema("notifier", "notifier_schema_version", Path(__file__).parent / "migrations")
 
 metadata = sa.MetaData()
 

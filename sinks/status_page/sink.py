@@ -6,7 +6,7 @@ import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
-from schemas.configuration import Configuration
+from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
 from sinks.sink import Record
 from sinks.status_page import metrics
@@ -32,15 +32,24 @@ class StatusPage:
     ----------
     configuration
         `status_page`, and `catalogue` for the default components.
+    resolve
+        Gives the content of a secret.
     now_ms
         The clock, Unix milliseconds; days are UTC.
 
-    Raises `ComponentError` if the components cannot be told apart.
+    Raises `ComponentError` if the components cannot be told apart, and `StoreError` if
+    `status_page.store` is no store that is known.
     """
 
     name = "status-page"
 
-    def __init__(self, configuration: Configuration, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        resolve: Callable[[Secret], str],
+        now_ms: Callable[[], int],
+    ) -> None:
         section = configuration.status_page
         url = section.public_url.rstrip("/")
         self.topics: tuple[str, ...] = (configuration.topics.incident_events,)
@@ -48,7 +57,8 @@ class StatusPage:
         self._environment = configuration.environment
         self._history_days = section.history_days
         self._now_ms = now_ms
-        self._store = Store(section.store)
+        password = resolve(section.store_password) if section.store_password else None
+        self._store = Store(section.store, password)
         self._since: Mapping[str, int] = {}
         self._decoder = msgspec.json.Decoder(IncidentEvent)
         self._serving = Serving(
@@ -60,7 +70,7 @@ class StatusPage:
         )
 
     async def start(self) -> None:
-        """Opens the store and brings its schema up to date."""
+        """Opens the store and brings its schema up to date. Raises `StoreError`."""
         await self._store.open()
         self._since = await self._store.register(
             [component.id for component in self.components], self._now_ms()
@@ -84,17 +94,10 @@ class StatusPage:
         """Takes records in, with their positions, in one transaction."""
         said: list[IncidentEvent] = []
         async with self._store.transaction() as transaction:
-            positions = await transaction.positions()
-            for record in records:
-                where = (record.topic, record.partition)
-                if record.offset < positions.get(where, 0):
-                    continue
-                positions[where] = record.offset + 1
+            for record in await transaction.take_new(records):
                 event = self._decode(record)
                 if event is not None and await self._take(transaction, event):
                     said.append(event)
-            for topic, partition in dict.fromkeys((one.topic, one.partition) for one in records):
-                await transaction.move(topic, partition, positions[topic, partition])
         self._serving.changed()
         for event in said:
             metrics.PUBLISH_DELAY.observe(max(0, self._now_ms() - event.time_ms) / 1000)

@@ -1,18 +1,19 @@
 """The page's own database: public incidents, positions, and when each component appeared."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sinks.database import Database, Schema, upsert
+from sinks.positions import read_positions, take_new
+from sinks.sink import Record
 from sinks.status_page.incident import PublicIncident
+
+SCHEMA = Schema("status_page", "status_page_alembic_version", Path(__file__).parent / "migrations")
 
 metadata = sa.MetaData()
 
@@ -41,11 +42,6 @@ components = sa.Table(
     sa.Column("since_ms", sa.BigInteger, nullable=False),
 )
 
-_ASYNC_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
 _decoder = msgspec.json.Decoder(PublicIncident)
 
 
@@ -55,10 +51,9 @@ class Transaction:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def positions(self) -> dict[tuple[str, int], int]:
-        """The next offset to read by topic and partition."""
-        rows = await self._connection.execute(sa.select(positions))
-        return {(row.topic, row.partition): row.next_offset for row in rows}
+    async def take_new(self, records: Sequence[Record]) -> list[Record]:
+        """The records that were not read before, behind which the positions move."""
+        return await take_new(self._connection, positions, records)
 
     async def incident(self, incident_id: str) -> PublicIncident | None:
         """What is known of the incident, also if it is not public."""
@@ -70,71 +65,40 @@ class Transaction:
     async def save(self, incident: PublicIncident) -> None:
         """Replaces what is known of the incident."""
         values = {
+            "id": incident.id,
             "version": incident.version,
             "public": incident.public,
             "opened_ms": incident.opened_ms,
             "resolved_ms": incident.resolved_ms,
             "document": msgspec.json.encode(incident).decode(),
         }
-        await self._upsert(incidents, {"id": incident.id}, values)
-
-    async def move(self, topic: str, partition: int, next_offset: int) -> None:
-        """Records the next offset to read."""
-        keys = {"topic": topic, "partition": partition}
-        await self._upsert(positions, keys, {"next_offset": next_offset})
-
-    async def _upsert(
-        self, table: sa.Table, keys: Mapping[str, Any], values: Mapping[str, Any]
-    ) -> None:
-        # One writer: update, then insert, is the same on every database.
-        match = sa.and_(*(table.c[name] == value for name, value in keys.items()))
-        done = await self._connection.execute(sa.update(table).where(match).values(**values))
-        if done.rowcount == 0:
-            await self._connection.execute(sa.insert(table).values(**keys, **values))
+        await upsert(self._connection, incidents, values)
 
 
 class Store:
-    """Opens the database at an SQLAlchemy URL (`sqlite:///…` or `postgresql://…`).
+    """What the page knows, in SQLite or PostgreSQL. Raises `StoreError` for another URL."""
 
-    On PostgreSQL the password comes from `PGPASSWORD` or `~/.pgpass`, as for every client.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = _async_url(url)
-        self._engine: AsyncEngine | None = None
+    def __init__(self, url: str, password: str | None = None) -> None:
+        self._database = Database(SCHEMA, url, password)
 
     async def open(self) -> None:
-        """Connects and brings the schema up to date."""
-        self._engine = _engine(self._url)
-        async with self._writing.begin() as connection:
-            await connection.run_sync(_migrate)
+        """Connects and brings the schema up to date. Raises `StoreError`."""
+        await self._database.migrate()
 
     async def close(self) -> None:
         """Closes every connection; a second call does nothing."""
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
-
-    @property
-    def _reading(self) -> AsyncEngine:
-        if self._engine is None:
-            raise RuntimeError("the status page's store is not open; await start() first")
-        return self._engine
-
-    @property
-    def _writing(self) -> AsyncEngine:
-        return self._reading.execution_options(tocsin_write=True)
+        await self._database.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits when the body ends, rolls back when it raises."""
-        async with self._writing.begin() as connection:
+        async with self._database.writing() as connection:
             yield Transaction(connection)
 
     async def read_positions(self) -> dict[tuple[str, int], int]:
         """The next offset to read by topic and partition."""
-        async with self._reading.connect() as connection:
-            return await Transaction(connection).positions()
+        async with self._database.reading() as connection:
+            return await read_positions(connection, positions)
 
     async def public_incidents(self, since_ms: int) -> list[PublicIncident]:
         """Public incidents that were open at or after `since_ms`, newest first."""
@@ -146,18 +110,18 @@ class Store:
             )
             .order_by(incidents.c.opened_ms.desc(), incidents.c.id)
         )
-        async with self._reading.connect() as connection:
+        async with self._database.reading() as connection:
             return [_decoder.decode(text) for text in await connection.scalars(query)]
 
     async def public_incident(self, incident_id: str) -> PublicIncident | None:
         """The incident if it is public, however old."""
-        async with self._reading.connect() as connection:
+        async with self._database.reading() as connection:
             found = await Transaction(connection).incident(incident_id)
         return found if found is not None and found.public else None
 
     async def register(self, component_ids: Iterable[str], now_ms: int) -> dict[str, int]:
         """Remembers components not seen before; since when each is on the page, by id."""
-        async with self._writing.begin() as connection:
+        async with self._database.writing() as connection:
             rows = await connection.execute(sa.select(components))
             since = {row.id: row.since_ms for row in rows}
             new = [one for one in component_ids if one not in since]
@@ -165,41 +129,3 @@ class Store:
                 values = [{"id": one, "since_ms": now_ms} for one in new]
                 await connection.execute(sa.insert(components), values)
         return since | dict.fromkeys(new, now_ms)
-
-
-def _async_url(url: str) -> URL:
-    parsed = make_url(url)
-    return parsed.set(drivername=_ASYNC_DRIVERS.get(parsed.drivername, parsed.drivername))
-
-
-def _engine(url: URL) -> AsyncEngine:
-    if not url.drivername.startswith("sqlite"):
-        return create_async_engine(url, pool_pre_ping=True)
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url)
-    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own BEGIN is switched off: it comes too late to guard a read before a write.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("tocsin_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _migrate(connection: sa.Connection) -> None:
-    config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

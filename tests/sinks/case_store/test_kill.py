@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from sinks.case_store.database import Database
+from sinks.case_store import tables
 from sinks.case_store.reader import Filter, Reader
+from sinks.database import Database
 from tests.sinks.case_store.applying import EVENTS, INCIDENTS
 
 
@@ -16,7 +17,7 @@ async def test_killed_four_times_it_has_every_event_once_and_its_position_is_tru
     store_url: str,
 ) -> None:
     moments = random.Random(11)
-    reader = Reader(database := Database(store_url))
+    reader = Reader(database := Database(tables.SCHEMA, store_url))
     before = 0
     for _ in range(4):
         child = await _start(store_url)

@@ -12,12 +12,12 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from schemas.incidents import IncidentEvent
-from sinks.case_store import CaseStore, StoreError, tables
-from sinks.case_store.database import Database
+from sinks.case_store import CaseStore, tables
 from sinks.case_store.reader import Filter, Reader
+from sinks.database import Database
 from sinks.sink import Record
 from tests.sinks import examples
-from tests.sinks.case_store.conftest import Make, new_database
+from tests.sinks.case_store.conftest import Make
 
 EVENTS, DELIVERIES = "tocsin.incident-events.v1", "tocsin.deliveries.v1"
 
@@ -32,7 +32,7 @@ def everything() -> list[Record]:
 
 async def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table."""
-    database = Database(url)
+    database = Database(tables.SCHEMA, url)
     try:
         async with database.reading() as connection:
             return {
@@ -51,7 +51,7 @@ async def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
 @pytest.fixture
 async def reader(store_url: str) -> AsyncIterator[Reader]:
     """Reads the store as pages and API do."""
-    database = Database(store_url)
+    database = Database(tables.SCHEMA, store_url)
     yield Reader(database)
     await database.close()
 
@@ -263,77 +263,11 @@ async def test_the_list_has_open_cases_first_and_filters_and_pages(
     assert REGISTRY.get_sample_value("tocsin_cases", {"state": "investigating"}) == 40
 
 
-async def test_the_migrations_make_what_the_tables_say_and_run_twice(
-    store_url: str, make: Make
-) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    for _ in range(2):
-        store = make(store_url)
-        await store.start()
-        await store.stop()
-    database = Database(store_url)
-
-    def differences(connection: sqlalchemy.Connection) -> list[Any]:
-        options = {"version_table": "case_store_version", "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)
-        return list(compare_metadata(context, tables.metadata))
-
-    async with database.reading() as connection:
-        assert await connection.run_sync(differences) == []
-    await database.close()
-
-
-async def test_two_processes_may_migrate_at_once(store_url: str, make: Make) -> None:
-    stores = [make(store_url) for _ in range(3)]
-    await asyncio.gather(*(store.start() for store in stores))
-    for store in stores:
-        assert await store.positions() == {}
-        await store.stop()
-
-
-async def test_a_store_of_a_newer_version_is_refused_with_advice(
-    store: CaseStore, store_url: str, make: Make
-) -> None:
-    database = Database(store_url)
-    async with database.writing() as connection:
-        await connection.exec_driver_sql("UPDATE case_store_version SET version_num = '9999'")
-    await database.close()
-    with pytest.raises(StoreError, match="newer tocsin"):
-        await make(store_url).start()
-
-
 @pytest.mark.parametrize("change", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])
 async def test_the_audit_cannot_be_changed(store: CaseStore, store_url: str, change: str) -> None:
     await store.apply(everything())
-    database = Database(store_url)
+    database = Database(tables.SCHEMA, store_url)
     with pytest.raises(sqlalchemy.exc.DBAPIError, match="append-only"):
         async with database.writing() as connection:
             await connection.exec_driver_sql(change)
     await database.close()
-
-
-@pytest.mark.parametrize("url", ["mysql://x/y", "cases.sqlite3", "sqlite://", "sqlite:///:memory:"])
-def test_a_store_that_cannot_be_is_refused_with_an_example(url: str, make: Make) -> None:
-    with pytest.raises(StoreError, match=r"case_store\.store: .*sqlite:///path/to/file"):
-        make(url)
-
-
-@pytest.mark.postgres
-def test_the_password_comes_from_its_secret(postgres_url: str) -> None:
-    url = new_database(postgres_url, "password")
-    assert Database(url, "p@ss:/word").url.password == "p@ss:/word"
-
-
-@pytest.mark.parametrize(
-    "url", ["postgresql://tocsin:secret@127.0.0.1:1/none", "sqlite:////proc/none/cases.sqlite3"]
-)
-async def test_a_store_that_cannot_be_opened_is_named_without_its_password(
-    url: str, make: Make
-) -> None:
-    store = make(url)
-    with pytest.raises(StoreError, match=r"case_store\.store: cannot") as raised:
-        await store.start()
-    assert "secret" not in str(raised.value)
-    await store.stop()

@@ -1,15 +1,9 @@
 """The same notifier on PostgreSQL."""
 
-import uuid
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from schemas.configuration import Channels, Recipient, WebhookChannel
-from sinks.notifier.store import async_url
+from tests.sinks.conftest import new_database
 from tests.sinks.examples import cpu_fault
 from tests.sinks.notifier.conftest import TOPIC, Bench, until
 from tests.sinks.notifier.receivers import receiver
@@ -17,16 +11,10 @@ from tests.sinks.notifier.receivers import receiver
 pytestmark = pytest.mark.postgres
 
 
-@pytest_asyncio.fixture
-async def store(postgres_url: str) -> AsyncIterator[str]:
+@pytest.fixture
+def store(postgres_url: str) -> str:
     """A database of this test's own."""
-    server = async_url(postgres_url)
-    name = f"notifier_{uuid.uuid4().hex[:8]}"
-    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    await engine.dispose()
-    yield server.set(database=name).render_as_string(hide_password=False)
+    return new_database(postgres_url, "notifier")
 
 
 async def test_a_life_is_told_over_a_restart_with_threads_and_retries(

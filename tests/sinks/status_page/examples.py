@@ -225,11 +225,16 @@ class Running:
         return answer.text
 
 
+def page_of(settings: Configuration, clock: Clock | None = None) -> StatusPage:
+    """The page, not started; its secrets are their variables' names."""
+    return StatusPage(settings, resolve=lambda secret: secret.env or "", now_ms=clock or Clock())
+
+
 @asynccontextmanager
 async def running(settings: Configuration, clock: Clock | None = None) -> AsyncIterator[Running]:
     """Starts the page, serves it on a free port, and stops it at the end."""
     clock = clock or Clock()
-    page = StatusPage(settings, now_ms=clock)
+    page = page_of(settings, clock)
     await page.start()
     positions = await page.positions()
     # asyncio turns Nagle's algorithm off only where the protocol is named; else 40 ms a request.

@@ -1,17 +1,18 @@
 """The page as a sink: repeats, restarts, order, retraction, and what may not be shown."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
-import sqlalchemy as sa
 
-from schemas.configuration import Catalogue, Component, Service
-from sinks.status_page import StatusPage
+from schemas.configuration import Catalogue, Component, Secret, Service
 from sinks.status_page.components import ComponentError
-from sinks.status_page.store import Store
+from sinks.status_page.incident import PublicIncident
+from sinks.status_page.store import Store, Transaction
+from tests.sinks.conftest import new_database
 from tests.sinks.examples import cpu_fault, event, network_fault, record
 from tests.sinks.status_page.examples import (
     DAY_MS,
@@ -22,6 +23,7 @@ from tests.sinks.status_page.examples import (
     configuration,
     incident,
     life,
+    page_of,
     quarter,
     running,
     then,
@@ -101,15 +103,23 @@ async def test_nothing_of_a_batch_is_kept_if_its_transaction_fails(
     async with running(configuration(store)) as page:
         before = await everything(page)
         with monkeypatch.context() as broken:
-            broken.setattr("sinks.status_page.store.Transaction.move", _disk_full)
+            broken.setattr("sinks.status_page.store.Transaction.save", _fills_up())
             with pytest.raises(OSError, match="disk full"):
                 await page.say(quarter())
         assert await page.page.positions() == {}
         assert await everything(page) == before
 
 
-async def _disk_full(*_arguments: object) -> None:
-    raise OSError("disk full")
+def _fills_up() -> Callable[[Transaction, PublicIncident], Awaitable[None]]:
+    """Saves twice, so that there is something to roll back."""
+    save, left = Transaction.save, iter(range(2))
+
+    async def saving(transaction: Transaction, incident: PublicIncident) -> None:
+        if next(left, None) is None:
+            raise OSError("disk full")
+        await save(transaction, incident)
+
+    return saving
 
 
 async def test_an_internal_incident_is_never_shown_or_kept(store: Path) -> None:
@@ -186,7 +196,7 @@ def test_services_of_the_same_public_name_are_one_component(store: Path) -> None
         )
     )
     settings = msgspec.structs.replace(configuration(store, ()), catalogue=catalogue)
-    shop, mail = StatusPage(settings, now_ms=Clock()).components
+    shop, mail = page_of(settings).components
     assert (shop.name, shop.services) == ("Web shop", frozenset({"gateway", "frontend"}))
     assert (mail.name, mail.services) == ("E-mail", frozenset({"mailer"}))
 
@@ -194,7 +204,16 @@ def test_services_of_the_same_public_name_are_one_component(store: Path) -> None
 def test_two_components_of_one_name_are_a_mistake_that_says_how_to_mend_it(store: Path) -> None:
     twice = (Component(name="Shop", services=("a",)), Component(name="Shop", services=("b",)))
     with pytest.raises(ComponentError, match="'Shop' stands there twice; merge"):
-        StatusPage(configuration(store, twice), now_ms=Clock())
+        page_of(configuration(store, twice))
+
+
+def test_the_password_of_its_store_is_a_secret(store: Path) -> None:
+    settings = configuration(store)
+    section = msgspec.structs.replace(
+        settings.status_page, store="postgresql://page@db/x", store_password=Secret(env="PASSWORD")
+    )
+    page = page_of(msgspec.structs.replace(settings, status_page=section))
+    assert page._store._database.url.password == "PASSWORD"
 
 
 async def test_nothing_internal_of_a_whole_life_reaches_any_page(store: Path) -> None:
@@ -264,14 +283,9 @@ async def test_an_incident_from_before_the_history_keeps_its_address(store: Path
 async def test_on_postgresql_the_page_is_the_same_as_on_sqlite(
     store: Path, postgres_url: str
 ) -> None:
-    server = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(sa.text("CREATE DATABASE status_page_test"))
-    server.dispose()
     settings = configuration(store)
-    url = sa.make_url(postgres_url).set(drivername="postgresql", database="status_page_test")
     section = msgspec.structs.replace(
-        settings.status_page, store=url.render_as_string(hide_password=False)
+        settings.status_page, store=new_database(postgres_url, "status_page")
     )
     events = quarter()
     async with running(settings) as page:
