@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.incidents import Grading, GradingStep, Severity
 from streams.dossier import Dossier
+from streams.harm import Harm, reached
 
 MATRIX: Mapping[tuple[int, int], Severity] = {
     (1, 1): "P1",
@@ -21,28 +22,26 @@ MATRIX: Mapping[tuple[int, int], Severity] = {
 """Impact and urgency, 1 (worst) to 3, to severity: the usual ITIL matrix, its last two as one."""
 
 TIER_POINTS = {1: 3, 2: 2, 3: 1, 4: 0}
-SERVICE_STEPS = (2, 4, 8)
-RATIO_STEPS = (0.01, 0.05, 0.25)
-ERROR_STEPS = (10, 100, 1000)
-CUSTOMER_STEPS = (100, 1_000, 10_000)
-SCORE_STEPS = (10.0, 20.0)
+SERVICE_STEPS = (5, 10)
+CUSTOMER_STEPS = (1_000, 10_000)
+LASTING_STEPS_SECONDS = (300.0, 900.0)
+"""What has lasted so long does not pass by itself."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What severity is made of. `tier` is the most critical one touched, `spreading` whether a
-    further service was drawn in lately, `active` whether anything is still out of order."""
+    """What severity is made of.
+
+    `harm` is what users feel at the service where that weighs most, `tier` that service's tier
+    and `customers` those of its customers who are known; `spreading` says whether a further
+    service was drawn in lately, `lasting_seconds` for how long signals were out of order.
+    """
 
     services: int
     tier: int
-    tier_service: str
-    errors: int
-    requests: int
-    error_ratio: float
+    harm: Harm
     customers: int
-    score: float
-    score_series: str
     spreading: bool
-    active: bool
+    lasting_seconds: float
 
 
 def grade(facts: Facts) -> Grading:
@@ -64,45 +63,56 @@ def grade(facts: Facts) -> Grading:
     )
 
 
+def weight(tier: int, harm: Harm) -> int:
+    """How much the trouble of one service weighs: how critical it is and what its users feel."""
+    return TIER_POINTS[tier] + harm.points
+
+
 def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
+    harm = facts.harm
     tier = TIER_POINTS[facts.tier]
-    spread = _reached(facts.services, SERVICE_STEPS)
-    failing = max(
-        min(_reached(facts.error_ratio, RATIO_STEPS), _reached(facts.errors, ERROR_STEPS)), 0
-    )
-    customers = _reached(facts.customers, CUSTOMER_STEPS)
-    points = tier + spread + failing + customers
-    impact = 1 if points >= 5 else 2 if points >= 3 else 3
+    spread = reached(facts.services, SERVICE_STEPS)
+    customers = reached(facts.customers, CUSTOMER_STEPS) if harm.points else 0
+    points = tier + harm.points + spread + customers
+    impact = 1 if points >= 6 else 2 if points >= 2 else 3
     return impact, [
-        _step("tier", facts.tier, f"catalogue: {facts.tier_service}", tier),
+        _step("tier", facts.tier, f"catalogue: {harm.service}", tier),
+        _step("users feel", harm.points, _felt(harm), harm.points),
+        _step("customers", facts.customers, "catalogue; they count if they feel it", customers),
         _step("services", facts.services, "services with signals", spread),
-        _step(
-            "error ratio",
-            facts.error_ratio,
-            f"{facts.errors:,} of {facts.requests:,} requests while out of order",
-            failing,
-        ),
-        _step("customers", facts.customers, "catalogue: customers of the services", customers),
         GradingStep(
             name="impact",
             value=float(points),
-            source="sum of the points above; 5 or more is 1, 3 or more is 2",
+            source="sum of the points above; 6 or more is 1, 2 or more is 2",
             result=f"impact {impact}",
         ),
     ]
 
 
+def _felt(harm: Harm) -> str:
+    """The harm in words: what counts most of it."""
+    if harm.points == 0:
+        return f"nothing that users of {harm.service} would notice"
+    if harm.failing_points == harm.points:
+        return f"{harm.errors:,} of {harm.requests:,} requests fail at {harm.service}"
+    if harm.slow_points == harm.points:
+        return f"requests to {harm.service} take {harm.slow_seconds:.2g} s longer"
+    if harm.lost_points == harm.points:
+        return f"{harm.lost_ratio:.0%} of the requests to {harm.service} stay away"
+    return f"{harm.service}: {harm.sign.replace('_', ' ')}"
+
+
 def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
-    tier = max(TIER_POINTS[facts.tier] - 1, 0)
-    trend = (1 if facts.active else 0) + (1 if facts.active and facts.spreading else 0)
-    score = _reached(facts.score, SCORE_STEPS)
-    points = tier + trend + score
+    felt = min(facts.harm.points, 2)
+    trend = 2 if facts.spreading else 1
+    lasting = reached(facts.lasting_seconds, LASTING_STEPS_SECONDS)
+    points = felt + trend + lasting
     urgency = 1 if points >= 4 else 2 if points >= 2 else 3
-    words = "spreading" if trend == 2 else "going on" if trend else "quiet"
+    words = "spreading" if facts.spreading else "going on"
     return urgency, [
         _step("trend", trend, f"signals are {words}", trend),
-        _step("tier", facts.tier, f"catalogue: {facts.tier_service}", tier),
-        _step("score", facts.score, f"furthest out: {facts.score_series}", score),
+        _step("users feel", felt, "as above, at most 2", felt),
+        _step("lasting", facts.lasting_seconds, "seconds; from 300 and from 900", lasting),
         GradingStep(
             name="urgency",
             value=float(points),
@@ -110,11 +120,6 @@ def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
             result=f"urgency {urgency}",
         ),
     ]
-
-
-def _reached(value: float, steps: tuple[float, ...]) -> int:
-    """How many of the steps the value reaches."""
-    return sum(value >= step for step in steps)
 
 
 def _step(name: str, value: float, source: str, points: int) -> GradingStep:

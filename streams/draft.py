@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
-from streams.classify import Facts, with_override
+from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
+from streams.harm import harm_of
 from streams.words import clock, duration, number, summary, title
 
 UNKNOWN_TIER = 3
@@ -31,30 +32,24 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
     )
 
 
-def facts_of(
-    dossier: Dossier, catalogue: Mapping[str, Service], *, active: bool, grows: bool
-) -> Facts:
-    """The numbers that its severity is made of."""
-    impact = dossier.impact
-    tiers = [
-        (catalogue[name].tier if name in catalogue else UNKNOWN_TIER, name)
-        for name in sorted(dossier.seen)
-    ]
-    tier, service = min(tiers)
-    worst = max(dossier.signals.values(), key=lambda s: (s.score, s.series))
+def facts_of(dossier: Dossier, catalogue: Mapping[str, Service], *, grows: bool) -> Facts:
+    """What its severity is made of."""
+    trusted = dossier.trusted_signals()
+    harms = [harm_of(name, trusted, dossier.counts.get(name)) for name in sorted(dossier.seen)]
+    harm = max(harms, key=lambda h: weight(_tier(h.service, catalogue), h))
+    known = catalogue.get(harm.service)
     return Facts(
-        services=len(dossier.seen),
-        tier=tier,
-        tier_service=service,
-        errors=impact.errors,
-        requests=impact.requests,
-        error_ratio=impact.error_ratio,
-        customers=impact.customers,
-        score=worst.score,
-        score_series=worst.series,
+        services=len(dossier.drawn_in),
+        tier=_tier(harm.service, catalogue),
+        harm=harm,
+        customers=known.customers if known else 0,
         spreading=grows,
-        active=active,
+        lasting_seconds=(dossier.last_end_ms - dossier.first_anomaly_ms) / 1000,
     )
+
+
+def _tier(name: str, catalogue: Mapping[str, Service]) -> int:
+    return catalogue[name].tier if name in catalogue else UNKNOWN_TIER
 
 
 def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:

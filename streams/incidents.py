@@ -194,15 +194,17 @@ class IncidentStage:
         return self._report(dossier, was, opened)
 
     def _assess(self, dossier: Dossier, causes: tuple[Cause, ...], end_ms: int) -> None:
-        """Writes causes, impact and severity into the dossier."""
+        """Writes causes, impact and severity into the dossier.
+
+        The severity of an incident that has gone quiet stays as it was while it went on: that is
+        how bad it was, and nobody needs to be told that quiet is less urgent.
+        """
         dossier.causes = causes
         dossier.impact = impact_of(dossier, self.catalogue)
-        facts = facts_of(
-            dossier,
-            self.catalogue,
-            active=dossier.state != "monitoring",
-            grows=end_ms - dossier.grown_ms < self.rules.gap_ms,
-        )
+        if dossier.state == "monitoring" and dossier.told is not None:
+            return
+        grows = end_ms - dossier.grown_ms < self.rules.gap_ms
+        facts = facts_of(dossier, self.catalogue, grows=grows)
         hold_severity(dossier, grade(facts), end_ms, self.rules.resolve_ms)
         if (dossier.override or dossier.severity) in self.rules.public:
             dossier.visibility = "public"

@@ -21,7 +21,7 @@ def test_it_shows_why_it_was_opened_and_what_was_expected() -> None:
 
 def test_it_shows_every_step_of_the_grading_and_the_causes_with_evidence() -> None:
     text = story()
-    assert "impact 3 × urgency 2 = P4" in text
+    assert "impact 2 × urgency 2 = P3" in text
     assert "called by cart, also out of order" in text
 
 

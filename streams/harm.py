@@ -1,0 +1,82 @@
+"""What the users of a service feel, read from its signals and counts, as points from 0 to 3."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.anomalies import AnomalyKind
+from schemas.incidents import Signal
+from streams.dossier import Count, is_below
+
+RATIO_STEPS = (0.01, 0.05, 0.25)
+ERROR_STEPS = (10, 100, 1000)
+SLOW_STEPS = (0.5, 2.0)
+"""Seconds longer than expected: Apdex's usual target T, after which users are no longer satisfied,
+and 4 T, after which they are frustrated."""
+LOST_STEPS = (0.5, 0.9)
+SIGNS: frozenset[AnomalyKind] = frozenset(
+    ("saturation", "new_error_template", "error_log_rate", "error_ratio", "silence")
+)
+"""Kinds that say that something is wrong even where nobody counted the requests that suffer."""
+
+
+class Harm(msgspec.Struct, frozen=True, kw_only=True):
+    """What users of one service feel. `slow_seconds` is how much longer than expected requests
+    take, `lost_ratio` the share of the expected requests that do not come any more, `sign` a kind
+    of signal that is bad news in itself."""
+
+    service: str
+    requests: int = 0
+    errors: int = 0
+    slow_seconds: float = 0.0
+    lost_ratio: float = 0.0
+    sign: str = ""
+
+    @property
+    def error_ratio(self) -> float:
+        """Share of the requests that failed while it was out of order."""
+        return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def failing_points(self) -> int:
+        """0 to 3 for failed requests: a share counts only with a number to go with it."""
+        return min(reached(self.error_ratio, RATIO_STEPS), reached(self.errors, ERROR_STEPS))
+
+    @property
+    def slow_points(self) -> int:
+        """0 to 2 for slow requests."""
+        return reached(self.slow_seconds, SLOW_STEPS)
+
+    @property
+    def lost_points(self) -> int:
+        """0 to 2 for requests that do not come."""
+        return reached(self.lost_ratio, LOST_STEPS)
+
+    @property
+    def points(self) -> int:
+        """The worst of them; at least 1 if there is a sign of trouble."""
+        return max(self.failing_points, self.slow_points, self.lost_points, 1 if self.sign else 0)
+
+
+def harm_of(service: str, signals: Iterable[Signal], count: Count | None) -> Harm:
+    """What the users of `service` feel by its own signals and the requests counted meanwhile."""
+    own = [s for s in signals if s.service == service]
+    slow = [s.value - s.expected for s in own if s.kind in ("latency", "network")]
+    lost = [
+        1 - s.value / s.expected
+        for s in own
+        if s.kind == "traffic" and is_below(s) and s.expected > 0
+    ]
+    return Harm(
+        service=service,
+        requests=count.requests if count else 0,
+        errors=count.errors if count else 0,
+        slow_seconds=round(max([0.0, *slow]), 6),
+        lost_ratio=round(min(max([0.0, *lost]), 1.0), 6),
+        sign=min((s.kind for s in own if s.kind in SIGNS), default=""),
+    )
+
+
+def reached(value: float, steps: tuple[float, ...]) -> int:
+    """How many of the steps the value reaches."""
+    return sum(value >= step for step in steps)
