@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from schemas.configuration import Source
+from schemas.reading import UNREADABLE
 from streams.mapping import Mapping, is_wire_format
 from streams.raw import Raw
 from streams.reject import Rejected
@@ -15,7 +16,7 @@ from streams.reject import Rejected
 Decode = Callable[[bytes], Raw]
 
 # What a decoder raises for a record that is not as it should be.
-UNDECODABLE = (msgspec.MsgspecError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError)
+UNDECODABLE = (*UNREADABLE, orjson.JSONDecodeError)
 
 _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 

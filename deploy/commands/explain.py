@@ -13,6 +13,7 @@ import msgspec
 from deploy.configuration import load
 from deploy.words import stamp
 from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
+from schemas.reading import UNREADABLE
 from streams.explain import explain
 
 TIMEOUT_SECONDS = 10
@@ -87,7 +88,7 @@ def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
     decoder = msgspec.json.Decoder(IncidentEvent)
     try:
         events = tuple(decoder.decode(line) for line in path.read_bytes().splitlines())
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise NoStory(f"{path}: {error}; give a log written by `tocsin replay --events`") from error
     found = tuple(event for event in events if event.incident_id == incident)
     if not found:
@@ -132,7 +133,7 @@ def _get(public_url: str, address: str, incident: str, kind: type[T]) -> T:
         if error.code == 404:
             raise NoStory(f"the case store knows no incident {incident}") from error
         raise NoStory(f"{url} answers {error.code}") from error
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise NoStory(
             f"{url} answers something else than a case store of this version ({error}): is "
             f"case_store.public_url right?"

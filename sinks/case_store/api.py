@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Delivery, Incident
+from schemas.reading import UNREADABLE
 from sinks.case_store.access import Access
 from sinks.case_store.commands import (
     CommandNotSentError,
@@ -256,7 +257,7 @@ PROBLEMS: dict[type[Exception], tuple[int, str]] = {
 def _asked(content: bytes) -> CommandRequest:
     try:
         return msgspec.json.decode(content, type=CommandRequest)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise NotACommandError(f"the body is no JSON of a command: {error}") from error
 
 

@@ -8,6 +8,7 @@ import structlog
 
 from schemas.configuration import Topics
 from schemas.incidents import Delivery, IncidentEvent
+from schemas.reading import UNREADABLE
 from sinks.case_store.metrics import DROPPED
 from sinks.sink import Record
 
@@ -57,7 +58,7 @@ def read(records: Sequence[Record], topics: Topics) -> Batch:
                 batch.entries.append(_entry(record))
             else:
                 batch.deliveries.append(_delivery(record))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             _drop(record, str(error))
     return batch
 

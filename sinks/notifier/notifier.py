@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
+from schemas.reading import UNREADABLE
 from sinks.database import Database
 from sinks.notifier import metrics, outbox, settings, tables
 from sinks.notifier.acknowledge import Acknowledgements
@@ -186,7 +187,7 @@ def read(record: Record) -> IncidentEvent | None:
         return None
     try:
         return msgspec.json.decode(record.value, type=IncidentEvent)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         metrics.unreadable_records.inc()
         log.error(
             "record is no incident event and is passed over",

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
+from schemas.reading import UNREADABLE
 from sinks.sink import Record
 from sinks.status_page import metrics
 from sinks.status_page.api import Api
@@ -121,7 +122,7 @@ class StatusPage:
             return None
         try:
             event = self._decoder.decode(record.value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             _drop(record, "not_an_incident_event")
             return None
         if event.incident.environment != self._environment:

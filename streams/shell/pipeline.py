@@ -14,6 +14,7 @@ from schemas.configuration import Configuration
 from schemas.events import DeadLetter
 from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.reading import UNREADABLE
 from streams.run import Run
 from streams.shell import metrics, outgoing
 from streams.shell.checkpoints import Outgoing, latest
@@ -344,7 +345,7 @@ def _decode(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T], list
     decode = decoder.decode
     try:
         return [decode(value or b"") for value in run.values], []
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return _decode_each(run, decoder)
 
 
@@ -354,12 +355,12 @@ def _decode_each(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T],
     for index, value in enumerate(run.values):
         try:
             good.append(decoder.decode(value or b""))
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             bad.append(_undecodable(run, index, error))
     return good, bad
 
 
-def _undecodable(run: Run, index: int, error: msgspec.DecodeError) -> DeadLetter:
+def _undecodable(run: Run, index: int, error: Exception) -> DeadLetter:
     return DeadLetter(
         topic=run.topic,
         partition=run.partition,

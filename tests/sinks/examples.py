@@ -255,6 +255,10 @@ def delivery(
     )
 
 
+NO_EVENTS = (None, b"", b"{", b"[]", b'{"incident_id":"\xff"}', b'{"x":' + b"[" * 100_000)
+"""Values that are no incident event: missing, broken, of another shape, not UTF-8, too deep."""
+
+
 def record(
     value: IncidentEvent | Delivery, offset: int, topic: str | None = None, partition: int = 0
 ) -> Record:

@@ -181,7 +181,7 @@ async def test_without_a_configured_token_the_api_is_read_only(
     ("body", "status", "says"),
     [
         (b"{", 400, "JSON"),
-        (b"\xff", 400, ""),
+        (b'{"actor":"\xff"}', 400, "utf-8"),
         ({"type": "note", "actor": "a", "text": "x", "extra": 1}, 400, "extra"),
         ({"actor": "a"}, 400, "type"),
         ({"type": "explode", "actor": "a"}, 422, "acknowledge, note, resolve"),

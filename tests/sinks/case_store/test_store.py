@@ -196,7 +196,7 @@ async def test_a_record_that_is_no_entry_is_counted_and_passed_over(
 ) -> None:
     good = examples.record(examples.cpu_fault()[0], 5)
     mixed = msgspec.structs.replace(examples.cpu_fault()[0], incident_id="another")
-    bad_values = [None, b"", b"{", b"\xff\xfe", b"[]", b'{"incident_id":"x"}']
+    bad_values = [*examples.NO_EVENTS, b'{"incident_id":"x"}']
     bad_values.append(msgspec.json.encode(mixed))
     huge = msgspec.structs.replace(examples.cpu_fault()[0], time_ms=2**60)
     bad_values.append(msgspec.json.encode(huge))

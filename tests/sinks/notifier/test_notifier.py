@@ -6,7 +6,7 @@ import pytest
 
 from sinks.database import StoreError
 from sinks.notifier import outbox
-from tests.sinks.examples import cpu_fault, cpu_incident, event
+from tests.sinks.examples import NO_EVENTS, cpu_fault, cpu_incident, event
 from tests.sinks.notifier.conftest import TOPIC, Bench, until
 
 
@@ -45,7 +45,7 @@ async def test_repeated_records_and_repeated_events_change_nothing(bench: Bench)
         "inc-cpu-01/1",
         "inc-cpu-01/4",
     ]
-    assert await notifier.positions() == {(TOPIC, 0): 3}
+    assert await notifier.positions() == {(TOPIC, 0): len(NO_EVENTS) + 1}
 
 
 async def test_positions_survive_a_restart(bench: Bench) -> None:
@@ -69,12 +69,12 @@ async def test_events_of_an_old_log_are_withheld_and_not_sent(bench: Bench) -> N
 
 async def test_a_record_that_is_no_event_is_passed_over(bench: Bench) -> None:
     notifier = await bench.start()
-    broken = dataclasses.replace(bench.record(cpu_fault()[0]), value=b'{"no": 1}')
-    tombstone = dataclasses.replace(bench.record(cpu_fault()[0]), value=None)
-    await notifier.apply([broken, tombstone])
+    await notifier.apply(
+        [dataclasses.replace(bench.record(cpu_fault()[0]), value=value) for value in NO_EVENTS]
+    )
     await bench.feed(notifier, cpu_fault()[0])
     await until(lambda: bench.kafka.deliveries("sent"))
-    assert await notifier.positions() == {(TOPIC, 0): 3}
+    assert await notifier.positions() == {(TOPIC, 0): len(NO_EVENTS) + 1}
 
 
 async def test_deliveries_wait_in_the_store_while_kafka_is_away(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from sinks.status_page.components import ComponentError
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.store import Store, Transaction
 from tests.sinks.conftest import new_database
-from tests.sinks.examples import cpu_fault, event, network_fault, record
+from tests.sinks.examples import NO_EVENTS, cpu_fault, event, network_fault, record
 from tests.sinks.status_page.examples import (
     DAY_MS,
     MINUTE_MS,
@@ -251,22 +251,20 @@ async def test_recorded_faults_show_the_public_one_and_not_the_internal_one(stor
 
 async def test_records_that_are_no_incident_events_are_passed_over(store: Path) -> None:
     opened = event(incident(), "opened")
-    good = record(opened, 4)
+    good = record(opened, len(NO_EVENTS) + 1)
     elsewhere = event(
         msgspec.structs.replace(opened.incident, id="INC-0009", environment="staging"), "opened"
     )
     async with running(configuration(store)) as page:
         await page.page.apply(
             [
-                replace(good, offset=0, value=None),
-                replace(good, offset=1, value=b"{"),
-                replace(good, offset=2, value=b'{"incident_id":"\xff"}'),
-                record(elsewhere, 3),
+                *(replace(good, offset=i, value=value) for i, value in enumerate(NO_EVENTS)),
+                record(elsewhere, len(NO_EVENTS)),
                 good,
             ]
         )
         found = (await page.json("incidents.json"))["incidents"]
-        assert await page.page.positions() == {(good.topic, 0): 5}
+        assert await page.page.positions() == {(good.topic, 0): len(NO_EVENTS) + 2}
     assert [one["id"] for one in found] == ["INC-0001"]
 
 

@@ -98,7 +98,8 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
             note = Command(
                 id="1", type="note", incident_id=incident_id, actor="Ada", issued_ms=1, text="seen"
             )
-            asked = [msgspec.json.encode(note), b"not a command", msgspec.json.encode(note)]
+            no_commands = [b"not a command", b'{"id":"\xff"}', b'{"x":' + b"[" * 10_000]
+            asked = [msgspec.json.encode(note), *no_commands, msgspec.json.encode(note)]
             await produce(servers, c.topics.commands, {0: asked})
             await reader.until(lambda r: any(e.type == "noted" for e in events(r, c)))
         first = {e.id: e for e in events(reader.records, c)}
