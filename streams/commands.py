@@ -1,22 +1,32 @@
 """What people may ask of an incident, and what obeying changes."""
 
+from typing import Literal, NamedTuple
+
 from schemas.incidents import Command, EventType
 from streams.dossier import Dossier
 from streams.lifecycle import Rules, phase_after
 
 
-def why_refused(command: Command, dossier: Dossier | None) -> str | None:
-    """Why a command cannot be obeyed, in words for the one who gave it; None if it can."""
+class Refusal(NamedTuple):
+    """Why a command was not obeyed: a word to count by, and a sentence for the one who gave it."""
+
+    reason: Literal["unknown_incident", "no_actor", "no_text", "no_severity", "already_resolved"]
+    text: str
+
+
+def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
+    """Why a command cannot be obeyed; None if it can."""
     if dossier is None:
-        return f"no incident {command.incident_id} is open or was resolved lately"
+        text = f"no incident {command.incident_id} is open or was resolved lately"
+        return Refusal("unknown_incident", text)
     if not command.actor.strip():
-        return "nobody gave it: `actor` is empty"
+        return Refusal("no_actor", "nobody gave it: `actor` is empty")
     if command.type in ("note", "public_message") and not command.text.strip():
-        return f"{command.type} needs a `text`"
+        return Refusal("no_text", f"{command.type} needs a `text`")
     if command.type == "set_severity" and command.severity is None:
-        return "set_severity needs a `severity`: P1, P2, P3 or P4"
+        return Refusal("no_severity", "set_severity needs a `severity`: P1, P2, P3 or P4")
     if command.type == "resolve" and dossier.is_over:
-        return f"{dossier.id} is {dossier.state} already"
+        return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
     return None
 
 

@@ -11,7 +11,7 @@ from streams.align import Aligner
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
-from streams.commands import obey, why_refused
+from streams.commands import Refusal, obey, why_refused
 from streams.dossier import Dossier
 from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
@@ -43,7 +43,7 @@ class IncidentStage:
     Attributes
     ----------
     refused
-        Commands that were not obeyed, each with the reason; the shell logs and empties it.
+        Commands that were not obeyed, each with the reason; the shell logs, counts and empties it.
     left_out
         Anomalies that belong to no incident, counted by reason.
     """
@@ -59,7 +59,7 @@ class IncidentStage:
         self.environment = environment
         self.rules = Rules.of(windows, incidents)
         self.catalogue = {service.name: service for service in catalogue.services}
-        self.refused: list[tuple[Command, str]] = []
+        self.refused: list[tuple[Command, Refusal]] = []
         self._aligner = Aligner[AnomalyBatch](shards)
         self._base = catalogue
         self._casebook = Casebook(environment, self.rules, catalogue)
@@ -103,24 +103,40 @@ class IncidentStage:
         return events
 
     def command(self, batch: Sequence[Command]) -> list[IncidentEvent]:
-        """Obeys what people ask; a repeated id changes nothing, nonsense goes to `refused`."""
+        """Obeys what people ask; a repeated id changes nothing.
+
+        What cannot be obeyed goes to `refused`, and is said in the incident's log if there is one,
+        so that whoever asked learns of it.
+        """
         events: list[IncidentEvent] = []
         for command in batch:
             if command.id in self._memory.commands:
                 continue
             dossier = self._memory.dossiers.get(command.incident_id)
-            reason = why_refused(command, dossier)
-            if reason is not None or dossier is None:
-                self.refused.append((command, reason or "no such incident"))
+            refusal = why_refused(command, dossier)
+            if refusal is not None:
+                self.refused.append((command, refusal))
+            if dossier is None:
                 continue
-            self._memory.commands[command.id] = None
-            if len(self._memory.commands) > MAX_COMMANDS:
-                del self._memory.commands[next(iter(self._memory.commands))]
-            event_type, text = obey(command, dossier, self._memory.end_ms or 0, self.rules)
-            events.append(
-                self._say(dossier, event_type, text, actor=command.actor, command_id=command.id)
-            )
+            self._remember(command)
+            event_type, text, actor = self._answer(command, dossier, refusal)
+            events.append(self._say(dossier, event_type, text, actor, command_id=command.id))
         return events
+
+    def _answer(
+        self, command: Command, dossier: Dossier, refusal: Refusal | None
+    ) -> tuple[EventType, str, str]:
+        """Type, text and actor of the entry that answers a command."""
+        if refusal is not None:
+            who = command.actor.strip() or "someone"
+            what = command.type.replace("_", " ")
+            return "noted", f"Did not do what {who} asked ({what}): {refusal.text}.", "tocsin"
+        return *obey(command, dossier, self._memory.end_ms or 0, self.rules), command.actor
+
+    def _remember(self, command: Command) -> None:
+        self._memory.commands[command.id] = None
+        if len(self._memory.commands) > MAX_COMMANDS:
+            del self._memory.commands[next(iter(self._memory.commands))]
 
     # -- time ------------------------------------------------------------------------------
 

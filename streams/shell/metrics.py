@@ -24,6 +24,9 @@ DETECTOR_SECONDS = Histogram(
 )
 ANOMALIES = Counter("tocsin_anomalies_total", "Anomalies, repeats after a restart too", ["kind"])
 INCIDENTS = Counter("tocsin_incidents_total", "Incidents opened", ["severity"])
+COMMANDS_REFUSED = Counter(
+    "tocsin_commands_refused_total", "Commands of people that were not obeyed", ["reason"]
+)
 TIME_TO_DETECT = Histogram(
     "tocsin_time_to_detect_seconds",
     "Event time from an incident's first anomalous window to when it was opened",

@@ -256,8 +256,11 @@ class Pipeline:
         def body(run: Run) -> list[Outgoing]:
             commands, bad = _decode(run, self._commands)
             events = keeper.stage.command(commands)
-            for command, reason in keeper.stage.refused:
-                logger.warning("command %s of %s refused: %s", command.id, command.actor, reason)
+            for command, refusal in keeper.stage.refused:
+                metrics.COMMANDS_REFUSED.labels(refusal.reason).inc()
+                logger.warning(
+                    "command %s of %s refused: %s", command.id, command.actor, refusal.text
+                )
             keeper.stage.refused.clear()
             metrics.EVENTS.labels(run.topic).inc(len(run))
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]

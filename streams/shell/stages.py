@@ -8,6 +8,7 @@ from schemas.configuration import Source
 from schemas.events import DeadLetter
 from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
+from streams.commands import Refusal
 from streams.run import Run
 
 
@@ -46,8 +47,8 @@ class DetectStage(Snapshots, Protocol):
 class CorrelateStage(Snapshots, Protocol):
     """The whole environment: anomalies and commands to incident events."""
 
-    refused: list[tuple[Command, str]]
-    """Commands that were not obeyed and why; the shell logs and empties it."""
+    refused: list[tuple[Command, Refusal]]
+    """Commands that were not obeyed and why; the shell logs, counts and empties it."""
 
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...
     def command(self, batch: Sequence[Command]) -> list[IncidentEvent]: ...
