@@ -98,7 +98,9 @@ class Registry:
         """What all series of a metric have in common: how wild their deviations are."""
         fleet = self._fleets.get(metric)
         if fleet is None:
-            fleet = self._fleets[metric] = TailCalibrator(peaks=64, horizon=100_000, cap=60.0)
+            fleet = self._fleets[metric] = TailCalibrator(
+                peaks=64, horizon=100_000, prior_excess=0.6, cap=60.0
+            )
         return fleet
 
     def dump(self) -> State:

@@ -7,11 +7,14 @@ from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
 from detectors.profile import SeasonalProfile
 from detectors.tails import student_score
-from detectors.units import metric_of, show_in_unit, smallest_difference, subject
+from detectors.units import is_work, metric_of, show_in_unit, smallest_difference, subject
 
 _TAIL_DEGREES = 16
 _LEAST_SIZE = 1e-30
 _MOST_SIZES = 1e15
+_CARRY = 0.5
+_WORK_SCORE = 10.0
+"""What counts bytes or system calls follows the load, so alone it must be this far out."""
 
 
 class SeasonalDetector:
@@ -23,6 +26,9 @@ class SeasonalDetector:
     exponentially weighted level plus a damped trend plus the profile of the time of day and week;
     the scatter is the weighted mean absolute deviation. The deviation in scatters is given a
     Student tail, which `TailCalibrator` then holds to the series' own history.
+
+    Evidence of neighbouring samples on the same side adds up: half of what the one before had, and
+    no more than the sample's own.
 
     Cold start: scores 0 for the first `warmup_samples`. Learning is robust: no sample moves the
     level by more than its step for 2.5 scatters, an anomalous one by a tenth of that, so an outage
@@ -54,6 +60,7 @@ class SeasonalDetector:
     """
 
     __slots__ = (
+        "_evidence",
         "_expected",
         "_last",
         "_level",
@@ -103,7 +110,7 @@ class SeasonalDetector:
         self.confirm_ms = confirm_ms
         self.confirm_history = confirm_history
         self.harmless_low = harmless_low
-        self.calibrator = TailCalibrator(cap=60.0, fleet=fleet)
+        self.calibrator = TailCalibrator(cap=60.0, prior_excess=0.6, fleet=fleet)
         self.profile = SeasonalProfile()
         self._warmup: list[float] = []
         self._n = 0
@@ -121,6 +128,7 @@ class SeasonalDetector:
         self._score = 0.0
         self._expected = 0.0
         self._spread = 0.0
+        self._evidence = 0.0
 
     def score_one(self, x: Sample) -> float:
         self._last = x
@@ -130,11 +138,13 @@ class SeasonalDetector:
         y = self._squash(x.observation.mean)
         self._expected = self._level + self._trend + self.profile.at(x.start_ms)
         self._spread = max(self._scatter, self._floor(y)) * sqrt(1.0 + 2.0 / self._n)
-        z = abs(y - self._expected) / self._spread
-        if z < 2.0:
+        z = (y - self._expected) / self._spread
+        if abs(z) < 2.0:
             self._raw = self._score = 0.0
             return 0.0
-        self._raw = student_score(z, _TAIL_DEGREES)
+        alone = student_score(abs(z), _TAIL_DEGREES)
+        before = self._evidence if z > 0 else -self._evidence
+        self._raw = alone + min(_CARRY * max(before, 0.0), alone)
         self._score = self.calibrator.score(self._raw)
         return self._score
 
@@ -154,6 +164,7 @@ class SeasonalDetector:
         y = self._squash(value)
         self.calibrator.learn(self._raw)
         deviation = y - self._expected
+        self._evidence = self._raw if deviation > 0 else -self._raw
         if self._note_shift(x, y, deviation / self._spread):
             return
         anomalous = self._score >= 4.0
@@ -226,7 +237,10 @@ class SeasonalDetector:
             run >= 2 and self._last.end_ms - self._out_since >= self.confirm_ms
         )
         confirmed = (
-            lasts and self._n >= self.confirm_history and not (self.harmless_low and side < 0)
+            lasts
+            and self._n >= self.confirm_history
+            and not (self.harmless_low and side < 0)
+            and not (is_work(metric) and self._score < _WORK_SCORE)
         )
         return Explanation("level", value, expected, lower, upper, reason, confirmed)
 
@@ -239,6 +253,7 @@ class SeasonalDetector:
             self._level,
             self._trend,
             self._scatter,
+            self._evidence,
             self._out,
             self._out_since,
             self._out_mean,
@@ -256,6 +271,7 @@ class SeasonalDetector:
             self._level,
             self._trend,
             self._scatter,
+            self._evidence,
             self._out,
             self._out_since,
             self._out_mean,

@@ -33,6 +33,14 @@ def smallest_difference(metric: str) -> float:
     return next((size for end, size in _MATTERS if metric.endswith(end)), 0.0)
 
 
+_WORK = ("bytes", "packets", "syscall", "context_switch", "page_fault", "_iops")
+
+
+def is_work(metric: str) -> bool:
+    """Whether a metric counts work done for a load, by its name: it moves with nothing amiss."""
+    return any(word in metric for word in _WORK)
+
+
 def show(value: float) -> str:
     """A number with three significant digits: `0.98`, `1,230`, `0.00412`."""
     if not isfinite(value) or value == 0:

@@ -78,6 +78,18 @@ def test_small_changes_of_a_quiet_series_are_nobodys_business() -> None:
     assert detector.score_one(gauge(300, 0.5, "cpu_usage_ratio")) > 6
 
 
+def test_work_done_for_a_load_is_confirmed_only_far_out() -> None:
+    def confirmed(metric: str) -> bool:
+        detector = SeasonalDetector()
+        scores(detector, [gauge(i, v, metric) for i, v in enumerate(noise(300, 1e6, 1e5))])
+        scores(detector, [gauge(300 + i, 2.5e6, metric) for i in range(2)])
+        assert detector.score_one(gauge(302, 2.5e6, metric)) > 6.5
+        return detector.explain().confirmed
+
+    assert confirmed("orders_open")
+    assert not confirmed("network_receive_bytes")
+
+
 def test_less_use_of_a_resource_is_never_confirmed() -> None:
     detector = SeasonalDetector(harmless_low=True)
     scores(detector, [gauge(i, v) for i, v in enumerate(noise(300))])
