@@ -1,9 +1,9 @@
 """Tells the whole story of one incident from its log, in text that can be read aloud."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from schemas.incidents import Incident, IncidentEvent, Signal
+from schemas.times import clock, stamp
 from streams.words import duration, number, plain, plural
 
 MAX_SIGNALS = 20
@@ -31,13 +31,13 @@ def _head(incident: Incident) -> str:
         "",
         incident.summary,
         "",
-        f"first anomaly  {_stamp(incident.first_anomaly_ms)}",
-        f"opened         {_stamp(incident.opened_ms)}"
+        f"first anomaly  {stamp(incident.first_anomaly_ms)} UTC",
+        f"opened         {stamp(incident.opened_ms)} UTC"
         f"  ({duration(incident.opened_ms - incident.first_anomaly_ms)} later)",
     ]
     if incident.resolved_ms is not None:
         lines.append(
-            f"resolved       {_stamp(incident.resolved_ms)}"
+            f"resolved       {stamp(incident.resolved_ms)} UTC"
             f"  (lasted {duration(incident.last_anomaly_ms - incident.first_anomaly_ms)})"
         )
     if incident.acknowledged_by:
@@ -65,7 +65,7 @@ def _worst(signals: Sequence[Signal]) -> list[Signal]:
 
 def _signal(signal: Signal) -> str:
     return (
-        f"{_time(signal.first_ms)}  {signal.service}: {plain(signal)}"
+        f"{clock(signal.first_ms)}  {signal.service}: {plain(signal)}"
         f"  [{signal.kind.replace('_', ' ')}, score {signal.score:.1f}]\n"
         f"          {signal.series}" + (f"\n          {signal.reason}" if signal.reason else "")
     )
@@ -91,22 +91,16 @@ def _causes(now: Incident) -> str:
 def _timeline(log: Sequence[IncidentEvent]) -> str:
     lines = []
     for event in log:
-        lines.append(f"{_time(event.time_ms)}  {event.type.replace('_', ' ')}, by {event.actor}")
+        lines.append(f"{clock(event.time_ms)}  {event.type.replace('_', ' ')}, by {event.actor}")
         if event.text:
             lines.append(f"          {event.text}")
-        told = event.type in ("updated", "severity_changed") and event.actor == "tocsin"
-        if not told:
-            lines += [f"          {name}: {change}" for name, change in event.changes.items()]
+        if event.actor != "tocsin":
+            lines += [
+                f"          {name.replace('_', ' ')}: {change}"
+                for name, change in event.changes.items()
+            ]
     return _block("Timeline", lines)
 
 
 def _block(title: str, lines: Sequence[str]) -> str:
     return f"{title}\n" + "\n".join(f"  {line}".rstrip() for line in lines)
-
-
-def _stamp(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%H:%M:%S")

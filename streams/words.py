@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
+from schemas import times
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
 
@@ -87,13 +87,15 @@ def between(signal: Signal, unit: str) -> str:
         return f"usually {number(signal.expected, unit)}"
     if signal.upper > signal.lower:
         low, high = number(max(signal.lower, 0.0), unit), number(signal.upper, unit)
+        if signal.lower <= 0 < signal.upper < signal.value:
+            return f"expected at most {high}"
         return f"expected {low} to {high}" if low != high else f"expected about {low}"
     return f"expected about {number(signal.expected, unit)}"
 
 
 def clock(time_ms: int) -> str:
     """The time of day, UTC: `14:49:57 UTC`."""
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%H:%M:%S UTC")
+    return f"{times.clock(time_ms)} UTC"
 
 
 def duration(span_ms: int) -> str:

@@ -13,9 +13,9 @@ from sqlalchemy.exc import ArgumentError
 
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
+from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings, resolve
 from deploy.topics import TopicsError, inspect, show
-from deploy.words import new_console
 from schemas.configuration import Configuration, EmailChannel
 
 TIMEOUT_SECONDS = 5

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 import msgspec
 
 from deploy.configuration import load
-from deploy.words import stamp
 from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
 from schemas.reading import UNREADABLE
+from schemas.times import stamp
 from streams.explain import explain
 
 TIMEOUT_SECONDS = 10

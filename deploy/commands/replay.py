@@ -13,10 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.configuration import load
-from deploy.words import clock, new_console, stamp
+from deploy.console import new_console
 from schemas.anomalies import Call
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
+from schemas.times import clock, stamp
 from streams.files import EventFileError, read_events
 from streams.graph import with_calls
 from streams.pipeline import TOPIC, Pipeline

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from deploy.configuration import load
+from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
 from deploy.topics import TopicsError, apply, show, table
-from deploy.words import new_console
 
 
 def run_topics(config: Path | None, *, create: bool) -> int:

@@ -14,6 +14,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from deploy.console import new_console
 from deploy.demo import CONFIG, RECORDING
 from deploy.demo.children import Children, PartFailed
 from deploy.demo.feed import Feeder
@@ -21,9 +22,9 @@ from deploy.demo.stage import Stage, Stopped, feed_of, prepare, wait_until_ready
 from deploy.demo.summary import Summary, summarise
 from deploy.demo.tell import Teller
 from deploy.demo.watch import Watcher
-from deploy.words import clock, new_console
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery
+from schemas.times import clock
 
 END_SECONDS = 60
 SETTLE_SECONDS = 1.5

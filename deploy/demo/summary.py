@@ -11,8 +11,8 @@ from rich.table import Table
 from deploy.commands.replay import read_truth
 from deploy.demo.feed import Feeder
 from deploy.demo.watch import Seen
-from deploy.words import clock
 from schemas.incidents import Incident
+from schemas.times import clock
 from streams.scoring import Fault, Score, Spread, Verdict, score, spread
 
 COLUMNS = ("injected", "service", "kind", "found by", "to detect", "to tell", "suspect")

@@ -3,8 +3,8 @@
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.words import clock
 from schemas.incidents import Delivery, Incident, IncidentEvent
+from schemas.times import clock
 
 COLOURS = {"P1": "bold red", "P2": "red", "P3": "yellow", "P4": "cyan"}
 HEADLINES = {

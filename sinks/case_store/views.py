@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
 from schemas.incidents import Delivery, Incident, Signal
+from schemas.times import iso, utc
 from sinks.case_store.reader import AuditEntry, File, TimelineEvent
 
 PENDING_MS = 900_000
@@ -239,7 +240,7 @@ def duration(milliseconds: int | float | None) -> str:
 def moment(time_ms: int) -> datetime | None:
     """The time in UTC; `None` where the calendar ends."""
     try:
-        return datetime.fromtimestamp(time_ms / 1000, UTC)
+        return utc(time_ms)
     except (OverflowError, ValueError, OSError):
         return None
 
@@ -247,11 +248,9 @@ def moment(time_ms: int) -> datetime | None:
 def time(time_ms: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> Markup:
     """A `<time>` element, UTC."""
     at = moment(time_ms) if time_ms is not None else None
-    if at is None:
+    if time_ms is None or at is None:
         return Markup("–")
-    return Markup('<time datetime="{}">{}</time>').format(
-        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), at.strftime(form)
-    )
+    return Markup('<time datetime="{}">{}</time>').format(iso(time_ms), at.strftime(form))
 
 
 def own_text(event: TimelineEvent) -> str:

@@ -21,8 +21,9 @@ from sinks.database import Database
 from sinks.notifier import outbox
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
 from sinks.notifier.store import add_deliveries, read_incident
-from sinks.notifier.words import clean, clock, utc, words
+from sinks.notifier.words import clean, words
 from sinks.sink import Publish
+from sinks.words import clock, moment
 
 MAX_NAME = 80
 MAX_FORM_BYTES = 4096
@@ -68,7 +69,7 @@ class Acknowledgements:
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined
         )
-        self._environment.filters.update(utc=utc, clock=clock, words=words, clean=clean)
+        self._environment.filters.update(utc=moment, clock=clock, words=words, clean=clean)
 
     def routes(self) -> list[BaseRoute]:
         """One address: GET shows, POST acts."""

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,9 @@ from jinja2.sandbox import SandboxedEnvironment
 from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
+from schemas.times import utc
 from sinks.notifier.routing import Decision, public_names
+from sinks.words import clock, joined, moment
 
 MAX_VALUE = 400
 """Longest value that a template is given; telemetry can hold anything."""
@@ -65,7 +66,7 @@ class Writer:
             finalize=clean,
         )
         self._environment.filters.update(
-            utc=utc, clock=clock, duration=duration, number=number, percent=percent, words=words
+            utc=moment, clock=clock, duration=duration, number=number, percent=percent, words=words
         )
 
     def write(self, event: IncidentEvent, decision: Decision) -> Words:
@@ -168,23 +169,12 @@ def _is_unprintable(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
-def utc(time_ms: int) -> str:
-    """A time with its date: 24 Nov 2026, 14:02 UTC."""
-    time = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return f"{time.day} {time:%b %Y, %H:%M} UTC"
-
-
-def clock(time_ms: int) -> str:
-    """A time of day: 14:02 UTC."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M} UTC"
-
-
 def span(start_ms: int, end_ms: int) -> str:
     """From when to when, the date once where one is enough."""
-    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, end_ms))
+    start, end = (utc(ms) for ms in (start_ms, end_ms))
     if start.date() == end.date():
-        return f"{utc(start_ms).removesuffix(' UTC')} to {clock(end_ms)}"
-    return f"{utc(start_ms)} to {utc(end_ms)}"
+        return f"{moment(start_ms).removesuffix(' UTC')} to {clock(end_ms)}"
+    return f"{moment(start_ms)} to {moment(end_ms)}"
 
 
 def duration(seconds: float) -> str:
@@ -216,9 +206,7 @@ def words(values: object) -> str:
     names = [clean(value) for value in values] if isinstance(values, tuple | list) else []
     if len(names) > 5:
         return f"{', '.join(names[:4])} and {len(names) - 4} more"
-    if len(names) > 1:
-        return f"{', '.join(names[:-1])} and {names[-1]}"
-    return "".join(names)
+    return joined(names)
 
 
 def _published(event: IncidentEvent) -> Prose | None:

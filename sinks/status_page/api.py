@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from schemas.times import iso
 from sinks.status_page.board import BANNERS, INDICATORS, Board, Group, Line
 from sinks.status_page.components import STATUS_OF_SEVERITY, public_id
 from sinks.status_page.incident import PublicIncident, Update
@@ -26,10 +26,7 @@ PATHS = (
 
 def timestamp(time_ms: int | None) -> str | None:
     """ISO 8601 in UTC with milliseconds, as Statuspage writes it."""
-    if time_ms is None:
-        return None
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if time_ms is None else iso(time_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """The history as an Atom feed: one entry an incident, with all that was said of it. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from feedgenerator import Atom1Feed
 from markupsafe import Markup
 
-from sinks.status_page.api import timestamp
+from schemas.times import iso, utc
 from sinks.status_page.board import Board
 from sinks.status_page.incident import PublicIncident
-from sinks.status_page.pages import PHASE_LABELS, moment
+from sinks.status_page.pages import PHASE_LABELS
+from sinks.words import moment
 
 MAX_ENTRIES = 50
 
@@ -24,7 +25,7 @@ def atom(board: Board, title: str, url: str) -> str:
         feed_url=f"{url}/history.atom",
         feed_guid=f"tag:{_authority(url)},2000:status",
         author_name=title,
-        updated=_datetime(board.updated_ms),
+        updated=utc(board.updated_ms),
     )
     for incident in board.incidents[:MAX_ENTRIES]:
         feed.add_item(
@@ -33,8 +34,8 @@ def atom(board: Board, title: str, url: str) -> str:
             description=None,
             content=_content(incident),
             unique_id=entry_id(incident, url),
-            pubdate=_datetime(incident.opened_ms),
-            updateddate=_datetime(incident.updated_ms),
+            pubdate=utc(incident.opened_ms),
+            updateddate=utc(incident.updated_ms),
         )
     text: str = feed.writeString("utf-8")
     return text
@@ -42,7 +43,7 @@ def atom(board: Board, title: str, url: str) -> str:
 
 def entry_id(incident: PublicIncident, url: str) -> str:
     """A tag URI (RFC 4151) that stays the same for the life of the incident."""
-    opened = (timestamp(incident.opened_ms) or "")[:10]
+    opened = (iso(incident.opened_ms) or "")[:10]
     return f"tag:{_authority(url)},{opened}:incidents/{incident.id}"
 
 
@@ -66,7 +67,3 @@ def _content(incident: PublicIncident) -> str:
 
 def _authority(url: str) -> str:
     return urlsplit(url).hostname or "localhost"
-
-
-def _datetime(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)

@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -12,12 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from schemas.incidents import PublicPhase
-from sinks.status_page.api import timestamp
+from schemas.times import iso, utc
 from sinks.status_page.board import BANNERS, Board
 from sinks.status_page.components import STATUS_LABELS, STATUS_OF_SEVERITY
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.uptime import DAY_MS, Day, day_of
-from sinks.status_page.words import duration, joined, promised_ms
+from sinks.status_page.words import duration, promised_ms
+from sinks.words import joined, moment
 
 RECENT_DAYS = 14
 """Past incidents of so many days stand on the first page."""
@@ -34,30 +34,24 @@ _FOLDER = Path(__file__).parent / "templates"
 
 def date(time_ms: int) -> str:
     """`3 December 2026`."""
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
+    at = utc(time_ms)
     return f"{at.day} {at:%B %Y}"
 
 
 def short_date(time_ms: int) -> str:
     """`3 Dec`."""
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
+    at = utc(time_ms)
     return f"{at.day} {at:%b}"
 
 
 def clock(time_ms: int) -> str:
     """`13:05`."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%H:%M}"
-
-
-def moment(time_ms: int) -> str:
-    """`3 Dec 2026, 13:05 UTC`."""
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+    return f"{utc(time_ms):%H:%M}"
 
 
 def month(time_ms: int) -> str:
     """`December 2026`."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%B %Y}"
+    return f"{utc(time_ms):%B %Y}"
 
 
 def day_text(day: Day) -> str:
@@ -92,7 +86,7 @@ class Pages:
             short_date=short_date,
             clock=clock,
             moment=moment,
-            iso=timestamp,
+            iso=iso,
             duration=duration,
             day_text=day_text,
             segment=lambda text: quote(text, safe=""),
@@ -156,7 +150,7 @@ def _anchors(board: Board) -> dict[str, list[str]]:
     for incident in board.incidents:
         end_ms = board.now_ms if incident.resolved_ms is None else incident.resolved_ms
         first_ms = max(day_of(incident.started_ms), board.first_day_ms)
-        found = [(timestamp(at) or "")[:10] for at in range(first_ms, end_ms + 1, DAY_MS)]
+        found = [(iso(at) or "")[:10] for at in range(first_ms, end_ms + 1, DAY_MS)]
         result[incident.id] = [one for one in found if one not in taken]
         taken.update(found)
     return result

@@ -6,11 +6,12 @@ itself (its series, reason, example) has no way in.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from schemas.incidents import PublicPhase, Severity, Signal
+from schemas.times import utc
 from sinks.status_page.components import Status
+from sinks.words import clock, joined
 
 Symptom = Literal["unavailable", "errors", "slow"]
 
@@ -154,11 +155,6 @@ def promised_ms(said_ms: int, severity: Severity, now_ms: int) -> int:
     return due_ms + ((now_ms - due_ms) // interval_ms + 1) * interval_ms
 
 
-def joined(names: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
-
-
 def shortened(names: Sequence[str]) -> str:
     """The same for a title: at most two names, then how many more."""
     if len(names) <= 2:
@@ -183,7 +179,7 @@ def _verb(components: Sequence[str]) -> str:
 
 def _clock(time_ms: int, beside_ms: int) -> str:
     """`13:05 UTC`, with the date if it is another day than the time it is said at."""
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
     if time_ms // DAY_MS == beside_ms // DAY_MS:
-        return f"{at:%H:%M} UTC"
-    return f"{at:%H:%M} UTC on {at.day} {at:%B}"
+        return clock(time_ms)
+    at = utc(time_ms)
+    return f"{clock(time_ms)} on {at.day} {at:%B}"

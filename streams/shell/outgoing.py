@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -11,6 +10,7 @@ from schemas.configuration import Topics
 from schemas.events import DeadLetter
 from schemas.incidents import IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.times import iso
 from streams.run import Run
 from streams.shell.checkpoints import Outgoing
 
@@ -54,13 +54,12 @@ def _incident_event(event: IncidentEvent, topics: Topics) -> Iterator[Outgoing]:
 
 def _cloud_event(event: IncidentEvent) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents 1.0, binary mode of its Kafka protocol binding."""
-    time = datetime.fromtimestamp(event.time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return (
         ("ce_id", event.id.encode()),
         ("ce_type", f"tocsin.incident.{event.type}".encode()),
         ("ce_source", f"/tocsin/{event.incident.environment}".encode()),
         ("ce_specversion", b"1.0"),
-        ("ce_time", time.replace("+00:00", "Z").encode()),
+        ("ce_time", iso(event.time_ms).encode()),
         *_JSON,
     )
 

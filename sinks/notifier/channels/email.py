@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
@@ -11,6 +10,7 @@ from html import escape
 import aiosmtplib
 
 from schemas.configuration import EmailChannel
+from schemas.times import utc
 from sinks.notifier.channels.channel import Line, Message, Receipt, Refused, Retry, paragraphs
 
 
@@ -69,7 +69,7 @@ class Email:
         if message.thread:
             mail["In-Reply-To"] = message.thread
             mail["References"] = message.thread
-        mail["Date"] = format_datetime(datetime.fromtimestamp(self._now_ms() / 1000, UTC))
+        mail["Date"] = format_datetime(utc(self._now_ms()))
         mail["From"] = self._settings.sender
         mail["To"] = message.address
         mail["Subject"] = message.subject

@@ -11,13 +11,13 @@ The body is JSON:
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import aiohttp
 import msgspec
 from standardwebhooks import Webhook as Signer
 
 from schemas.incidents import FailureClass, Severity
+from schemas.times import iso, utc
 from sinks.notifier.channels.channel import (
     Link,
     Message,
@@ -97,7 +97,7 @@ class Webhook:
         return self._session
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
-        now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
+        now = utc(self._now_ms())
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "tocsin",
@@ -114,11 +114,10 @@ class Webhook:
 
 def webhook_body(message: Message) -> bytes:
     """The JSON that is signed and sent; byte-equal at every attempt."""
-    time = datetime.fromtimestamp(message.time_ms / 1000, UTC)
     return msgspec.json.encode(
         WebhookBody(
             type=f"incident.{message.stage}",
-            timestamp=time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            timestamp=iso(message.time_ms),
             data=WebhookData(
                 message_id=message.id,
                 event_id=message.event_id,

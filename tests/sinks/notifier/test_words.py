@@ -9,7 +9,8 @@ from schemas.configuration import Recipient
 from schemas.incidents import EventType, Impact, Incident, IncidentEvent
 from sinks.notifier.channels.channel import LABELS, paragraphs
 from sinks.notifier.routing import STAGES, Decision, Stage
-from sinks.notifier.words import Words, Writer, clean, duration, percent, symptom, utc, words
+from sinks.notifier.words import Words, Writer, clean, duration, percent, symptom, words
+from sinks.words import moment
 from tests.sinks.examples import cpu_incident, event, network_incident
 from tests.sinks.notifier.conftest import CATALOGUE
 
@@ -177,7 +178,7 @@ def test_figures_and_lists_read_well() -> None:
     assert words(("a",)) == "a"
     assert words(("a", "b", "c")) == "a, b and c"
     assert words(tuple("abcdefg")) == "a, b, c, d and 3 more"
-    assert utc(1_764_000_000_000) == "24 Nov 2025, 16:00 UTC"
+    assert moment(1_764_000_000_000) == "24 Nov 2025, 16:00 UTC"
 
 
 def test_an_incident_lasted_as_long_as_its_signals_and_not_as_long_as_we_waited() -> None:

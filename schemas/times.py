@@ -1,0 +1,23 @@
+"""Times of the wire types, Unix milliseconds in UTC, as people and other programs read them."""
+
+from datetime import UTC, datetime
+
+
+def utc(time_ms: int) -> datetime:
+    """The time with its zone. Raises OverflowError or ValueError where the calendar ends."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def iso(time_ms: int) -> str:
+    """ISO 8601 with milliseconds: `2026-11-24T14:02:25.000Z`."""
+    return utc(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock(time_ms: int) -> str:
+    """The time of day: `14:02:25`."""
+    return f"{utc(time_ms):%H:%M:%S}"
+
+
+def stamp(time_ms: int) -> str:
+    """Date and time: `2026-11-24 14:02:25`."""
+    return f"{utc(time_ms):%Y-%m-%d %H:%M:%S}"
