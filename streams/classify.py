@@ -28,6 +28,15 @@ LASTING_STEPS_SECONDS = (300.0, 900.0)
 """What has lasted so long does not pass by itself."""
 
 
+SIGN_WORDS: Mapping[str, str] = {
+    "saturation": "a resource at its limit",
+    "new_error_template": "new errors",
+    "error_log_rate": "many errors",
+    "error_ratio": "failing requests",
+    "silence": "no sign of life",
+}
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What severity is made of.
 
@@ -79,7 +88,7 @@ def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
         _step("tier", facts.tier, f"catalogue: {harm.service}", tier),
         _step("users feel", harm.points, _felt(harm), harm.points),
         _step("customers", facts.customers, "catalogue; they count if they feel it", customers),
-        _step("services", facts.services, "services with signals", spread),
+        _step("services", facts.services, "services that are surely out of order", spread),
         GradingStep(
             name="impact",
             value=float(points),
@@ -99,7 +108,7 @@ def _felt(harm: Harm) -> str:
         return f"requests to {harm.service} take {harm.slow_seconds:.2g} s longer"
     if harm.lost_points == harm.points:
         return f"{harm.lost_ratio:.0%} of the requests to {harm.service} stay away"
-    return f"{harm.service}: {harm.sign.replace('_', ' ')}"
+    return f"nobody counted, but {harm.service} shows {SIGN_WORDS[harm.sign]}"
 
 
 def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
@@ -108,9 +117,9 @@ def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
     lasting = reached(facts.lasting_seconds, LASTING_STEPS_SECONDS)
     points = felt + trend + lasting
     urgency = 1 if points >= 4 else 2 if points >= 2 else 3
-    words = "spreading" if facts.spreading else "going on"
+    words = "new, or still spreading" if facts.spreading else "going on"
     return urgency, [
-        _step("trend", trend, f"signals are {words}", trend),
+        _step("trend", trend, f"trouble is {words}", trend),
         _step("users feel", felt, "as above, at most 2", felt),
         _step("lasting", facts.lasting_seconds, "seconds; from 300 and from 900", lasting),
         GradingStep(

@@ -89,8 +89,10 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
 
 
 def _services(dossier: Dossier) -> tuple[str, ...]:
-    """Services by when they were drawn in; the likeliest cause stays among them."""
-    names = sorted(dossier.seen, key=lambda name: (dossier.seen[name][0], name))
+    """Services by when they went out of order, those first that surely did; the likeliest cause
+    stays among them."""
+    seen, sure = dossier.seen, dossier.drawn_in
+    names = sorted(seen, key=lambda name: (name not in sure, seen[name][0], name))
     kept = names[:MAX_SERVICES]
     first = dossier.cause
     if first is not None and first not in kept:
@@ -165,4 +167,7 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
         )
     if event_type == "closed":
         return "Closed: it has not come back."
-    return "; ".join(f"{name}: {change}" for name, change in changed.items()) + "."
+    told = dict(changed)
+    if told.get("public_phase") == told.get("state"):
+        told.pop("public_phase", None)
+    return "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in told.items()) + "."
