@@ -92,6 +92,10 @@ class Ingest:
         ingested = Ingested()
         max_bytes = self._windows.max_record_bytes
         decode, surely_ms = self._decode, self._surely_not_ahead_ms(run.timestamps_ms)
+        kind_of, fold = self._kind_of, self._fold
+        # The window of the last record, at hand while records stay in it, as nearly all do.
+        window: Window | None = None
+        start_ms = end_ms = 0
         for index, value in enumerate(run.values):
             try:
                 if value is None or len(value) > max_bytes:
@@ -100,7 +104,13 @@ class Ingest:
                 time_ms = raw.time
                 if time_ms is None or not _EARLIEST_MS <= time_ms <= surely_ms:
                     time_ms = self._checked(time_ms, run.timestamps_ms[index])
-                self._take(raw, time_ms, value)
+                kind = kind_of(raw)
+                if window is not None and kind is not None and start_ms <= time_ms < end_ms:
+                    fold[kind](window, raw, time_ms)
+                else:
+                    self._take(raw, time_ms, value)
+                    start_ms = time_ms - time_ms % self._length_ms
+                    window, end_ms = self._open.get(start_ms), start_ms + self._length_ms
             except Rejected as why:
                 ingested.dead_letters.append(self._dead_letter(run, index, why))
                 continue
@@ -112,6 +122,7 @@ class Ingest:
                 self.watermark_ms = time_ms
                 if time_ms >= self._next_close_ms:
                     ingested.batches += self._close()
+                    window = None
         return ingested
 
     def advance(self, to_ms: int) -> list[ObservationBatch]:

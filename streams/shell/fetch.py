@@ -76,6 +76,9 @@ def _run_of(result: Any, tp: Partition, max_records: int) -> Run | None:
     result._update_position()
     if exhausted:
         result._partition_records = None
+        # It and its generator refer to each other: until a full collection, which the raised
+        # thresholds make rare, they would keep the whole fetch in memory.
+        fetched._records_iterator = None
     return run_of(tp, records) if records else None
 
 
