@@ -16,7 +16,8 @@ class TrafficDetector:
     the dispersion is learnt. It speaks only of a series that has reported in every window for
     `regular_ms`: where requests are seen in slices only, neither their coming nor their going
     means anything, and the first and the last window of a slice are cut. Evidence counts as
-    confirmed after `confirm_samples` windows in a row.
+    confirmed after `confirm_samples` windows in a row, and only for too few requests of a whole
+    service: more of them are no outage, and single operations come and go.
 
     Parameters
     ----------
@@ -121,7 +122,8 @@ class TrafficDetector:
             f"{subject('requests', o.service, o.instance, o.operation)}: {o.count:,} in the "
             f"window, expected {show(lower)} to {show(upper)}"
         )
-        confirmed = self._out + 1 >= self.confirm_samples
+        fewer = o.count < self._expected and o.operation is None and o.caller is None
+        confirmed = fewer and self._out + 1 >= self.confirm_samples
         return Explanation(
             "traffic", float(o.count), self._expected, lower, upper, reason, confirmed
         )

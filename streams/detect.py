@@ -1,6 +1,7 @@
 """Observations in, anomalies out: every series' detectors, tick by tick, over all sources."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import msgspec
 
@@ -174,6 +175,8 @@ class Detect:
         series = self._series.get(o.series)
         if series is None:
             series = self._series[o.series] = self._new_series(o.series, o.kind, o.service)
+        if series.kind != o.kind or not isfinite(o.sum):
+            return
         series.last_ms = x.end_ms
         for i, detector in enumerate(series.detectors):
             score = detector.score_one(x)

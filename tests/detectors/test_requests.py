@@ -135,3 +135,10 @@ def test_traffic_is_judged_only_after_half_an_hour_without_a_gap() -> None:
     assert min(said) > 6
     assert detector.explain().confirmed
     assert detector.explain().expected == pytest.approx(200, rel=0.1)
+
+
+def test_more_requests_are_told_but_are_no_outage() -> None:
+    detector = TrafficDetector()
+    scores(detector, [requests(i, 200 + i % 7) for i in range(300)])
+    assert min(scores(detector, [requests(300 + i, 900) for i in range(4)])) > 6
+    assert not detector.explain().confirmed

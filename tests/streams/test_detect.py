@@ -199,6 +199,15 @@ def test_an_instance_that_was_replaced_is_not_missed() -> None:
     assert run(detect, [*old, *(batch(6 * i, new) for i in range(41, 60))]) == []
 
 
+def test_a_value_that_is_no_number_changes_nothing() -> None:
+    detect, other = stage(), stage()
+    healthy = [batch(6 * i, gauge(0.02)) for i in range(1, 30)]
+    run(detect, healthy)
+    run(other, healthy)
+    assert run(detect, [batch(180, gauge(float("inf"))), batch(186, gauge(float("nan")))]) == []
+    assert run(detect, [batch(192, gauge(0.99))]) == run(other, [batch(192, gauge(0.99))])
+
+
 def test_a_call_is_told_once() -> None:
     detect = stage()
     first = detect.process([batch(1, durations([0.01]))])
