@@ -208,6 +208,7 @@ def ingest(
     *,
     events: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 1_000_000,
     repeats: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 3,
+    rate: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 2_000,
     broker: Literal["auto", "mock", "kafka"] = "auto",
     bootstrap: str | None = None,
     json: JsonFile = None,
@@ -216,6 +217,8 @@ def ingest(
 
     Parameters
     ----------
+    rate
+        Events in one second of event time. The fewer, the more windows a million events fill.
     broker
         Which broker to start: Apache Kafka where Java is, or the embedded one.
     bootstrap
@@ -223,7 +226,9 @@ def ingest(
     """
     from deploy.bench.ingest import main as run
 
-    return run(events=events, repeats=repeats, broker=broker, bootstrap=bootstrap, json=json)
+    return run(
+        events=events, repeats=repeats, rate=rate, broker=broker, bootstrap=bootstrap, json=json
+    )
 
 
 def main() -> None:
