@@ -7,19 +7,8 @@ from typing import NamedTuple
 from schemas import times
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
+from schemas.units import metric_of, split_unit
 
-MEASURE = re.compile(r"^(?P<name>[^{]*)")
-UNITS = {
-    "_seconds": "s",
-    "_milliseconds": "ms",
-    "_ms": "ms",
-    "_bytes": "B",
-    "_ratio": "%",
-    "_millicores": "millicores",
-    "_percent": "percent",
-    "_per_second": "/s",
-    "_total": "",
-}
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RESOURCES = ("cpu", "memory", "disk", "network", "thread", "connection", "queue", "heap")
 PLAIN: tuple[AnomalyKind, ...] = (
@@ -45,13 +34,8 @@ class Measure(NamedTuple):
 
 def measure(series: str) -> Measure:
     """Reads a series id: `cpu_usage_ratio{service="cart"}` is ("cpu usage", "%")."""
-    found = MEASURE.match(series)
-    name = found["name"] if found else series
-    for ending, unit in UNITS.items():
-        if name.endswith(ending):
-            name = name.removesuffix(ending)
-            return Measure(_resource(name.replace("_", " ").strip()), unit)
-    return Measure(_resource(name.replace("_", " ").strip()), "")
+    name, unit = split_unit(metric_of(series))
+    return Measure(_resource(name.replace("_", " ").strip()), unit)
 
 
 def _resource(words: str) -> str:

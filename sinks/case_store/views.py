@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from schemas.incidents import Delivery, Incident, Signal
 from schemas.times import iso, utc
+from schemas.units import metric_of, split_unit
 from sinks.case_store.reader import AuditEntry, File, TimelineEvent
 
 PENDING_MS = 900_000
@@ -22,7 +23,6 @@ STATUS_WORDS = {
     "withheld": "withheld",
     "acknowledged": "acknowledged",
 }
-UNITS = {"seconds": "s", "bytes": "B", "milliseconds": "ms"}
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -200,16 +200,15 @@ def _pending(file: File, now_ms: int) -> tuple[AuditEntry, ...]:
 
 def quantity(value: float, series: str = "") -> str:
     """Three significant digits and the unit that the metric's name ends in."""
-    name = series.partition("{")[0]
-    unit = name.removesuffix("_total").rpartition("_")[2]
-    if unit == "ratio":
+    _, unit = split_unit(metric_of(series))
+    if unit == "%":
         return f"{_digits(value * 100)} %"
-    if unit == "bytes":
+    if unit == "B":
         for prefix in ("", "k", "M", "G", "T"):
             if abs(value) < 1000 or prefix == "T":
                 return f"{_digits(value)} {prefix}B"
             value /= 1000
-    return f"{_digits(value)} {UNITS[unit]}" if unit in UNITS else _digits(value)
+    return f"{_digits(value)}{unit}" if unit == "/s" else f"{_digits(value)} {unit}".rstrip()
 
 
 def _digits(value: float) -> str:

@@ -27,6 +27,8 @@ def test_numbers_have_few_figures_and_their_unit(value: float, unit: str, text: 
 def test_the_unit_is_read_from_the_end_of_the_metrics_name() -> None:
     assert measure('cpu_usage_ratio{service="cart"}') == ("CPU usage", "%")
     assert measure('queue_depth{service="cart"}') == ("queue depth", "")
+    assert measure("network_receive_bytes_total") == ("network receive", "B")
+    assert measure("packets_dropped_total") == ("packets dropped", "")
 
 
 def test_spans_are_in_the_unit_people_use() -> None:
