@@ -1,25 +1,18 @@
 """Durations of requests, in the service or on the way to it, against those that are usual."""
 
-from math import ceil, log, log1p
 from typing import Literal
 
 from detectors.base import Explanation, Sample, State
+from detectors.bins import Bins, add, bin_value, coarse, quantile_bin, value_bin
 from detectors.calibration import TailCalibrator
 from detectors.tails import beta_binomial_score
 from detectors.units import metric_of, show, subject
-from schemas.observations import Sketch
 
-_COARSE = 5
-"""Sketch bins of accuracy 1 % to a bin of the reference: about 10 % wide."""
-_ZERO = -1000
-"""The reference's bin of what is too short to measure."""
 _CUTS = (0.5, 0.9, 0.99, 0.999)
 _LOG_CUTS = 0.477  # the price of looking four times, less since the answers resemble each other
 _CARRY = 0.7
 _PRIOR_CORRELATION = 0.1
 _PRIOR_PAIRS = 50.0
-
-Bins = dict[int, float]
 
 
 class LatencyDetector:
@@ -272,45 +265,3 @@ class LatencyDetector:
         ) = state
         self._reference = dict(reference)
         self.calibrator.load(calibrator)
-
-
-def coarse(sketch: Sketch | None) -> Bins:
-    """The sketch's counts in the reference's wider bins."""
-    if sketch is None:
-        return {}
-    bins: Bins = {}
-    for index, count in sketch.bins.items():
-        b = index // _COARSE
-        bins[b] = bins.get(b, 0.0) + count
-    if sketch.zeros:
-        bins[_ZERO] = float(sketch.zeros)
-    return bins
-
-
-def add(into: Bins, bins: Bins, weight: float) -> None:
-    """Adds weighted counts in place, in the order of the bins."""
-    for b, count in bins.items():
-        into[b] = into.get(b, 0.0) + weight * count
-
-
-def quantile_bin(ordered: list[tuple[int, float]], total: float, q: float) -> int:
-    """The bin in which the quantile `q` lies."""
-    rank, seen = q * total, 0.0
-    for b, weight in ordered:
-        seen += weight
-        if seen >= rank:
-            return b
-    return ordered[-1][0] if ordered else _ZERO
-
-
-_LOG_GAMMA = log1p(2 * 0.01 / (1 - 0.01))
-
-
-def bin_value(b: int) -> float:
-    """The middle of a reference bin, seconds; 0 for the bin of zeros."""
-    return 0.0 if b == _ZERO else 2.718281828459045 ** ((b + 0.4) * _COARSE * _LOG_GAMMA)
-
-
-def value_bin(seconds: float) -> int:
-    """The reference bin in which a duration falls."""
-    return _ZERO if seconds <= 1e-9 else ceil(log(seconds) / _LOG_GAMMA) // _COARSE

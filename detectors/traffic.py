@@ -1,6 +1,6 @@
 """Far fewer or far more requests than usual."""
 
-from math import log1p
+from math import exp, log1p
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
@@ -78,7 +78,7 @@ class TrafficDetector:
         self._expected = self._mean
         if self._end != x.start_ms or x.start_ms - self._since < self.regular_ms:
             return 0.0
-        self._expected = self._mean * 2.718281828459045 ** self.profile.at(x.start_ms)
+        self._expected = self._mean * exp(self.profile.at(x.start_ms))
         count = float(x.observation.count)
         excess = max(self._variance - self._mean, 0.0)
         shape = min(self._mean * self._mean / excess, 1e4) if excess > 0 else 1e4

@@ -6,9 +6,9 @@ from math import isfinite
 import msgspec
 
 from detectors.base import Detector, Sample
+from detectors.error_logs import LogTemplates
 from detectors.registry import Registry
 from detectors.silence import SilenceWatch
-from detectors.templates import LogTemplates
 from schemas.anomalies import Anomaly, AnomalyBatch, Call, ServiceTraffic
 from schemas.configuration import Catalogue, Detection, Windows
 from schemas.observations import Observation, ObservationBatch, ObservationKind
@@ -122,7 +122,7 @@ class Detect:
 
     def _tick(self, end_ms: int, observations: list[Observation], said: list[AnomalyBatch]) -> None:
         if self._tick_ms is not None and end_ms // _DAY_MS != self._tick_ms // _DAY_MS:
-            self._forget(end_ms - _FORGET_MS)
+            self._forget(end_ms // _DAY_MS * _DAY_MS - _FORGET_MS)
         self._tick_ms = end_ms
         start_ms = end_ms - self._window_ms
         traffic: dict[str, ServiceTraffic] = {}

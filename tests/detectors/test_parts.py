@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.calibration import TailCalibrator
+from detectors.error_logs import LogTemplates
 from detectors.registry import Registry
 from detectors.river_adapter import RiverDetector, UnknownDetectorError, river_class
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.silence import SilenceWatch
-from detectors.templates import LogTemplates, TemplateTree
+from detectors.templates import TemplateTree
 from detectors.units import show, show_in_unit
 from schemas.configuration import Detection, DetectorRule
 from schemas.observations import Observation
