@@ -21,3 +21,22 @@ def clock(time_ms: int) -> str:
 def stamp(time_ms: int) -> str:
     """Date and time: `2026-11-24 14:02:25`."""
     return f"{utc(time_ms):%Y-%m-%d %H:%M:%S}"
+
+
+def duration(span_ms: float) -> str:
+    """A span of time in the unit people use: `75 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    seconds = max(0, round(span_ms / 1000))
+    minutes = round(seconds / 60)
+    hours = round(minutes / 60)
+    if seconds < 120:
+        return f"{seconds} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    if hours < 48:
+        return _two(minutes, 60, "h", "min")
+    return _two(hours, 24, "d", "h")
+
+
+def _two(count: int, size: int, unit: str, smaller: str) -> str:
+    whole, rest = divmod(count, size)
+    return f"{whole} {unit} {rest} {smaller}" if rest else f"{whole} {unit}"

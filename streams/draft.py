@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
+from schemas.times import duration
 from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.harm import harm_of
-from streams.words import clock, duration, number, summary, title
+from streams.words import clock, number, summary, title
 
 UNKNOWN_TIER = 3
 MAX_SERVICES = 200

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from schemas.incidents import Incident, IncidentEvent, Signal
-from schemas.times import clock, stamp
-from streams.words import duration, number, plain, plural
+from schemas.times import clock, duration, stamp
+from streams.words import number, plain, plural
 
 MAX_SIGNALS = 20
 
@@ -46,7 +46,8 @@ def _head(incident: Incident) -> str:
 
 
 def _why(first: Incident) -> str:
-    return _block("Why it was opened", [_signal(s) for s in _worst(first.signals)])
+    lines = [f"{_signal(s)}\n          {s.reason}".rstrip() for s in _worst(first.signals)]
+    return _block("Why it was opened", lines)
 
 
 def _signals(now: Incident) -> str:
@@ -67,7 +68,7 @@ def _signal(signal: Signal) -> str:
     return (
         f"{clock(signal.first_ms)}  {signal.service}: {plain(signal)}"
         f"  [{signal.kind.replace('_', ' ')}, score {signal.score:.1f}]\n"
-        f"          {signal.series}" + (f"\n          {signal.reason}" if signal.reason else "")
+        f"          {signal.series}"
     )
 
 

@@ -82,15 +82,6 @@ def clock(time_ms: int) -> str:
     return f"{times.clock(time_ms)} UTC"
 
 
-def duration(span_ms: int) -> str:
-    """A span of time: `45 s`, `7 min`, `2 h 5 min`."""
-    seconds = span_ms // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def plural(count: int, thing: str) -> str:
     """`1 service`, `3 services`."""
     return f"{count} {thing}" if count == 1 else f"{count:,} {thing}s"
@@ -201,11 +192,24 @@ def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[C
     if telemetry_lost(signals):
         return f"No telemetry from {plural(len(services), 'service')}: {_some(services)}"
     first = causes[0].service if causes else services[0]
-    own = [s for s in signals if s.service == first] or list(signals)
-    shown = telling(own)
-    others = len(services) - 1
-    tail = f" (and {plural(others, 'more service')})" if others > 0 else ""
-    return f"{headline(shown)}: {plain(shown)}{tail}"
+    own = [s for s in signals if s.service == first]
+    calls = [s for s in signals if s.kind == "network" and s.caller == first]
+    if not own and calls:
+        return _slow_caller(first, calls) + _more(len(set(services) - {first}))
+    shown = telling(own or signals)
+    return f"{headline(shown)}: {plain(shown)}" + _more(len(services) - 1)
+
+
+def _slow_caller(service: str, calls: Sequence[Signal]) -> str:
+    """For a service that shows nothing itself, but whose calls to others all lose time."""
+    worst = max(calls, key=lambda s: (s.score, s.series))
+    callees = list(dict.fromkeys(s.service for s in calls))
+    lost = f"calls to {worst.service} lose {number(worst.value, 's')} on the way"
+    return f"{service} is slow to reach {_some(callees)}: {lost}, {between(worst, 's')}"
+
+
+def _more(others: int) -> str:
+    return f" (and {plural(others, 'more service')})" if others > 0 else ""
 
 
 def telemetry_lost(signals: Sequence[Signal]) -> bool:

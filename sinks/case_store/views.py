@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
+from schemas import times
 from schemas.incidents import Delivery, Incident, Signal
 from schemas.times import iso, utc
 from schemas.units import metric_of, split_unit
@@ -220,20 +221,8 @@ def _digits(value: float) -> str:
 
 
 def duration(milliseconds: int | float | None) -> str:
-    """`75 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if milliseconds is None:
-        return "–"
-    seconds = max(0, round(milliseconds / 1000))
-    if seconds < 120:
-        return f"{seconds} s"
-    minutes, hours = seconds // 60, seconds // 3600
-    if minutes < 120:
-        return f"{minutes} min"
-    if hours < 48:
-        rest = minutes % 60
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    rest = hours % 24
-    return f"{hours // 24} d {rest} h" if rest else f"{hours // 24} d"
+    """A span of time, a dash where it is not known."""
+    return "–" if milliseconds is None else times.duration(milliseconds)
 
 
 def moment(time_ms: int) -> datetime | None:

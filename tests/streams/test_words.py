@@ -2,8 +2,9 @@
 
 import pytest
 
+from schemas.times import duration
 from streams.dossier import signal_of
-from streams.words import duration, measure, number, plain, short
+from streams.words import measure, number, plain, short
 from tests.streams.incident_helpers import anomaly
 
 
@@ -32,7 +33,9 @@ def test_the_unit_is_read_from_the_end_of_the_metrics_name() -> None:
 
 
 def test_spans_are_in_the_unit_people_use() -> None:
-    assert [duration(s * 1000) for s in (45, 420, 7_500)] == ["45 s", "7 min", "2 h 5 min"]
+    spans = (45, 119, 170, 420, 7_500, 7_200, 200_000)
+    said = ["45 s", "119 s", "3 min", "7 min", "2 h 5 min", "2 h", "2 d 8 h"]
+    assert [duration(s * 1000) for s in spans] == said
 
 
 def test_long_log_lines_are_cut_to_one_line() -> None:
