@@ -1,10 +1,12 @@
 """Numbers and sentences that someone just woken up understands."""
 
+import msgspec
 import pytest
 
+from schemas.incidents import Cause
 from schemas.times import duration
 from streams.dossier import signal_of
-from streams.words import measure, number, plain, short
+from streams.words import headline, measure, number, plain, short, title
 from tests.streams.incident_helpers import anomaly
 
 
@@ -46,3 +48,23 @@ def test_long_log_lines_are_cut_to_one_line() -> None:
 def test_a_network_signal_names_the_caller() -> None:
     said = plain(signal_of(anomaly("cart", "network", caller="web")))
     assert said.startswith("calls from web lose")
+
+
+def test_what_takes_unusually_short_is_not_called_slow() -> None:
+    fast = msgspec.structs.replace(
+        signal_of(anomaly("cart", "latency")), value=0.0004, expected=0.15, lower=0.1, upper=0.3
+    )
+    assert headline(fast) == "cart answers suspiciously fast"
+    assert plain(fast) == "requests take only 0.4 ms, expected 100 ms to 300 ms"
+
+
+def test_a_range_that_begins_at_nothing_is_told_by_its_end() -> None:
+    full = msgspec.structs.replace(signal_of(anomaly("cart")), lower=0.0, upper=0.24)
+    assert plain(full) == "CPU usage saturated at 99 %, expected at most 24 %"
+
+
+def test_the_title_begins_with_the_likely_cause_even_if_only_its_calls_show_it() -> None:
+    signals = [signal_of(anomaly(name, "network", caller="web")) for name in ("cart", "search")]
+    said = title(signals, ("cart", "search"), (Cause(service="web", weight=1.0, evidence=()),))
+    assert said.startswith("web is slow to reach cart, search: calls to search lose 990 ms")
+    assert said.endswith("(and 2 more services)")
