@@ -103,7 +103,7 @@ def wait_until_ready(
     ]
     deadline = time.monotonic() + START_SECONDS
     for address in addresses:
-        while not _is_ready(f"http://{address.host}:{address.port}/health/ready"):
+        while not is_ready(f"http://{address.host}:{address.port}/health/ready"):
             children.check()
             if stop.wait(0.2):
                 raise Stopped
@@ -111,7 +111,8 @@ def wait_until_ready(
                 raise TimeoutError(f"not everything was ready within {START_SECONDS} s")
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Whether a process says that it is ready; one that does not answer is not."""
     try:
         with urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
             return bool(answer.status == 200)

@@ -21,14 +21,14 @@ from prometheus_client.samples import Sample
 from deploy.demo import CONFIG, RECORDING
 from deploy.demo.children import Children
 from deploy.demo.feed import Feed, Feeder
-from deploy.demo.stage import Stage, feed_of, prepare, wait_until_ready
+from deploy.demo.stage import Stage, feed_of, is_ready, prepare, wait_until_ready
 from deploy.demo.watch import Watcher
 from schemas.incidents import Delivery, IncidentEvent
 
 AT_ONCE = 1e6
 """A speed at which only the worker sets the pace."""
 
-SINKS = ("notifier", "case-store", "status-page")
+LAGS = ("tocsin_consumer_lag_records", "tocsin_sink_lag_records")
 
 QUIET_SECONDS = 4.0
 """Longer than sinks take to look at their lag again."""
@@ -70,9 +70,15 @@ class System:
         """The deliveries that arrived."""
         return [d for d in self.seen.deliveries.values() if d.status == "sent"]
 
-    def feed(self, *, until_ms: int | None = None, shift_ms: int | None = None) -> Feed:
+    def feed(
+        self,
+        *,
+        until_ms: int | None = None,
+        shift_ms: int | None = None,
+        speed: float = AT_ONCE,
+    ) -> Feed:
         """The shipped recording, up to a recorded time, moved by `shift_ms` (to now if None)."""
-        feed = feed_of(self.configuration, RECORDING, AT_ONCE)
+        feed = feed_of(self.configuration, RECORDING, speed)
         lines: Iterable[bytes] = feed.lines
         if until_ms is not None:
             lines = (line for line in feed.lines if orjson.loads(line)["time"] < until_ms)
@@ -106,19 +112,21 @@ class System:
         return self.seen.reached(self.configuration.topics.observation_shards) >= time_ms - open_ms
 
     def settle(self) -> None:
-        """Waits until nothing new comes, every message is sent and every sink has read all."""
+        """Waits until nothing new comes, every message is sent and everybody has read all."""
         self.seen.last_news = time.monotonic()
-        self.wait_until(
-            lambda: (
-                time.monotonic() - self.seen.last_news > QUIET_SECONDS
-                and not self.seen.unfinished()
-                and all(self._has_no_lag(sink) for sink in SINKS)
-            ),
-            60,
+        self.wait_until(self._is_settled, 60)
+
+    def _is_settled(self) -> bool:
+        if not all(is_ready(f"{url}/health/ready") for url in self.addresses.values()):
+            self.seen.last_news = time.monotonic()
+        return (
+            time.monotonic() - self.seen.last_news > QUIET_SECONDS
+            and not self.seen.unfinished()
+            and all(self._has_no_lag(part) for part in self.addresses)
         )
 
-    def _has_no_lag(self, sink: str) -> bool:
-        lags = [s.value for s in self.samples(sink) if s.name == "tocsin_sink_lag_records"]
+    def _has_no_lag(self, part: str) -> bool:
+        lags = [sample.value for sample in self.samples(part) if sample.name in LAGS]
         return bool(lags) and not any(lags)
 
     def samples(self, part: str) -> list[Sample]:
