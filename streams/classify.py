@@ -87,8 +87,13 @@ def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
     return impact, [
         _step("tier", facts.tier, f"catalogue: {harm.service}", tier),
         _step("users feel", harm.points, _felt(harm), harm.points),
-        _step("customers", facts.customers, "catalogue; they count if they feel it", customers),
-        _step("services", facts.services, "services that are surely out of order", spread),
+        _step(
+            "customers",
+            facts.customers,
+            "catalogue; from 1,000 and 10,000, if they feel it",
+            customers,
+        ),
+        _step("services", facts.services, "services surely out of order; from 5 and 10", spread),
         GradingStep(
             name="impact",
             value=float(points),
@@ -121,7 +126,7 @@ def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
     return urgency, [
         _step("trend", trend, f"trouble is {words}", trend),
         _step("users feel", felt, "as above, at most 2", felt),
-        _step("lasting", facts.lasting_seconds, "seconds; from 300 and from 900", lasting),
+        _step("lasting", facts.lasting_seconds, "seconds; from 300 and 900", lasting),
         GradingStep(
             name="urgency",
             value=float(points),

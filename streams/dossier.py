@@ -23,6 +23,10 @@ VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
 TWO_SIDED: frozenset[AnomalyKind] = frozenset(("latency", "level", "traffic"))
 """Kinds that tell a different trouble below what is expected than above."""
 
+FAST = 5.0
+"""Requests are suspiciously fast if the median is this many times below the expected one: where
+only some of them are slow it may be somewhat lower, too."""
+
 RUN_GAP_MS = 300_000
 """A signal that was away for longer and comes back is told as a further one."""
 
@@ -163,7 +167,8 @@ def key_of(anomaly: Anomaly) -> str:
 
 def is_below(item: Anomaly | Signal) -> bool:
     """Whether it is out on the low side, where kinds have two: suspiciously fast, unusually few."""
-    return item.kind in TWO_SIDED and item.value < item.expected
+    factor = FAST if item.kind == "latency" else 1.0
+    return item.kind in TWO_SIDED and item.value * factor < item.expected
 
 
 def sign_of(item: Anomaly | Signal) -> tuple[str, str, str]:

@@ -59,12 +59,17 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
     signals = ordered(dossier.signals.values())
     services = _services(dossier)
     telling = dossier.trusted_signals() or signals
+    sure = {*dossier.drawn_in, *(c.service for c in causes[:1])}
+    affected = tuple(s for s in services if s in sure)
+    unusual = tuple(s for s in services if s not in affected)
     return Incident(
         id=dossier.id,
         environment=environment,
         version=dossier.told.version + 1 if dossier.told else 1,
-        title=title(telling, services, causes),
-        summary=summary(telling, services, causes, dossier.impact, dossier.since_ms()),
+        title=title(telling, affected, causes),
+        summary=summary(
+            telling, affected, causes, dossier.impact, dossier.since_ms(), unusual=unusual
+        ),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
         grading=with_override(dossier.grading, dossier.override, dossier.override_by),

@@ -8,6 +8,7 @@ from schemas import times
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
 from schemas.units import metric_of, split_unit
+from streams.dossier import is_below
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RESOURCES = ("cpu", "memory", "disk", "network", "thread", "connection", "queue", "heap")
@@ -105,8 +106,12 @@ def plain(signal: Signal) -> str:
 
 def _latency(signal: Signal) -> str:
     subject = f"{signal.operation} takes" if signal.operation else "requests take"
-    only = "only " if signal.value < signal.expected else ""
-    return f"{subject} {only}{number(signal.value, 's')}, {between(signal, 's')}"
+    if is_below(signal):
+        return f"{subject} only {number(signal.value, 's')}, {between(signal, 's')}"
+    if signal.value <= signal.expected:
+        subject = f"{signal.operation} requests" if signal.operation else "requests"
+        return f"some {subject} take far longer than usual (median {number(signal.value, 's')})"
+    return f"{subject} {number(signal.value, 's')}, {between(signal, 's')}"
 
 
 def _network(signal: Signal) -> str:
@@ -155,7 +160,7 @@ def headline(signal: Signal) -> str:
         case "saturation":
             resource = next((r for r in RESOURCES if r in what.lower()), what)
             state = f"is out of {'CPU' if resource == 'cpu' else resource}"
-        case "latency" if signal.value < signal.expected:
+        case "latency" if is_below(signal):
             state = "answers suspiciously fast"
         case "traffic":
             state = "gets too few requests" if signal.value < signal.expected else "is overrun"
@@ -197,15 +202,16 @@ def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[C
     if not own and calls:
         return _slow_caller(first, calls) + _more(len(set(services) - {first}))
     shown = telling(own or signals)
-    return f"{headline(shown)}: {plain(shown)}" + _more(len(services) - 1)
+    return f"{headline(shown)}: {plain(shown)}" + _more(len(set(services) - {shown.service}))
 
 
 def _slow_caller(service: str, calls: Sequence[Signal]) -> str:
     """For a service that shows nothing itself, but whose calls to others all lose time."""
     worst = max(calls, key=lambda s: (s.score, s.series))
     callees = list(dict.fromkeys(s.service for s in calls))
-    lost = f"calls to {worst.service} lose {number(worst.value, 's')} on the way"
-    return f"{service} is slow to reach {_some(callees)}: {lost}, {between(worst, 's')}"
+    subject = f"calls to {worst.service}" if len(callees) > 1 else "calls"
+    lost = f"{subject} lose {number(worst.value, 's')} on the way, {between(worst, 's')}"
+    return f"{service} is slow to reach {_some(callees)}: {lost}"
 
 
 def _more(others: int) -> str:
@@ -224,12 +230,19 @@ def summary(
     causes: Sequence[Cause],
     impact: Impact,
     first_ms: int,
+    *,
+    unusual: Sequence[str] = (),
 ) -> str:
-    """A few sentences: what is seen where, since when, whom it touches, the likely cause."""
+    """A few sentences: what is seen where, since when, whom it touches, the likely cause.
+
+    `unusual` are services that stand out a little, too little to call them affected.
+    """
     head = title(signals, services, causes)
     parts = [f"{head}; since {clock(first_ms)}."]
     if len(services) > 1:
         parts.append(f"Affected: {_some(services, 6)}.")
+    if unusual:
+        parts.append(f"Also unusual: {_some(unusual)}.")
     if impact.errors:
         parts.append(
             f"{impact.errors:,} of {impact.requests:,} requests failed "
