@@ -231,7 +231,9 @@ class Ingest:
 
     def _surely_not_ahead_ms(self, timestamps_ms: Sequence[int]) -> int:
         """A time that is not too far ahead of any of these Kafka timestamps (-1 is unknown)."""
-        earliest = min((t for t in timestamps_ms if t >= 0), default=_LATEST_MS)
+        earliest = min(timestamps_ms, default=-1)
+        if earliest < 0:
+            earliest = min((t for t in timestamps_ms if t >= 0), default=_LATEST_MS)
         return min(earliest + self._ahead_ms, _LATEST_MS)
 
     def _checked(self, time_ms: int | None, timestamp_ms: int) -> int:

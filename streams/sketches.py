@@ -15,10 +15,9 @@ _SMALLEST = 1e-9  # a nanosecond; what is shorter counts as zero
 
 def add_values(bins: dict[int, int], values: Iterable[float]) -> None:
     """Counts values into their bins; zeros and less are left out."""
-    for value in values:
-        if value >= _SMALLEST:
-            index = ceil(log(value) * _PER_LOG)
-            bins[index] = bins.get(index, 0) + 1
+    get = bins.get
+    for index in [ceil(log(value) * _PER_LOG) for value in values if value >= _SMALLEST]:
+        bins[index] = get(index, 0) + 1
 
 
 def add_bins(bins: dict[int, int], more: Mapping[int, int]) -> None:

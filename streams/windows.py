@@ -26,8 +26,9 @@ class GaugeCell(msgspec.Struct, array_like=True, gc=False):
 
     def add(self, time_ms: int, value: float) -> None:
         """Takes one sample in."""
-        self.pending.append((time_ms, value))
-        if len(self.pending) >= _PENDING:
+        pending = self.pending
+        pending.append((time_ms, value))
+        if len(pending) >= _PENDING:
             self.fold()
 
     def fold(self) -> None:
@@ -52,8 +53,9 @@ class DurationCell(msgspec.Struct, array_like=True, gc=False):
 
     def add(self, seconds: float) -> None:
         """Takes one duration in."""
-        self.pending.append(seconds)
-        if len(self.pending) >= _PENDING:
+        pending = self.pending
+        pending.append(seconds)
+        if len(pending) >= _PENDING:
             self.fold()
 
     def fold(self) -> None:
