@@ -11,8 +11,8 @@ from rich.table import Table
 
 from deploy.credentials import KafkaSettings
 from schemas.configuration import Configuration
+from schemas.times import DAY_MS
 
-DAY_MS: Final = 86_400_000
 UNLIMITED_MS: Final = -1
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A window of very many series is one record; Kafka's default is 1 MB."""

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+DAY_MS = 86_400_000
+
 
 def utc(time_ms: int) -> datetime:
     """The time with its zone. Raises OverflowError or ValueError where the calendar ends."""

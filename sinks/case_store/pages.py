@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -26,12 +25,12 @@ from sinks.case_store.commands import (
 )
 from sinks.case_store.metrics import SIGN_INS
 from sinks.case_store.reader import Filter, Reader
+from sinks.html import content_security_policy, templates
 
 HERE = Path(__file__).parent
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
+    "Content-Security-Policy": content_security_policy(
+        style="'self'", images="'self'", forms="'self'"
     ),
     "Cache-Control": "no-store",
     "Referrer-Policy": "same-origin",
@@ -56,13 +55,7 @@ class Pages:
         self._desk = desk
         self._access = access
         self._now_ms = now_ms
-        self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = templates(HERE / "templates")
         self._templates.filters.update(
             time=views.time,
             duration=views.duration,

@@ -3,21 +3,19 @@
 Opening the link only shows a page, since mail scanners open links too; the button on it acts.
 """
 
-import base64
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Command, Incident
 from sinks.database import Database
+from sinks.html import content_security_policy, inline, templates
 from sinks.notifier import outbox
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
 from sinks.notifier.store import add_deliveries, read_incident
@@ -30,13 +28,9 @@ MAX_FORM_BYTES = 4096
 
 _FOLDER = Path(__file__).parent / "templates" / "pages"
 _STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": content_security_policy(style=inline(_STYLE), forms="'self'"),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
@@ -66,9 +60,7 @@ class Acknowledgements:
         self._case_url = case_url.rstrip("/")
         self._now_ms = now_ms
         self._on_delivery = on_delivery
-        self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined
-        )
+        self._environment = templates(_FOLDER)
         self._environment.filters.update(utc=moment, clock=clock, words=words, clean=clean)
 
     def routes(self) -> list[BaseRoute]:

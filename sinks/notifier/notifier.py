@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
 from schemas.reading import UNREADABLE
+from schemas.times import DAY_MS
 from sinks.database import Database
 from sinks.notifier import metrics, outbox, settings, tables
 from sinks.notifier.acknowledge import Acknowledgements
@@ -26,7 +27,7 @@ from sinks.notifier.store import setting_or
 from sinks.positions import read_positions, take_new
 from sinks.sink import Publish, Record
 
-KEPT_MS = 90 * 86_400_000
+KEPT_MS = 90 * DAY_MS
 """How long messages that are over are kept, ms."""
 FORGET_SECONDS = 6 * 3600
 STOP_SECONDS = 1.2

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
 from schemas.incidents import Incident, IncidentEvent
@@ -17,15 +17,7 @@ Stage = Literal[
     "resolved",
     "reopened",
 ]
-STAGES: tuple[Stage, ...] = (
-    "opened",
-    "updated",
-    "severity_changed",
-    "acknowledged",
-    "public_message",
-    "resolved",
-    "reopened",
-)
+STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
 
 

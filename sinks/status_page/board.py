@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.times import DAY_MS
 from sinks.status_page.components import PublicComponent, Status, worst
 from sinks.status_page.incident import PublicIncident
-from sinks.status_page.uptime import DAY_MS, Day, Interval, day_of, days, percentage, uptime_ratio
+from sinks.status_page.uptime import Day, Interval, day_of, days, percentage, uptime_ratio
 
 Indicator = Literal["none", "minor", "major", "critical"]
 

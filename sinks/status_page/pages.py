@@ -1,21 +1,19 @@
 """The pages as HTML, from the board alone. Works without JavaScript and loads nothing else."""
 
-from base64 import b64encode
 from collections.abc import Mapping
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from schemas.incidents import PublicPhase
-from schemas.times import iso, utc
+from schemas.times import DAY_MS, iso, utc
+from sinks.html import content_security_policy, inline, templates
 from sinks.status_page.board import BANNERS, Board
 from sinks.status_page.components import STATUS_LABELS, STATUS_OF_SEVERITY
 from sinks.status_page.incident import PublicIncident
-from sinks.status_page.uptime import DAY_MS, Day, day_of
+from sinks.status_page.uptime import Day, day_of
 from sinks.status_page.words import duration, promised_ms
 from sinks.words import joined, moment
 
@@ -69,18 +67,8 @@ class Pages:
 
     def __init__(self, title: str, url: str, history_days: int) -> None:
         style = (_FOLDER / "style.css").read_text("utf-8")
-        digest = b64encode(sha256(style.encode()).digest()).decode()
-        self.content_security_policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self.content_security_policy = content_security_policy(style=inline(style), images="data:")
+        self._environment = templates(_FOLDER)
         self._environment.filters.update(
             date=date,
             short_date=short_date,
@@ -150,7 +138,7 @@ def _anchors(board: Board) -> dict[str, list[str]]:
     for incident in board.incidents:
         end_ms = board.now_ms if incident.resolved_ms is None else incident.resolved_ms
         first_ms = max(day_of(incident.started_ms), board.first_day_ms)
-        found = [(iso(at) or "")[:10] for at in range(first_ms, end_ms + 1, DAY_MS)]
+        found = [iso(at)[:10] for at in range(first_ms, end_ms + 1, DAY_MS)]
         result[incident.id] = [one for one in found if one not in taken]
         taken.update(found)
     return result

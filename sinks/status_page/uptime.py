@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from schemas.times import DAY_MS
 from sinks.status_page.components import STATUSES, Status, worst
-
-DAY_MS = 86_400_000
 
 WEIGHTS: Mapping[Status, float] = {
     "operational": 0.0,

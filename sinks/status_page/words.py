@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.incidents import PublicPhase, Severity, Signal
-from schemas.times import utc
+from schemas.times import DAY_MS, utc
 from sinks.status_page.components import Status
 from sinks.words import clock, joined
 
 Symptom = Literal["unavailable", "errors", "slow"]
 
 MINUTE_MS = 60_000
-DAY_MS = 86_400_000
 
 NEXT_UPDATE_MINUTES: dict[Severity, int] = {"P1": 30, "P2": 60, "P3": 120, "P4": 240}
 """How soon customers are promised the next update."""

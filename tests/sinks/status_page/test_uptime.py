@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.times import DAY_MS
 from sinks.status_page.components import STATUSES
 from sinks.status_page.uptime import (
-    DAY_MS,
     WEIGHTS,
     Interval,
     day_of,
