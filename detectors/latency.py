@@ -56,11 +56,13 @@ class LatencyDetector:
     """
 
     __slots__ = (
+        "_bins",
         "_end_ms",
         "_evidence",
         "_excess",
         "_fast",
         "_last",
+        "_ordered",
         "_pairs",
         "_raw",
         "_reference",
@@ -107,6 +109,9 @@ class LatencyDetector:
         self._end_ms = 0
         self._slow_since = 0
         self._last: Sample | None = None
+        # Of the last scored sample, since learning it needs the same again.
+        self._bins: Bins = {}
+        self._ordered: list[tuple[int, float]] = []
         self._window = 0.0
         self._fast = False
         self._raw = 0.0
@@ -115,10 +120,12 @@ class LatencyDetector:
     def score_one(self, x: Sample) -> float:
         self._last = x
         self._raw = self._score = self._window = 0.0
-        bins = coarse(x.observation.sketch)
+        bins = self._bins = coarse(x.observation.sketch)
         if self._windows < self.least_windows or self._total < self.least_requests:
             return 0.0
-        slow, fast = self._tail(bins, self._cuts()), self._fast_tail(x, bins)
+        self._ordered = sorted(self._reference.items())
+        middle = bin_value(quantile_bin(self._ordered, self._total, 0.5))
+        slow, fast = self._tail(bins, self._cuts(middle)), self._fast_tail(x, bins, middle)
         self._fast = fast > slow
         self._window = max(slow, fast)
         near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
@@ -127,22 +134,21 @@ class LatencyDetector:
         self._score = self.calibrator.score(self._raw)
         return self._score
 
-    def _cuts(self) -> list[tuple[int, float]]:
+    def _cuts(self, middle: float) -> list[tuple[int, float]]:
         """(bin, probability of being beyond it) at each quantile of the reference."""
-        floor = self._least_slow_bin()
+        floor = value_bin(max(middle * self.least_factor, middle + self.least_seconds))
         found: list[tuple[int, float]] = []
-        ordered = sorted(self._reference.items())
+        ordered = self._ordered
         for q in _CUTS:
             cut = max(quantile_bin(ordered, self._total, q), floor)
             beyond = sum(w for b, w in ordered if b > cut)
             found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
         return found
 
-    def _fast_tail(self, x: Sample, bins: Bins) -> float:
+    def _fast_tail(self, x: Sample, bins: Bins, middle: float) -> float:
         """Score of so many requests done in a fraction of the time: their work was not done."""
         if metric_of(x.observation.series).startswith("network"):
             return 0.0
-        middle = bin_value(quantile_bin(sorted(self._reference.items()), self._total, 0.5))
         most = middle / self.fast_factor
         if middle - most < self.least_seconds:
             return 0.0
@@ -155,10 +161,6 @@ class LatencyDetector:
         best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
         return max(0.0, best - _LOG_CUTS)
 
-    def _least_slow_bin(self) -> int:
-        middle = bin_value(quantile_bin(sorted(self._reference.items()), self._total, 0.5))
-        return value_bin(max(middle * self.least_factor, middle + self.least_seconds))
-
     def _tail(self, bins: Bins, cuts: list[tuple[int, float]]) -> float:
         n = sum(bins.values())
         best, strength = 0.0, self._strength()
@@ -169,7 +171,7 @@ class LatencyDetector:
         return max(0.0, best - _LOG_CUTS)
 
     def learn_one(self, x: Sample) -> None:
-        bins = coarse(x.observation.sketch)
+        bins = self._bins if x is self._last else coarse(x.observation.sketch)
         anomalous = self._raw >= 3.0
         self.calibrator.learn(self._raw)
         self._evidence, self._end_ms = self._raw, x.end_ms
