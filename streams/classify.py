@@ -109,6 +109,8 @@ def _felt(harm: Harm) -> str:
         return f"nothing that users of {harm.service} would notice"
     if harm.failing_points == harm.points:
         return f"{harm.errors:,} of {harm.requests:,} requests fail at {harm.service}"
+    if harm.reported_points == harm.points:
+        return f"{harm.reported_ratio:.0%} of requests fail, as {harm.service} reports"
     if harm.slow_points == harm.points:
         return f"requests to {harm.service} take {harm.slow_seconds:.2g} s longer"
     if harm.lost_points == harm.points:

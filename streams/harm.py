@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Signal
+from schemas.units import metric_of
 from streams.dossier import Count, is_below
 
 RATIO_STEPS = (0.01, 0.05, 0.25)
@@ -14,6 +15,11 @@ SLOW_STEPS = (0.5, 2.0)
 """Seconds longer than expected: Apdex's usual target T, after which users are no longer satisfied,
 and 4 T, after which they are frustrated."""
 LOST_STEPS = (0.5, 0.9)
+REPORTED_STEPS = (0.05, 0.25, 0.5)
+"""Shares of failing requests as a service reports them itself, without saying of how many."""
+GOOD = ("success", "availability")
+BAD = ("error", "failure", "failed")
+"""Words in the names of ratios that say how many requests succeed, and how many fail."""
 SIGNS: frozenset[AnomalyKind] = frozenset(
     ("saturation", "new_error_template", "error_log_rate", "error_ratio", "silence")
 )
@@ -22,14 +28,16 @@ SIGNS: frozenset[AnomalyKind] = frozenset(
 
 class Harm(msgspec.Struct, frozen=True, kw_only=True):
     """What users of one service feel. `slow_seconds` is how much longer than expected requests
-    take, `lost_ratio` the share of the expected requests that do not come any more, `sign` a kind
-    of signal that is bad news in itself."""
+    take, `lost_ratio` the share of the expected requests that do not come any more,
+    `reported_ratio` the share that fails by the service's own metrics, `sign` a kind of signal
+    that is bad news in itself."""
 
     service: str
     requests: int = 0
     errors: int = 0
     slow_seconds: float = 0.0
     lost_ratio: float = 0.0
+    reported_ratio: float = 0.0
     sign: str = ""
 
     @property
@@ -41,6 +49,11 @@ class Harm(msgspec.Struct, frozen=True, kw_only=True):
     def failing_points(self) -> int:
         """0 to 3 for failed requests: a share counts only with a number to go with it."""
         return min(reached(self.error_ratio, RATIO_STEPS), reached(self.errors, ERROR_STEPS))
+
+    @property
+    def reported_points(self) -> int:
+        """0 to 3 for failing requests that only a ratio tells of."""
+        return reached(self.reported_ratio, REPORTED_STEPS)
 
     @property
     def slow_points(self) -> int:
@@ -55,7 +68,8 @@ class Harm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def points(self) -> int:
         """The worst of them; at least 1 if there is a sign of trouble."""
-        return max(self.failing_points, self.slow_points, self.lost_points, 1 if self.sign else 0)
+        told = max(self.failing_points, self.reported_points)
+        return max(told, self.slow_points, self.lost_points, 1 if self.sign else 0)
 
 
 def harm_of(service: str, signals: Iterable[Signal], count: Count | None) -> Harm:
@@ -73,8 +87,21 @@ def harm_of(service: str, signals: Iterable[Signal], count: Count | None) -> Har
         errors=count.errors if count else 0,
         slow_seconds=round(max([0.0, *slow]), 6),
         lost_ratio=round(min(max([0.0, *lost]), 1.0), 6),
+        reported_ratio=round(max([0.0, *(failing_share(s) for s in own)]), 6),
         sign=min((s.kind for s in own if s.kind in SIGNS), default=""),
     )
+
+
+def failing_share(signal: Signal) -> float:
+    """How much more than expected fails by a ratio that the service reports; 0 if it is none."""
+    metric = metric_of(signal.series)
+    if signal.kind != "level" or not metric.endswith("_ratio"):
+        return 0.0
+    if any(word in metric for word in GOOD):
+        return min(max(signal.expected - signal.value, 0.0), 1.0)
+    if any(word in metric for word in BAD):
+        return min(max(signal.value - signal.expected, 0.0), 1.0)
+    return 0.0
 
 
 def reached(value: float, steps: tuple[float, ...]) -> int:

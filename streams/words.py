@@ -9,6 +9,7 @@ from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
 from schemas.units import metric_of, split_unit
 from streams.dossier import is_below
+from streams.harm import failing_share
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RESOURCES = ("cpu", "memory", "disk", "network", "thread", "connection", "queue", "heap")
@@ -74,6 +75,8 @@ def between(signal: Signal, unit: str) -> str:
         low, high = number(max(signal.lower, 0.0), unit), number(signal.upper, unit)
         if signal.lower <= 0 < signal.upper < signal.value:
             return f"expected at most {high}"
+        if unit == "%" and signal.value < signal.lower and signal.upper >= 1:
+            return f"expected at least {low}"
         return f"expected {low} to {high}" if low != high else f"expected about {low}"
     return f"expected about {number(signal.expected, unit)}"
 
@@ -164,6 +167,8 @@ def headline(signal: Signal) -> str:
             state = "answers suspiciously fast"
         case "traffic":
             state = "gets too few requests" if signal.value < signal.expected else "is overrun"
+        case "level" if failing_share(signal) > 0:
+            state = "fails"
         case "level":
             state = f"has unusual {what}"
         case _:

@@ -19,6 +19,7 @@ facts = st.fixed_dictionaries(
         "errors": st.integers(0, 5_000),
         "slow_seconds": st.floats(0, 30),
         "lost_ratio": st.floats(0, 1),
+        "reported_ratio": st.floats(0, 1),
         "sign": st.sampled_from(("", "saturation")),
         "customers": st.integers(0, 50_000),
         "spreading": st.booleans(),
@@ -31,6 +32,7 @@ CALM: dict[str, Any] = {
     "errors": 0,
     "slow_seconds": 0.0,
     "lost_ratio": 0.0,
+    "reported_ratio": 0.0,
     "sign": "",
     "customers": 0,
     "spreading": False,
@@ -38,8 +40,11 @@ CALM: dict[str, Any] = {
 }
 
 
+FELT = ("errors", "slow_seconds", "lost_ratio", "reported_ratio", "sign")
+
+
 def made(values: dict[str, Any]) -> Facts:
-    felt = {name: values[name] for name in ("errors", "slow_seconds", "lost_ratio", "sign")}
+    felt = {name: values[name] for name in FELT}
     rest = {name: value for name, value in values.items() if name not in felt}
     return Facts(harm=Harm(service="cart", requests=5_000, **felt), **rest)
 

@@ -40,5 +40,22 @@ def test_failed_requests_weigh_by_share_and_number_together() -> None:
     assert [harm.points for harm in harms] == [1, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("series", "value", "expected", "points"),
+    [
+        ("success_ratio", 0.16, 1.0, 3),
+        ("success_ratio", 0.9, 1.0, 1),
+        ("success_ratio", 1.0, 0.5, 0),
+        ("http_errors_ratio", 0.3, 0.01, 2),
+        ("cache_hit_ratio", 0.1, 0.9, 0),
+    ],
+)
+def test_a_reported_share_of_failures_counts_without_a_count(
+    series: str, value: float, expected: float, points: int
+) -> None:
+    told = msgspec.structs.replace(signal("level", value, expected), series=series)
+    assert harm_of("cart", [told], None).points == points
+
+
 def test_signals_of_other_services_do_not_count() -> None:
     assert harm_of("web", [signal("latency", 9.0, 0.1)], None).points == 0
