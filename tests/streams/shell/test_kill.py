@@ -23,6 +23,7 @@ from streams.files import read_events
 from streams.run import Run
 from streams.shell.real import RealStages
 from streams.shell.stages import Stages
+from tests.deploy.case_store import CaseStoreProcess, case_store
 from tests.streams.shell.conftest import START_MS, LimitStages, Reader, Records, topic_partitions
 
 EVENTS = 1_000_000
@@ -63,9 +64,19 @@ async def test_three_kills_in_a_million_events_lose_and_double_nothing(
         partition: [value(partition, index) for index in range(EVENTS // PARTITIONS)]
         for partition in range(PARTITIONS)
     }
-    found = await killed_three_times(kafka_broker, c, events, LimitStages, tmp_path)
+    kafka_broker.create_topic(c.topics.deliveries, 1)
+    with case_store(c, tmp_path) as store:
+        killing = asyncio.create_task(kill_once_it_holds_something(store))
+        found = await killed_three_times(kafka_broker, c, events, LimitStages, tmp_path)
+        await killing
+        await asyncio.to_thread(store.until_it_keeps, len(found.incident_events))
+        await asyncio.sleep(2)
+        kept, cases = store.events(), store.cases()
     assert found.events > 0.99 * EVENTS
     assert len(found.incident_events) > 20
+    assert sorted(kept) == sorted(found.incident_events)
+    incidents = {event.incident_id for event in found.incident_events.values()}
+    assert sorted(case["incident_id"] for case in cases) == sorted(incidents)
 
 
 @pytest.mark.slow
@@ -86,6 +97,11 @@ async def test_three_kills_in_a_recorded_hour_change_no_incident(
         events[index % PARTITIONS].append(line)
     found = await killed_three_times(kafka_broker, c, events, RealStages, tmp_path)
     assert len(found.incident_events) > 5
+
+
+async def kill_once_it_holds_something(store: CaseStoreProcess) -> None:
+    await asyncio.to_thread(store.until_it_keeps, 5)
+    store.kill()
 
 
 async def killed_three_times(
