@@ -123,10 +123,10 @@ async def killed_three_times(
     servers, topics = c.kafka.bootstrap_servers, c.topics
     async with Reader(servers, topics.observations, topics.incident_events) as reader:
         for share in (0.2, 0.45, 0.7):
-            with worker_process(command, log):
-                await reader.until(has(share * expected.events), 120)
-        with worker_process(command, log):
-            await reader.until(has(expected.events, len(expected.incident_events)), 120)
+            with worker_process(command, log) as alive:
+                await reader.until(alive(has(share * expected.events)), 120)
+        with worker_process(command, log) as alive:
+            await reader.until(alive(has(expected.events, len(expected.incident_events))), 120)
         await asyncio.sleep(1)
         found = tally(await reader.until(lambda _: True))
     assert found.events == expected.events
@@ -154,13 +154,25 @@ def write_events(c: Configuration, events: Mapping[int, Sequence[bytes]]) -> Non
 
 
 @contextmanager
-def worker_process(command: Sequence[str], log: Path) -> Iterator[None]:
-    """Runs a worker and kills it with SIGKILL at the end of the block."""
+def worker_process(
+    command: Sequence[str], log: Path
+) -> Iterator[Callable[[Callable[[Records], bool]], Callable[[Records], bool]]]:
+    """Runs a worker and kills it with SIGKILL at the end of the block.
+
+    Gives what makes a condition fail at once when the worker has ended by itself.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
-            yield
-            assert process.poll() is None, log.read_text()[-4000:]
+
+            def alive(condition: Callable[[Records], bool]) -> Callable[[Records], bool]:
+                def checked(records: Records) -> bool:
+                    assert process.poll() is None, log.read_text()[-4000:]
+                    return condition(records)
+
+                return checked
+
+            yield alive
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
