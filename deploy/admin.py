@@ -6,7 +6,13 @@ import socket
 from collections.abc import Iterator, Sequence
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +22,10 @@ from starlette.types import ASGIApp
 from schemas.configuration import Listen
 
 BACKLOG = 2048
+
+
+LIVE = Gauge("tocsin_live", "1 while /health/live says so, 0 when the process cannot go on")
+READY = Gauge("tocsin_ready", "1 while /health/ready says so, 0 while the process waits")
 
 
 class ListenError(Exception):
@@ -73,6 +83,8 @@ def admin_app(
         return _verdict("ready" if health.ready else "not ready", health.ready, health)
 
     async def metrics(_request: Request) -> Response:
+        LIVE.set(health.live)
+        READY.set(health.ready)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -50,6 +50,18 @@ async def test_a_process_that_cannot_go_on_is_not_alive() -> None:
             async with session.get(path) as answer:
                 assert answer.status == 503
                 assert (await answer.json())["reasons"] == {"process": "the store is broken"}
+
+
+async def test_metrics_say_what_health_says() -> None:
+    health = Health(broker="not connected yet")
+    async with served(health, registry=REGISTRY) as session:
+        async with session.get("/metrics") as answer:
+            text = await answer.text()
+        assert "tocsin_live 1.0" in text
+        assert "tocsin_ready 0.0" in text
+        health.good("broker")
+        async with session.get("/metrics") as answer:
+            assert "tocsin_ready 1.0" in await answer.text()
 
 
 async def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
