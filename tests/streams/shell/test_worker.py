@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.brokers.mock import MockBroker
 from schemas.configuration import Configuration, Windows
@@ -27,6 +28,11 @@ from tests.streams.shell.conftest import (
 )
 
 Make = Callable[..., Configuration]
+
+
+def refused(reason: str) -> float:
+    labels = {"reason": reason}
+    return REGISTRY.get_sample_value("tocsin_commands_refused_total", labels) or 0.0
 
 
 def create_topics(broker: MockBroker, configuration: Configuration, raw: int) -> None:
@@ -90,6 +96,7 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     create_topics(mock_broker, c, raw=1)
     bad = [metric(START_MS + 1000 * i, 100.0) for i in range(60)]
     await produce(servers, "telemetry", {0: bad})
+    refused_before = refused("unknown_incident")
 
     async with Reader(servers, c.topics.incident_events, c.topics.incidents) as reader:
         async with working(Worker(c, stages=LimitStages(c))):
@@ -99,7 +106,9 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
                 id="1", type="note", incident_id=incident_id, actor="Ada", issued_ms=1, text="seen"
             )
             no_commands = [b"not a command", b'{"id":"\xff"}', b'{"x":' + b"[" * 10_000]
-            asked = [msgspec.json.encode(note), *no_commands, msgspec.json.encode(note)]
+            unknown = msgspec.structs.replace(note, id="2", incident_id="INC-00000000")
+            kept = [msgspec.json.encode(unknown), msgspec.json.encode(note)]
+            asked = [msgspec.json.encode(note), *no_commands, *kept]
             await produce(servers, c.topics.commands, {0: asked})
             await reader.until(lambda r: any(e.type == "noted" for e in events(r, c)))
         first = {e.id: e for e in events(reader.records, c)}
@@ -110,6 +119,7 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
         again = {e.id: e for e in events(reader.records, c)}
     assert again == first
     assert [e.actor for e in first.values() if e.type == "noted"] == ["Ada"]
+    assert refused("unknown_incident") > refused_before
     headers = dict(opened.headers)
     assert headers["ce_id"].decode() == f"{incident_id}/1"
     assert headers["ce_type"] == b"tocsin.incident.opened"
