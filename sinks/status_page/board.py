@@ -29,14 +29,17 @@ BANNERS: Mapping[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One component as it stands: its bars, and its uptime as a percentage in text."""
+    """One component as it stands: its bars, and its uptime as a percentage in text.
+
+    `uptime` is None in a component's first day on the page: a share of minutes would mislead.
+    """
 
     component: PublicComponent
     status: Status
     since_ms: int
     changed_ms: int
     days: tuple[Day, ...]
-    uptime: str
+    uptime: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def _line(
         since_ms=since_ms,
         changed_ms=max([since_ms, *(one.updated_ms for one in mine)]),
         days=tuple(days(intervals, since_ms, first_day_ms, now_ms)),
-        uptime=percentage(uptime_ratio(intervals, start_ms, now_ms)),
+        uptime=percentage(uptime_ratio(intervals, start_ms, now_ms))
+        if now_ms - start_ms >= DAY_MS
+        else None,
     )
 
 
