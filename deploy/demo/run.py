@@ -81,11 +81,7 @@ def _replay(  # noqa: PLR0917 - one call, from `run_demo`
         if json is not None:
             json.write_bytes(orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2) + b"\n")
         if not once:
-            console.print(
-                f"\nThe pages stay up until Ctrl-C: {configuration.status_page.public_url} and "
-                f"{configuration.case_store.public_url}; sign in there with "
-                f"{stage.environment['TOCSIN_DEMO_SECRET']}"
-            )
+            _invite(stage, list(watcher.seen.incidents), console)
             while not stop.wait(0.5):
                 children.check()
         return summary
