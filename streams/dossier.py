@@ -99,6 +99,11 @@ class Dossier(msgspec.Struct, kw_only=True):
         """The likeliest cause, as last judged."""
         return self.causes[0].service if self.causes else None
 
+    def affected(self) -> list[str]:
+        """The services that are surely out of order, by when they were drawn in, and the likeliest
+        cause; not those that only stand out a little meanwhile."""
+        return list(dict.fromkeys([*self.drawn_in, *([self.cause] if self.cause else [])]))
+
     def absorb(self, anomaly: Anomaly) -> None:
         """Takes an anomaly in as evidence."""
         self.touched = True

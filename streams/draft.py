@@ -20,8 +20,9 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
     One request passes several services, so requests and errors are those of the service with the
     most, not their sum; customers likewise.
     """
-    counts = [dossier.counts[name] for name in sorted(dossier.counts)]
-    known = [catalogue[name] for name in sorted(dossier.seen) if name in catalogue]
+    affected = sorted(dossier.affected())
+    counts = [dossier.counts[name] for name in affected if name in dossier.counts]
+    known = [catalogue[name] for name in affected if name in catalogue]
     ratios = [c.errors / c.requests for c in counts if c.requests]
     return Impact(
         requests=max((c.requests for c in counts), default=0),
@@ -36,7 +37,9 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
 def facts_of(dossier: Dossier, catalogue: Mapping[str, Service], *, grows: bool) -> Facts:
     """What its severity is made of."""
     trusted = dossier.trusted_signals()
-    harms = [harm_of(name, trusted, dossier.counts.get(name)) for name in sorted(dossier.seen)]
+    harms = [
+        harm_of(name, trusted, dossier.counts.get(name)) for name in sorted(dossier.affected())
+    ]
     harm = max(harms, key=lambda h: weight(_tier(h.service, catalogue), h))
     known = catalogue.get(harm.service)
     return Facts(
@@ -59,16 +62,14 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
     signals = ordered(dossier.signals.values())
     services = _services(dossier)
     telling = dossier.trusted_signals() or signals
-    sure = {*dossier.drawn_in, *(c.service for c in causes[:1])}
-    affected = tuple(s for s in services if s in sure)
-    unusual = tuple(s for s in services if s not in affected)
+    unusual = sorted(dossier.seen.keys() - set(dossier.affected()))
     return Incident(
         id=dossier.id,
         environment=environment,
         version=dossier.told.version + 1 if dossier.told else 1,
-        title=title(telling, affected, causes),
+        title=title(telling, services, causes),
         summary=summary(
-            telling, affected, causes, dossier.impact, dossier.since_ms(), unusual=unusual
+            telling, services, causes, dossier.impact, dossier.since_ms(), unusual=unusual
         ),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
@@ -95,10 +96,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
 
 
 def _services(dossier: Dossier) -> tuple[str, ...]:
-    """Services by when they went out of order, those first that surely did; the likeliest cause
-    stays among them."""
-    seen, sure = dossier.seen, dossier.drawn_in
-    names = sorted(seen, key=lambda name: (name not in sure, seen[name][0], name))
+    """The services that are affected; the likeliest cause stays among them."""
+    names = dossier.affected()
     kept = names[:MAX_SERVICES]
     first = dossier.cause
     if first is not None and first not in kept:

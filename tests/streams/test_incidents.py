@@ -135,7 +135,9 @@ def test_what_only_corroborates_joins_but_opens_nothing_and_keeps_nothing_open()
     assert told(only, until=600) == []
     later = anomaly("store", "latency", 200, opens=False)
     events = told(anomaly("cart"), only, later, until=600)
-    assert events[0].incident.services == ("cart", "store")
+    assert events[0].incident.services == ("cart",)
+    assert "Also unusual: store." in events[0].incident.summary
+    assert {signal.service for signal in events[0].incident.signals} == {"cart", "store"}
     assert brief(events)[-1] == "resolved 315"
 
 
