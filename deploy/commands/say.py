@@ -60,7 +60,8 @@ def give(
 
 def send_and_wait(configuration: Configuration, command: Command) -> IncidentEvent | None:
     """The event that the command led to; None if none came in time. Raises `KafkaException`."""
-    settings = dict(kafka_settings(configuration.kafka).confluent)
+    # librdkafka would print each of its retries; the error that is raised says enough.
+    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
     topics = configuration.topics
     consumer = Consumer(
         {**settings, "group.id": f"tocsin-command-{command.id}", "enable.auto.commit": False}

@@ -97,6 +97,26 @@ def _bootstrap(stage: Stage) -> str:
     return stage.configuration.kafka.bootstrap_servers
 
 
+def _invite(stage: Stage, incidents: list[str], console: Console) -> None:
+    """What can be tried while everything is up."""
+    configuration = stage.configuration
+    pages = f"{configuration.status_page.public_url} and {configuration.case_store.public_url}"
+    console.print(
+        f"\nThe pages stay up until Ctrl-C: {pages}\n"
+        f"sign in to the cases with {stage.environment['TOCSIN_DEMO_SECRET']}",
+        soft_wrap=True,
+    )
+    if incidents:
+        console.print(
+            "from another terminal:\n"
+            f"  export TOCSIN_KAFKA_BOOTSTRAP_SERVERS={configuration.kafka.bootstrap_servers} "
+            f"TOCSIN_CASE_STORE_PUBLIC_URL={configuration.case_store.public_url}\n"
+            f"  tocsin explain {incidents[-1]}\n"
+            f"  tocsin ack {incidents[-1]} 'looking into it'",
+            soft_wrap=True,
+        )
+
+
 def _watch(  # noqa: PLR0917 - one call, from `_replay`
     feeder: Feeder,
     watcher: Watcher,
