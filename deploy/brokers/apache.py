@@ -59,14 +59,22 @@ class ApacheKafka:
     ----------
     settings
         Broker settings to add or override, by their names in `server.properties`.
+    listeners
+        Listeners besides the plain one: their names, in capitals, and security protocols.
     cpus
         Processors that Kafka may use; all of them if None.
     """
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, *, cpus: Set[int] | None = None
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        listeners: Mapping[str, str] | None = None,
+        cpus: Set[int] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
+        self._protocols = dict(listeners or {})
+        self._ports: dict[str, int] = {}
         self._cpus = cpus
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,6 +86,10 @@ class ApacheKafka:
         if not self._port:
             raise ApacheKafkaError("Apache Kafka was not started; call start() first")
         return f"127.0.0.1:{self._port}"
+
+    def address(self, listener: str) -> str:
+        """`host:port` of a further listener, by its name."""
+        return f"127.0.0.1:{self._ports[listener]}"
 
     @property
     def pid(self) -> int | None:
@@ -153,9 +165,12 @@ class ApacheKafka:
     def _format(self, command: list[str]) -> None:
         """Chooses the ports, writes the settings and formats the data folder."""
         assert self._folder is not None
-        self._port, controller = _free_ports(2)
+        self._port, controller, *further = _free_ports(2 + len(self._protocols))
+        self._ports = dict(zip(self._protocols, further, strict=True))
         path = self._folder / "server.properties"
-        settings = _broker_settings(self._port, controller, self._folder / "data") | self._settings
+        settings = _broker_settings(self._port, controller, self._folder / "data")
+        settings |= self._further(settings["listeners"], settings["advertised.listeners"])
+        settings |= self._settings
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(path)]
@@ -164,6 +179,16 @@ class ApacheKafka:
             raise ApacheKafkaError(
                 f"the data folder cannot be formatted: {_tail(done.stdout + done.stderr)}"
             )
+
+    def _further(self, listeners: str, advertised: str) -> dict[str, str]:
+        """The settings that open the further listeners beside those given."""
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"} | self._protocols
+        added = [f"{name}://{self.address(name)}" for name in self._protocols]
+        return {
+            "listeners": ",".join([listeners, *added]),
+            "advertised.listeners": ",".join([advertised, *added]),
+            "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
+        }
 
     def _await_answer(self, deadline: float, log: Path) -> None:
         assert self._process is not None

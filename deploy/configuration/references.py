@@ -11,6 +11,8 @@ from schemas.configuration import Configuration, Secret
 
 Locate = Callable[[str], int]
 
+PARTS = ("worker", "notifier", "case_store", "status_page")
+
 
 def broken_references(configuration: Configuration, file: str, line: Locate) -> list[Mistake]:
     """Every reference to something that does not exist, and every half-given setting."""
@@ -18,6 +20,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_secrets(configuration),
         *_kafka(configuration),
         *_topics(configuration),
+        *_groups(configuration),
         *_notifier(configuration),
         *_catalogue(configuration),
     ]
@@ -73,6 +76,17 @@ def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for key, name in own.items():
         if names[name] > 1:
             yield f"topics.{key}", f"{name!r} is named more than once"
+
+
+def _groups(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """Parts in one group would be given each other's partitions, or refused by the broker."""
+    names = {part: getattr(configuration, part).consumer_group for part in PARTS}
+    counts = Counter(names.values())
+    for part, name in names.items():
+        if counts[name] > 1:
+            others = [other for other in PARTS if other != part and names[other] == name]
+            message = f"{name!r} is also the group of {', '.join(others)}; each part needs its own"
+            yield f"{part}.consumer_group", message
 
 
 def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -68,6 +68,16 @@ notifier:
     ]
 
 
+def test_each_part_needs_a_consumer_group_of_its_own(tmp_path: Path) -> None:
+    text = "worker: {consumer_group: tocsin}\nnotifier:\n  consumer_group: tocsin\n"
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:1 worker.consumer_group: "
+        "'tocsin' is also the group of notifier; each part needs its own",
+        "tocsin.yaml:3 notifier.consumer_group: "
+        "'tocsin' is also the group of worker; each part needs its own",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
