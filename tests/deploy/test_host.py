@@ -147,6 +147,7 @@ async def committed(servers: str, group: str, topic: str = "log") -> int | None:
         await consumer.stop()
 
 
+@pytest.mark.slow
 async def test_the_stores_position_counts_and_not_kafkas(mock_broker: MockBroker) -> None:
     mock_broker.create_topic("log", 1)
     servers = mock_broker.bootstrap_servers
@@ -162,6 +163,7 @@ async def test_the_stores_position_counts_and_not_kafkas(mock_broker: MockBroker
     assert [v.decode() for v in restored_from_backup.values] == numbers(4, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.002, 0.003, 0.005, 0.02])
 async def test_what_came_while_partitions_were_assigned_is_read_after_a_restart(
     mock_broker: MockBroker, seconds: float

@@ -18,6 +18,7 @@ def test_every_example_is_accepted_offline(path: Path) -> None:
     assert run_check(path, offline=True) == 0
 
 
+@pytest.mark.slow
 def test_a_kafka_that_does_not_answer_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

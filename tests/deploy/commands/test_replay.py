@@ -34,7 +34,8 @@ def test_the_file_has_the_fields_of_the_incident_topic_and_is_the_same_every_tim
     assert incidents
     for incident in incidents:
         assert incident.first_anomaly_ms < incident.opened_ms
-        assert set(incident.suspected_causes) <= set(incident.services)
+        # Affected are only those that surely are; a suspect may have shown no more than a sign.
+        assert set(incident.suspected_causes) <= {signal.service for signal in incident.signals}
         assert incident.signals
         assert incident.severity in {"P1", "P2", "P3", "P4"}
 
@@ -61,9 +62,12 @@ def test_an_unknown_incident_is_answered_with_those_that_are_known(
     assert "holds no incident INC-NOWHERE; it holds INC-" in capsys.readouterr().err
 
 
-def test_a_case_store_that_does_not_answer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_case_store_that_does_not_answer_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_CASE_STORE_PUBLIC_URL", "http://127.0.0.1:1")
     assert run_explain("INC-NOWHERE", config=None, log=None) == 1
-    assert "the case store does not answer at http://127.0.0.1:8082" in capsys.readouterr().err
+    assert "the case store does not answer at http://127.0.0.1:1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

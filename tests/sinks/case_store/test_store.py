@@ -147,15 +147,11 @@ async def test_a_crash_in_between_leaves_nothing_behind(
 
 
 async def test_a_locked_store_says_so_and_takes_the_same_records_later(
-    sqlite_store: CaseStore, sqlite_url: str
+    sqlite_store: CaseStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = sqlalchemy.create_engine(sqlite_url)
-    sqlalchemy.event.listen(
-        sqlite_store._database._engine.sync_engine,
-        "begin",
-        lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20"),
-        insert=True,
-    )
+    monkeypatch.setattr("sinks.database.BUSY_TIMEOUT_MS", 20)
+    await sqlite_store._database.close()  # the next connection waits 20 ms only
     with holder.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         with pytest.raises(sqlalchemy.exc.OperationalError, match="locked"):
