@@ -70,11 +70,12 @@ class Keeper(Generic[S]):
     async def take(self, run: Run, body: Callable[[Run], list[Outgoing]]) -> None:
         """Lets `body` take in what the state does not hold yet, and publishes what it says.
 
-        Returns before the broker has acknowledged, unless much is under way.
+        Returns before the broker has acknowledged, unless much is under way. Takes nothing more
+        once something was cut off, since the worker is then at its end.
         """
         async with self._lock:
             run = self._unread(run)
-            if not run or self._closed:
+            if not run or self._cut_off or self._closed:
                 return
             with self._whole():
                 said = body(run)
@@ -127,8 +128,13 @@ class Keeper(Generic[S]):
                     return
                 checkpoint = self._take()
                 under_way, self._under_way = self._under_way, []
-            await asyncio.gather(*under_way)
-            await self._write(checkpoint)
+            try:
+                await asyncio.gather(*under_way)
+                await self._write(checkpoint)
+            except BaseException:
+                # What was not acknowledged is lost to any later checkpoint, which would cover it.
+                self._cut_off = True
+                raise
 
     async def change_exactly(self, change: Callable[[], list[Outgoing]]) -> None:
         """For what a replay would not repeat at the same place: clocks and people.

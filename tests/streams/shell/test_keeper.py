@@ -91,6 +91,22 @@ async def test_a_refused_output_is_not_covered_by_any_checkpoint() -> None:
     assert broker.log == ["said out"]
 
 
+async def test_a_refused_output_is_not_covered_by_what_comes_after_it_either() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    broker.acknowledge = False
+    await take(kept, run(1))
+    broker.in_the_air[0].set_exception(ConnectionError("broker gone"))
+    with pytest.raises(ConnectionError):
+        await kept.checkpoint()
+    broker.acknowledge = True
+    await take(kept, run(2))
+    await kept.change_exactly(lambda: [Outgoing("clock", None, None)])
+    await kept.close()
+    assert broker.log == ["said out"]
+    assert latest(0, broker.store) is None
+
+
 async def test_what_was_taken_before_is_not_taken_again() -> None:
     broker = Broker()
     kept = keeper(broker)
@@ -156,6 +172,8 @@ async def test_a_stage_that_was_cut_off_is_never_checkpointed() -> None:
         await kept.take(run(1), body)
     await kept.checkpoint()
     await kept.change_exactly(list)
+    await take(kept, run(2))
+    await kept.checkpoint()
     assert broker.log == []
 
 
