@@ -24,8 +24,8 @@ class Aligner(Generic[B]):
     A window is released once all sources that are not idle have reached it; within a window the
     batches are ordered by source, so what follows does not depend on the order of arrival. A
     source's batch at or below what that source has said before is a repeat and is dropped. A batch
-    at or below the released watermark comes too late (its source was idle) and is dropped and
-    counted in `late`.
+    at or below the released watermark comes too late (its source was idle) and is dropped, and
+    counted in `late` if it held observations.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Aligner(Generic[B]):
             return
         self._reached[source] = batch.window_end_ms
         if self.watermark_ms is not None and batch.window_end_ms <= self.watermark_ms:
-            self.late += 1
+            self.late += bool(getattr(batch, "observations", True))
             return
         self._held.setdefault(batch.window_end_ms, {})[source] = batch
 

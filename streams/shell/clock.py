@@ -15,19 +15,24 @@ class _Source:
 
 
 class IdleClock:
-    """Tells which sources are idle, and how far event time has come while all of them are.
+    """Tells which sources are idle, and how far event time has come in them.
 
-    A source is idle when it has no lag and nothing has come from it for the time-out. Times are
-    in seconds of a monotonic clock that is passed in.
+    A source is idle when it has no lag and nothing has come from it for the time-out. It is not
+    waited for from then on, so the windows that it has begun must be closed before that: a batch
+    that came after the others had passed its window would be dropped. Beyond them its event time
+    goes on only while all sources are idle. Times are in seconds of a monotonic clock that is
+    passed in.
 
     Parameters
     ----------
+    timeout_seconds
+        At least so long, and never less than it takes for a window to be closed.
     window_ms, lateness_ms
         The grid: event time advances only to moments at which a window can be closed.
     """
 
     def __init__(self, timeout_seconds: float, window_ms: int, lateness_ms: int) -> None:
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds = max(timeout_seconds, (window_ms + lateness_ms) / 1000)
         self.window_ms = window_ms
         self.lateness_ms = lateness_ms
         self._sources: dict[str, _Source] = {}
@@ -49,11 +54,13 @@ class IdleClock:
         return True
 
     def advance_to_ms(self, source: str, now_seconds: float) -> int | None:
-        """How far this source's event time has come, if all are idle and a window can be closed."""
+        """How far the event time of an idle source has come, if a window can be closed by it."""
         state = self._sources[source]
-        if state.watermark_ms < 0 or not all(s.idle for s in self._sources.values()):
+        if state.watermark_ms < 0 or not state.idle:
             return None
-        reached = state.watermark_ms + round((now_seconds - state.heard_seconds) * 1000)
+        reached = state.watermark_ms + self.window_ms + self.lateness_ms  # closes what is begun
+        if all(s.idle for s in self._sources.values()):
+            reached = state.watermark_ms + round((now_seconds - state.heard_seconds) * 1000)
         grid = (reached - self.lateness_ms) // self.window_ms * self.window_ms + self.lateness_ms
         if grid <= (state.advanced_ms or state.watermark_ms):
             return None

@@ -14,6 +14,11 @@ LAG_SECONDS = Gauge(
     ["topic", "partition"],
 )
 LATE_EVENTS = Counter("tocsin_late_events_total", "Records that came after their window closed")
+OVERTAKEN_BATCHES = Gauge(
+    "tocsin_overtaken_batches",
+    "Closed windows that came when the others had passed them, as their source had been idle",
+    ["shard"],
+)
 DEAD_LETTERS = Counter("tocsin_dead_letters_total", "Records that could not be used", ["reason"])
 WINDOWS_CLOSED = Counter("tocsin_windows_closed_total", "Windows closed, over source partitions")
 STAGE_SECONDS = Histogram(
@@ -46,3 +51,12 @@ CHECKPOINT_AGE_SECONDS = Gauge(
 )
 ASSIGNED_PARTITIONS = Gauge("tocsin_assigned_partitions", "Input partitions of this worker")
 REBALANCES = Counter("tocsin_rebalances_total", "Assignments received from the group")
+
+OF_PARTITIONS = (
+    LAG_RECORDS,
+    LAG_SECONDS,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_AGE_SECONDS,
+    OVERTAKEN_BATCHES,
+)
+"""Told by whoever has the partition: once another worker has it, these must not go on here."""

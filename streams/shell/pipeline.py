@@ -176,6 +176,8 @@ class Pipeline:
         self.detect.clear()
         self.incident = None
         metrics.ASSIGNED_PARTITIONS.set(0)
+        for gauge in metrics.OF_PARTITIONS:
+            gauge.clear()
 
     async def _send(self, record: Outgoing) -> Any:
         return await self.app.producer.client.send(
@@ -230,6 +232,7 @@ class Pipeline:
                 batches, bad = _decode(run, self._observations)
                 with metrics.DETECTOR_SECONDS.time():
                     found = stage.process(batches)
+            metrics.OVERTAKEN_BATCHES.labels(run.partition).set(stage.late)
             for anomaly in (a for batch in found for a in batch.anomalies):
                 metrics.ANOMALIES.labels(anomaly.kind).inc()
             return [*outgoing.anomalies(found, self.topics), *self._dead_letters(bad, run)]
@@ -293,17 +296,16 @@ class Pipeline:
     # what the clock adds
 
     async def tick(self) -> None:
-        """Lets idle sources not be waited for, and event time go on while all are idle."""
+        """Lets idle sources close what they have begun and then not be waited for, and event time
+        go on while all are idle."""
         now = time.monotonic()
         for source, keeper in list(self.ingest.items()):
             if await self._has_lag(source):
                 continue
-            if self._clock.newly_idle(source, keeper.stage.watermark_ms, now):
-                await self._say_of_clock(keeper, None)
-            else:
-                to_ms = self._clock.advance_to_ms(source, now)
-                if to_ms is not None:
-                    await self._say_of_clock(keeper, to_ms)
+            is_new = self._clock.newly_idle(source, keeper.stage.watermark_ms, now)
+            to_ms = self._clock.advance_to_ms(source, now)
+            if is_new or to_ms is not None:
+                await self._say_of_clock(keeper, to_ms)
 
     async def _say_of_clock(self, keeper: Keeper[IngestStage], to_ms: int | None) -> None:
         def change() -> list[Outgoing]:
@@ -323,8 +325,10 @@ class Pipeline:
                 left, done = left + lag, done + offset
                 topic, _, partition = source.rpartition("/")
                 metrics.LAG_RECORDS.labels(topic, partition).set(lag)
-                behind = time.time() - keeper.timestamps_ms.get(source, 0) / 1000 if lag else 0
-                metrics.LAG_SECONDS.labels(topic, partition).set(behind)
+                at_ms = keeper.timestamps_ms.get(source)  # None until the first after a restart
+                if at_ms is not None or not lag:
+                    behind = time.time() - at_ms / 1000 if at_ms is not None and lag else 0
+                    metrics.LAG_SECONDS.labels(topic, partition).set(behind)
             age = keeper.checkpoint_age_seconds()
             metrics.CHECKPOINT_AGE_SECONDS.labels(keeper.name, keeper.partition).set(age)
         return left, done

@@ -41,6 +41,8 @@ class IngestStage(Snapshots, Protocol):
 class DetectStage(Snapshots, Protocol):
     """One shard: observations to anomalies."""
 
+    @property
+    def late(self) -> int: ...
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]: ...
 
 

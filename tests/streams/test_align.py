@@ -2,7 +2,9 @@
 
 from itertools import permutations
 
-from schemas.observations import ObservationBatch
+from msgspec.structs import replace
+
+from schemas.observations import Observation, ObservationBatch
 from streams.align import Aligner
 
 
@@ -40,7 +42,10 @@ def test_a_repeat_is_dropped_and_an_idle_source_is_not_waited_for() -> None:
     assert aligner.add([batch("a", 10)]) == []
     aligner.add([batch("a", 40)])
     assert aligner.watermark_ms == 40
-    aligner.add([batch("b", 30)])
+    aligner.add([batch("b", 20)])
+    assert aligner.late == 0  # it said nothing, so nothing was lost
+    said = Observation('m{service="s"}', "s", "gauge", 1)
+    aligner.add([replace(batch("b", 30), observations=(said,))])
     assert aligner.late == 1
 
 

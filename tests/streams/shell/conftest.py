@@ -29,6 +29,10 @@ class LimitDetect:
         self._name = f"shard/{shard}"
         self._aligner = Aligner[ObservationBatch](sources)
 
+    @property
+    def late(self) -> int:
+        return self._aligner.late
+
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]:
         return [
             AnomalyBatch(

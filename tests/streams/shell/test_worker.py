@@ -1,7 +1,7 @@
 """The worker on the embedded broker."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.brokers.mock import MockBroker
-from schemas.configuration import Configuration, Windows
+from schemas.configuration import Configuration, Topics, Windows
 from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
 from streams.run import Run
@@ -129,6 +129,17 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     assert latest.key == opened.key
 
 
+def observed(records: Sequence[Any]) -> list[ObservationBatch]:
+    topic = Topics().observations
+    return [
+        msgspec.json.decode(r.value, type=ObservationBatch) for r in records if r.topic == topic
+    ]
+
+
+def idle_in(records: Sequence[Any]) -> set[str]:
+    return {batch.source for batch in observed(records) if batch.idle}
+
+
 @pytest.mark.slow
 async def test_a_quiet_source_is_not_waited_for_and_event_time_goes_on(
     mock_broker: MockBroker, configuration: Make
@@ -144,14 +155,12 @@ async def test_a_quiet_source_is_not_waited_for_and_event_time_goes_on(
         Reader(servers, c.topics.observations, c.topics.anomalies) as reader,
     ):
         records = await reader.until(
-            lambda r: sum(1 for x in r if x.topic == c.topics.anomalies) >= 4
+            lambda r: (
+                idle_in(r) == {"telemetry/0", "telemetry/1"}
+                and sum(1 for x in r if x.topic == c.topics.anomalies) >= 4
+            )
         )
-    batches = [
-        msgspec.json.decode(r.value, type=ObservationBatch)
-        for r in records
-        if r.topic == c.topics.observations
-    ]
-    assert {b.source for b in batches if b.idle} == {"telemetry/0", "telemetry/1"}
+    batches = observed(records)
     # Nothing came after the one record, and yet its window was closed.
     assert sum(o.count for b in batches for o in b.observations) == 1
 
