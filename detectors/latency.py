@@ -32,8 +32,10 @@ class LatencyDetector:
 
     Cold start: silent until `least_windows` windows and `least_requests` requests have been seen.
     A suspicious window is learnt with a fifth of its weight, an anomalous one with a fiftieth;
-    slowness that has lasted
-    `adopt_after_ms` becomes the new reference.
+    slowness that has lasted `adopt_after_ms` becomes the new reference. A reference that most
+    windows since its beginning do not fit is none, however young: it may have been learnt amid an
+    outage. So it is learnt anew when they were slow, for `distrust_after_ms` of windows in all, or
+    when the last ones all took less than half of its 90 % quantile, for `quick_after_ms`.
 
     Parameters
     ----------
@@ -48,6 +50,9 @@ class LatencyDetector:
         fails often fails fast. Looked at for durations only, not for the network's part.
     adopt_after_ms
         A lasting change is adopted after this long.
+    distrust_after_ms, quick_after_ms
+        Windows, laid end to end, after which a reference that does not fit them is given up, if
+        they are more than all others.
 
     References
     ----------
@@ -64,21 +69,26 @@ class LatencyDetector:
         "_last",
         "_ordered",
         "_pairs",
+        "_quick",
+        "_quick_windows",
         "_raw",
         "_reference",
         "_score",
         "_slow_since",
+        "_slow_windows",
         "_total",
         "_window",
         "_windows",
         "adopt_after_ms",
         "calibrator",
+        "distrust_after_ms",
         "fast_factor",
         "least_factor",
         "least_requests",
         "least_seconds",
         "least_windows",
         "memory",
+        "quick_after_ms",
     )
 
     def __init__(
@@ -89,8 +99,10 @@ class LatencyDetector:
         memory: float = 20_000.0,
         least_factor: float = 1.5,
         least_seconds: float = 0.02,
-        fast_factor: float = 10.0,
+        fast_factor: float = 50.0,
         adopt_after_ms: int = 3_600_000,
+        distrust_after_ms: int = 900_000,
+        quick_after_ms: int = 300_000,
     ) -> None:
         self.least_windows = least_windows
         self.least_requests = least_requests
@@ -99,6 +111,8 @@ class LatencyDetector:
         self.least_seconds = least_seconds
         self.fast_factor = fast_factor
         self.adopt_after_ms = adopt_after_ms
+        self.distrust_after_ms = distrust_after_ms
+        self.quick_after_ms = quick_after_ms
         self.calibrator = TailCalibrator(outage_samples=3)
         self._reference: Bins = {}
         self._total = 0.0
@@ -108,18 +122,22 @@ class LatencyDetector:
         self._evidence = 0.0
         self._end_ms = 0
         self._slow_since = 0
+        self._slow_windows = 0
+        self._quick_windows = 0
         self._last: Sample | None = None
         # Of the last scored sample, since learning it needs the same again.
         self._bins: Bins = {}
         self._ordered: list[tuple[int, float]] = []
         self._window = 0.0
         self._fast = False
+        self._quick = False
         self._raw = 0.0
         self._score = 0.0
 
     def score_one(self, x: Sample) -> float:
         self._last = x
         self._raw = self._score = self._window = 0.0
+        self._quick = False
         bins = self._bins = coarse(x.observation.sketch)
         if self._windows < self.least_windows or self._total < self.least_requests:
             return 0.0
@@ -128,6 +146,7 @@ class LatencyDetector:
         slow, fast = self._tail(bins, self._cuts(middle)), self._fast_tail(x, bins, middle)
         self._fast = fast > slow
         self._window = max(slow, fast)
+        self._quick = self._is_quick(bins)
         near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
         carried = _CARRY * self._evidence if near else 0.0
         self._raw = self._window + min(carried, 3.0 * self._window)
@@ -161,6 +180,12 @@ class LatencyDetector:
         best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
         return max(0.0, best - _LOG_CUTS)
 
+    def _is_quick(self, bins: Bins) -> bool:
+        """Whether nine in ten requests took less than half of what nine in ten usually take."""
+        usual = bin_value(quantile_bin(self._ordered, self._total, 0.9))
+        now = bin_value(quantile_bin(sorted(bins.items()), sum(bins.values()), 0.9))
+        return now < 0.5 * usual and usual - now >= self.least_seconds
+
     def _tail(self, bins: Bins, cuts: list[tuple[int, float]]) -> float:
         n = sum(bins.values())
         best, strength = 0.0, self._strength()
@@ -180,7 +205,12 @@ class LatencyDetector:
         elif not self._slow_since:
             self._slow_since = x.start_ms
         elif x.end_ms - self._slow_since >= self.adopt_after_ms:
-            self._reference, self._total, self._windows, self._slow_since = {}, 0.0, 0, 0
+            self._begin_anew()
+            anomalous = False
+        self._slow_windows += anomalous
+        self._quick_windows = self._quick_windows + 1 if self._quick and not anomalous else 0
+        if self._misfits(x.end_ms - x.start_ms):
+            self._begin_anew()
             anomalous = False
         if self._windows >= self.least_windows and self._window < 1.5:
             self._learn_correlation(bins)
@@ -190,6 +220,18 @@ class LatencyDetector:
         self._total += weight * sum(bins.values())
         if self._total > self.memory:
             self._fade()
+
+    def _misfits(self, width_ms: int) -> bool:
+        """Whether most windows since the reference's beginning say that it is not the usual."""
+        slow, quick = self._slow_windows, self._quick_windows
+        return (2 * slow > self._windows and slow * width_ms >= self.distrust_after_ms) or (
+            2 * quick > self._windows and quick * width_ms >= self.quick_after_ms
+        )
+
+    def _begin_anew(self) -> None:
+        self._reference, self._total, self._windows, self._slow_since = {}, 0.0, 0, 0
+        self._slow_windows = self._quick_windows = 0
+        self._window = 0.0
 
     def _learn_correlation(self, bins: Bins) -> None:
         """Moment estimate of the correlation within a window, of the share beyond the median."""
@@ -250,6 +292,8 @@ class LatencyDetector:
             self._evidence,
             self._end_ms,
             self._slow_since,
+            self._slow_windows,
+            self._quick_windows,
             self.calibrator.dump(),
         ]
 
@@ -263,6 +307,8 @@ class LatencyDetector:
             self._evidence,
             self._end_ms,
             self._slow_since,
+            self._slow_windows,
+            self._quick_windows,
             calibrator,
         ) = state
         self._reference = dict(reference)

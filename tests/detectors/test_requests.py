@@ -102,10 +102,29 @@ def test_an_outage_does_not_make_slowness_usual_and_the_next_is_told() -> None:
 
 def test_lasting_slowness_is_adopted_after_an_hour() -> None:
     detector = LatencyDetector()
-    scores(detector, healthy(60))  # type: ignore[arg-type]
-    said = scores(detector, [durations(60 + i, [0.4] * 20) for i in range(400)])
+    scores(detector, healthy(400))  # type: ignore[arg-type]
+    said = scores(detector, [durations(400 + i, [0.4] * 20) for i in range(400)])
     assert min(said[:350]) > 6
     assert max(said[370:]) < 3
+
+
+def test_a_reference_learnt_while_requests_failed_fast_is_given_up_in_a_quarter_of_an_hour() -> (
+    None
+):
+    detector = LatencyDetector()
+    scores(detector, [durations(i, [0.0005] * 20) for i in range(18)])
+    said = scores(detector, [durations(18 + i, [0.15, 0.1] * 10) for i in range(120)])
+    assert min(said[:85]) > 6
+    assert max(said[95:]) < 3
+
+
+def test_a_reference_learnt_while_requests_were_slow_is_soon_given_up_and_the_next_is_told() -> (
+    None
+):
+    detector = LatencyDetector()
+    scores(detector, [durations(i, [0.4] * 20) for i in range(18)])
+    assert max(scores(detector, healthy(60, first=18))) < 3  # type: ignore[arg-type]
+    assert min(scores(detector, [durations(78 + i, [0.2] * 20) for i in range(4)])[1:]) > 6
 
 
 def test_requests_that_do_nothing_are_suspiciously_fast() -> None:
