@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import Gauge
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -59,7 +60,9 @@ class SinkHost:
     settings, consumer_group
         How to reach Kafka, and the sink's own consumer group.
     listen
-        Where health, metrics and the sink's own routes are served.
+        Where the sink's own routes are served.
+    admin
+        Where health and metrics are served; beside the routes if it is None.
     """
 
     def __init__(
@@ -69,23 +72,34 @@ class SinkHost:
         settings: KafkaSettings,
         consumer_group: str,
         listen: Listen,
+        *,
+        admin: Listen | None = None,
     ) -> None:
         self.health = Health(store="not opened yet")
         self._sink = sink
         self._publisher = publisher
         self._consumer = SinkConsumer(sink, settings, consumer_group, self.health)
-        self._server = HttpServer(Gate(admin_app(self.health, sink.routes()), self.health), listen)
+        beside = admin_app(self.health, sink.routes()) if admin is None else None
+        pages = beside or Starlette(routes=sink.routes())
+        self._server = HttpServer(Gate(pages, self.health), listen)
+        self._admin = HttpServer(admin_app(self.health), admin) if admin else self._server
 
     @property
     def url(self) -> str:
-        """Where it serves; with the port that was taken once `run` has begun."""
+        """Where it serves its routes; with the port that was taken once `run` has begun."""
         return self._server.url
+
+    @property
+    def admin_url(self) -> str:
+        """Where it serves health and metrics, likewise."""
+        return self._admin.url
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns within 5 s after `stop` is set. Raises what the sink or Kafka raised for good."""
         BUILD.labels(metadata.version("tocsin"), self._sink.name).set(1)
-        await self._server.start()
-        log.info("serving", sink=self._sink.name, url=self.url)
+        for server in self._servers():
+            await server.start()
+        log.info("serving", sink=self._sink.name, url=self.url, admin_url=self.admin_url)
         try:
             await self._sink.start()
             self.health.good("store")
@@ -123,19 +137,11 @@ class SinkHost:
         except TimeoutError:
             log.warning("the sink did not finish in time", sink=self._sink.name)
         finally:
-            await asyncio.gather(self._publisher.stop(), self._server.stop())
+            servers = [server.stop() for server in self._servers()]
+            await asyncio.gather(self._publisher.stop(), *servers)
 
-
-async def run_sink(
-    make_sink: Callable[[Publish], Sink],
-    settings: KafkaSettings,
-    consumer_group: str,
-    listen: Listen,
-    stop: asyncio.Event,
-) -> None:
-    """Makes a sink with a publisher of its own and hosts it until `stop` is set."""
-    publisher = Publisher(settings)
-    await SinkHost(make_sink(publisher), publisher, settings, consumer_group, listen).run(stop)
+    def _servers(self) -> list[HttpServer]:
+        return list(dict.fromkeys((self._admin, self._server)))
 
 
 def run_sink_process(
@@ -143,13 +149,17 @@ def run_sink_process(
     settings: KafkaSettings,
     consumer_group: str,
     listen: Listen,
+    *,
+    admin: Listen | None = None,
 ) -> int:
     """Hosts a sink as this process until SIGTERM or SIGINT; the exit code, 1 after a failure."""
 
     async def body() -> None:
-        stop = asyncio.Event()
+        stop, publisher = asyncio.Event(), Publisher(settings)
+        sink = make_sink(publisher)
+        host = SinkHost(sink, publisher, settings, consumer_group, listen, admin=admin)
         with stop_on_signals(stop):
-            await run_sink(make_sink, settings, consumer_group, listen, stop)
+            await host.run(stop)
 
     return run_process(body)
 

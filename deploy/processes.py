@@ -82,6 +82,7 @@ def _notifier(configuration: Configuration, settings: KafkaSettings) -> int:
         settings,
         section.consumer_group,
         section.listen,
+        admin=section.admin,
     )
 
 
@@ -96,6 +97,7 @@ def _case_store(configuration: Configuration, settings: KafkaSettings) -> int:
         settings,
         section.consumer_group,
         section.listen,
+        admin=section.admin,
     )
 
 
@@ -108,6 +110,7 @@ def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
         settings,
         section.consumer_group,
         section.listen,
+        admin=section.admin,
     )
 
 

@@ -262,6 +262,7 @@ class Notifier(Section, frozen=True, kw_only=True):
 
     consumer_group: str = "tocsin-notifier"
     listen: Listen = Listen(port=8081)
+    admin: Listen | None = None
     public_url: str = "http://127.0.0.1:8081"
     store: str = "sqlite:///var/notifier.sqlite3"
     store_password: Secret | None = None
@@ -280,6 +281,7 @@ class CaseStore(Section, frozen=True, kw_only=True):
 
     consumer_group: str = "tocsin-case-store"
     listen: Listen = Listen(port=8082)
+    admin: Listen | None = None
     public_url: str = "http://127.0.0.1:8082"
     store: str = "sqlite:///var/cases.sqlite3"
     store_password: Secret | None = None
@@ -301,6 +303,8 @@ class StatusPage(Section, frozen=True, kw_only=True):
 
     consumer_group: str = "tocsin-status-page"
     listen: Listen = Listen(port=8083)
+    admin: Listen | None = None
+    """Health and metrics, away from what others may reach; without it they are beside the pages."""
     public_url: str = "http://127.0.0.1:8083"
     store: str = "sqlite:///var/status-page.sqlite3"
     store_password: Secret | None = None

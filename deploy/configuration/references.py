@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +22,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_kafka(configuration),
         *_topics(configuration),
         *_groups(configuration),
+        *_addresses(configuration),
         *_notifier(configuration),
         *_catalogue(configuration),
     ]
@@ -87,6 +89,16 @@ def _groups(configuration: Configuration) -> Iterator[tuple[str, str]]:
             others = [other for other in PARTS if other != part and names[other] == name]
             message = f"{name!r} is also the group of {', '.join(others)}; each part needs its own"
             yield f"{part}.consumer_group", message
+
+
+def _addresses(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    for part in PARTS[1:]:
+        url = urlsplit(getattr(configuration, part).public_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            yield f"{part}.public_url", "must be an address that begins with https:// or http://"
+        elif part == "case_store" and url.path.strip("/"):
+            # Its pages lead to one another by paths from the root.
+            yield f"{part}.public_url", f"must have no path: {url.path} would not be found"
 
 
 def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:

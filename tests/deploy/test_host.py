@@ -196,6 +196,35 @@ async def test_pages_health_and_metrics_are_served_side_by_side(mock_broker: Moc
     assert 'part="memory"' in text
 
 
+async def test_health_and_metrics_can_be_kept_away_from_the_pages(mock_broker: MockBroker) -> None:
+    mock_broker.create_topic("log", 1)
+    settings = kafka_settings(Kafka(bootstrap_servers=mock_broker.bootstrap_servers))
+    publisher, stop = Publisher(settings), asyncio.Event()
+    sink = MemorySink(("log",), Memory(), publisher)
+    host = SinkHost(sink, publisher, settings, "apart", Listen(), admin=Listen())
+    running = asyncio.create_task(host.run(stop))
+    await until(lambda: host.health.ready)
+    async with aiohttp.ClientSession() as session:
+
+        async def status(url: str) -> int:
+            async with session.get(url) as answer:
+                return answer.status
+
+        admin, pages = host.admin_url, host.url
+        assert [await status(f"{admin}{p}") for p in ("/health/live", "/metrics", "/page")] == [
+            200,
+            200,
+            404,
+        ]
+        assert [await status(f"{pages}{p}") for p in ("/health/live", "/metrics", "/page")] == [
+            404,
+            404,
+            200,
+        ]
+    stop.set()
+    await running
+
+
 async def test_what_the_sink_raises_ends_the_host_and_closes_the_sink(
     mock_broker: MockBroker,
 ) -> None:

@@ -78,6 +78,19 @@ def test_each_part_needs_a_consumer_group_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_an_address_that_would_lead_nowhere_is_a_mistake(tmp_path: Path) -> None:
+    text = (
+        "notifier: {public_url: https://example.org/notifier}\n"
+        "case_store: {public_url: https://example.org/cases}\n"
+        "status_page: {public_url: status.example.org}\n"
+    )
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:2 case_store.public_url: must have no path: /cases would not be found",
+        "tocsin.yaml:3 status_page.public_url: "
+        "must be an address that begins with https:// or http://",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
