@@ -15,6 +15,9 @@ _TOLD_WEIGHTS = (0.05, 0.3, 1.0)
 later episode of a template: an outage is not usual, but what keeps coming back is."""
 
 
+_SHORT_MS = 60_000
+
+
 class _Lines(NamedTuple):
     """Lines of one template of one service in a window, with one observation as example."""
 
@@ -22,6 +25,16 @@ class _Lines(NamedTuple):
     template: int
     lines: int
     observation: Observation
+
+
+class _Seen(NamedTuple):
+    """Lines of a template in a span of time, how many were expected, and what is said of that."""
+
+    lines: int
+    span_ms: int
+    expected: float
+    raw: float
+    score: float
 
 
 class LogFinding(NamedTuple):
@@ -39,8 +52,10 @@ class LogTemplates:
     """Watches the error templates of many services.
 
     Time counts only while a service logs, so silence and reappearing mean nothing by themselves.
-    The last `pool` windows are judged together as well, so that a slow drip shows. A service is
-    not spoken of in its first `learning_windows` windows of activity: what comes then is known.
+    The last minute and the whole pool are judged together as well, so that a slow drip shows. A
+    service is not spoken of in its first `learning_windows` windows of activity: what comes then
+    is known. A template that more than one service writes comes from what they have in common and
+    mostly says that something else has failed; it only corroborates until it is well known.
 
     Parameters
     ----------
@@ -53,8 +68,10 @@ class LogTemplates:
     confirm_windows, confirm_ms
         In so many windows of the pool, and so far apart, a template must come to count as
         confirmed: one failed request can write many lines, but only once.
+    again_ms
+        So far apart for a template that once was new and has come in trouble only since.
     known_windows
-        The rate of a known template counts as confirmed only after so many windows in which its
+        The rate of any other template counts as confirmed only after so many windows in which its
         service logged, since how errors come and go by nature shows only in time.
     """
 
@@ -62,10 +79,11 @@ class LogTemplates:
         self,
         *,
         learning_windows: int = 3,
-        pool_ms: int = 60_000,
+        pool_ms: int = 180_000,
         new_for_ms: int = 300_000,
         confirm_windows: int = 4,
         confirm_ms: int = 30_000,
+        again_ms: int = 45_000,
         known_windows: int = 360,
     ) -> None:
         self.learning_windows = learning_windows
@@ -73,9 +91,11 @@ class LogTemplates:
         self.new_for_ms = new_for_ms
         self.confirm_windows = confirm_windows
         self.confirm_ms = confirm_ms
+        self.again_ms = again_ms
         self.known_windows = known_windows
         self.tree = TemplateTree()
         self._active: dict[str, int] = {}
+        self._lately: dict[str, list[int]] = {}
         self._rates: dict[tuple[str, int], TemplateRate] = {}
         self._fleet_lines: dict[int, int] = {}
         self._fleet_windows = 0
@@ -88,6 +108,8 @@ class LogTemplates:
         for service in sorted({o.service for o in logs}):
             self._active[service] = self._active.get(service, 0) + 1
             self._fleet_windows += 1
+            lately = [*self._lately.get(service, ()), end_ms]
+            self._lately[service] = [end for end in lately if end > end_ms - self.pool_ms]
         counts: dict[tuple[str, int], _Lines] = {}
         for o in logs:
             if (o.severity or "").upper() in ERRORS and o.text:
@@ -114,14 +136,12 @@ class LogTemplates:
         elsewhere = self._fleet_lines.get(came.template, 0) - rate.total
         fleet_rate = elsewhere / max(self._fleet_windows - active, 1)
         expected = rate.expected(rate.recent[0].active, fleet_rate)
-        pooled = sum(r.lines for r in rate.recent)
-        width = end_ms - start_ms
-        windows = max(1, self.pool_ms // width)
-        options = (
-            (rate.score(came.lines, 1, expected), came.lines, 1),
-            (rate.score(pooled, windows, expected), pooled, windows),
-        )
-        (raw, score), lines, windows = max(options, key=lambda option: option[0][1])
+        seen = [
+            self._seen(came.service, rate, end_ms, span_ms, expected)
+            for span_ms in (end_ms - start_ms, _SHORT_MS, self.pool_ms)
+        ]
+        most = max(seen, key=lambda s: s.score)
+        raw, score = most.raw, most.score
         if active <= self.learning_windows:
             raw = score = 0.0
         if quiet > 0:
@@ -136,11 +156,19 @@ class LogTemplates:
             self._episodes[came.template] = episodes + 1
         for r in rate.recent:
             r.told = True
-        explanation = self._explain(came, rate, (lines, windows * width, expected * windows))
+        explanation = self._explain(came, rate, most)
         name = self.tree.name(came.template)
         series = f'error_log{{service="{came.service}",template="{name}"}}'
         example = came.observation.example
         return LogFinding(series, came.service, rate.since_ms, score, explanation, example)
+
+    def _seen(
+        self, service: str, rate: TemplateRate, end_ms: int, span_ms: int, each: float
+    ) -> _Seen:
+        """What came in the last `span_ms`, where `each` line a window was expected."""
+        lines = sum(r.lines for r in rate.recent if r.end_ms > end_ms - span_ms)
+        windows = sum(end > end_ms - span_ms for end in self._lately[service])
+        return _Seen(lines, span_ms, each * windows, *rate.score(lines, windows, each))
 
     def _rate(self, came: _Lines, active: int, start_ms: int) -> TemplateRate:
         key = (came.service, came.template)
@@ -151,10 +179,8 @@ class LogTemplates:
             rate.first_ms = 0 if known else start_ms
         return rate
 
-    def _explain(
-        self, came: _Lines, rate: TemplateRate, seen: tuple[int, int, float]
-    ) -> Explanation:
-        lines, span_ms, expected = seen
+    def _explain(self, came: _Lines, rate: TemplateRate, seen: _Seen) -> Explanation:
+        lines, span_ms, expected = seen[:3]
         new = rate.first_ms > 0 and rate.since_ms - rate.first_ms < self.new_for_ms
         text = self.tree.template(came.template)
         if len(text) > 120:
@@ -174,21 +200,26 @@ class LogTemplates:
             0.0,
             upper,
             reason,
-            self._confirmed(rate, new),
+            self._confirmed(rate, new, shared=self._fleet_lines[came.template] > rate.total),
         )
 
-    def _confirmed(self, rate: TemplateRate, new: bool) -> bool:
-        """Whether it lasts, and is new or so well known that a rise means something."""
+    def _confirmed(self, rate: TemplateRate, new: bool, *, shared: bool) -> bool:
+        """Whether it lasts, and is the service's own or known so well that a rise counts."""
         recent = rate.recent
         span_ms = recent[-1].end_ms - recent[0].end_ms
-        lasts = len(recent) >= self.confirm_windows and span_ms >= self.confirm_ms
-        return lasts and (new or rate.recent[-1].active >= self.known_windows)
+        if len(recent) < self.confirm_windows or span_ms < self.confirm_ms:
+            return False
+        if recent[-1].active >= self.known_windows:
+            return True
+        again = rate.first_ms > 0 and rate.usual == 0 and span_ms >= self.again_ms
+        return not shared and (new or again)
 
     def dump(self) -> State:
         """The whole state."""
         return [
             self.tree.dump(),
             self._active,
+            self._lately,
             [[service, number, rate.dump()] for (service, number), rate in self._rates.items()],
             list(self._fleet_lines.items()),
             self._fleet_windows,
@@ -197,9 +228,10 @@ class LogTemplates:
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        tree, active, rates, fleet_lines, self._fleet_windows, episodes = state
+        tree, active, lately, rates, fleet_lines, self._fleet_windows, episodes = state
         self.tree.load(tree)
         self._active = dict(active)
+        self._lately = {service: list(ends) for service, ends in lately.items()}
         self._rates = {}
         for service, number, dumped in rates:
             rate = self._rates[service, number] = TemplateRate()

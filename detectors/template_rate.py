@@ -27,7 +27,8 @@ class TemplateRate:
     tail is never narrower than that of gamma shape 2. A template without any history is simply one
     whose rate is known to be low by all the windows in which it did not come. The raw score is
     held to its own history by `TailCalibrator`. Lines are learnt only when they are too old to be
-    judged, so that a slow drip does not make itself usual.
+    judged, so that a slow drip does not make itself usual. `usual` counts those learnt that were
+    never told as anomalous.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class TemplateRate:
         "recent",
         "since_ms",
         "total",
+        "usual",
     )
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ class TemplateRate:
         self.first_ms = 0
         self.since_ms = 0
         self.total = 0
+        self.usual = 0
         self.recent: list[Recent] = []
 
     def expected(self, first_active: int, fleet_rate: float) -> float:
@@ -73,6 +76,7 @@ class TemplateRate:
             self._windows += old.active - self.learnt_at
             self.learnt_at = old.active
             self._lines += old.lines * (told_weight if old.told else 1.0)
+            self.usual += 0 if old.told else old.lines
         if self._windows > 4000:
             self._windows /= 2
             self._lines /= 2
@@ -86,6 +90,7 @@ class TemplateRate:
             self.first_ms,
             self.since_ms,
             self.total,
+            self.usual,
             [msgspec.to_builtins(r) for r in self.recent],
             self.calibrator.dump(),
         ]
@@ -93,6 +98,6 @@ class TemplateRate:
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
         self._lines, self._windows, self.learnt_at = state[:3]
-        self.first_ms, self.since_ms, self.total, recent, calibrator = state[3:]
+        self.first_ms, self.since_ms, self.total, self.usual, recent, calibrator = state[3:]
         self.recent = msgspec.convert(recent, list[Recent])
         self.calibrator.load(calibrator)

@@ -59,7 +59,7 @@ class Detect:
         self._bank = Bank(self._registry, tiers)
         self._aligner: Aligner[ObservationBatch] = Aligner(sources)
         self._silence = SilenceWatch(self._window_ms, detection.silence_after_intervals)
-        self._logs = LogTemplates(pool_ms=max(60_000, 6 * self._window_ms))
+        self._logs = LogTemplates(pool_ms=max(180_000, 6 * self._window_ms))
         self._calls: set[tuple[str, str]] = set()
         self._tick_ms: int | None = None
 

@@ -150,6 +150,39 @@ def test_a_burst_in_one_window_is_not_confirmed_and_a_minute_of_errors_is() -> N
     assert said[3] == ["new_error_template"]
 
 
+def test_errors_of_an_earlier_outage_are_told_again_when_they_come_back() -> None:
+    logs = LogTemplates()
+    for i in range(60):
+        watch(logs, i)
+    first = [watch(logs, 60 + i, line("out of stock at the depot", 3)) for i in range(12)]
+    assert first[-1] == ["new_error_template"]
+    for i in range(72, 130):
+        assert watch(logs, i) == []
+    again = [watch(logs, 130 + i, line("out of stock at the depot", 3)) for i in range(12)]
+    assert again[4] == []
+    assert again[-1] == ["error_log_rate"]
+
+
+def test_errors_that_several_services_write_are_not_told_before_they_are_well_known() -> None:
+    logs, text = LogTemplates(), "the call of another service has failed"
+    for i in range(60):
+        watch(logs, i)
+    for i in range(12):
+        everywhere = [line("took an order", 3, service="web", severity="INFO")]
+        everywhere.append(line(text, 3, service="web"))
+        said = watch(logs, 60 + i, *everywhere, line(text, 3))
+    assert said == []
+
+
+def test_few_errors_of_a_service_with_little_to_say_are_told() -> None:
+    logs = LogTemplates()
+    for i in range(400):
+        if i % 4 == 0:
+            watch(logs, i)
+    said = [watch(logs, 400 + 4 * i, line("out of stock at the depot", 1)) for i in range(5)]
+    assert said[3] == ["new_error_template"]
+
+
 def test_errors_that_keep_coming_back_become_usual() -> None:
     logs, told = LogTemplates(), []
     for i in range(480):
