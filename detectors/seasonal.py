@@ -2,12 +2,20 @@
 
 from math import asinh, cosh, sinh, sqrt
 from statistics import median
+from typing import Literal
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
 from detectors.profile import SeasonalProfile
 from detectors.tails import student_score
-from detectors.units import is_work, metric_of, show_in_unit, smallest_difference, subject
+from detectors.units import (
+    failing_side,
+    is_work,
+    metric_of,
+    show_in_unit,
+    smallest_difference,
+    subject,
+)
 
 _TAIL_DEGREES = 16
 _LEAST_SIZE = 1e-30
@@ -231,7 +239,7 @@ class SeasonalDetector:
             f"{show_in_unit(value, metric)}, expected {show_in_unit(lower, metric)} to "
             f"{show_in_unit(upper, metric)}"
         )
-        side = 1 if value > expected else -1
+        side, failing = 1 if value > expected else -1, failing_side(metric)
         run = self._out * side + 1
         lasts = run >= self.confirm_samples or (
             run >= 2 and self._last.end_ms - self._out_since >= self.confirm_ms
@@ -240,9 +248,11 @@ class SeasonalDetector:
             lasts
             and self._n >= self.confirm_history
             and not (self.harmless_low and side < 0)
+            and side != -failing
             and not (is_work(metric) and self._score < _WORK_SCORE)
         )
-        return Explanation("level", value, expected, lower, upper, reason, confirmed)
+        kind: Literal["error_ratio", "level"] = "error_ratio" if side == failing else "level"
+        return Explanation(kind, value, expected, lower, upper, reason, confirmed)
 
     def dump(self) -> State:
         return [

@@ -41,6 +41,22 @@ def is_work(metric: str) -> bool:
     return any(word in metric for word in _WORK)
 
 
+_GOOD = ("success", "availability")
+_BAD = ("error", "failure", "failed")
+
+
+def failing_side(metric: str) -> int:
+    """On which side of the usual a share of requests, as a service reports it, means failures.
+
+    -1 if it tells how many succeed, 1 if it tells how many fail, 0 if it is no such share.
+    """
+    if not metric.endswith(("_ratio", "availability")):
+        return 0
+    if any(word in metric for word in _GOOD):
+        return -1
+    return 1 if any(word in metric for word in _BAD) else 0
+
+
 def show(value: float) -> str:
     """A number with three significant digits: `0.98`, `1,230`, `0.00412`."""
     if not isfinite(value) or value == 0:

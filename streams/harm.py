@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from detectors.units import failing_side
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Signal
 from schemas.units import metric_of
@@ -17,9 +18,6 @@ and 4 T, after which they are frustrated."""
 LOST_STEPS = (0.5, 0.9)
 REPORTED_STEPS = (0.05, 0.25, 0.5)
 """Shares of failing requests as a service reports them itself, without saying of how many."""
-GOOD = ("success", "availability")
-BAD = ("error", "failure", "failed")
-"""Words in the names of ratios that say how many requests succeed, and how many fail."""
 SIGNS: frozenset[AnomalyKind] = frozenset(
     ("saturation", "new_error_template", "error_log_rate", "error_ratio", "silence")
 )
@@ -95,13 +93,9 @@ def harm_of(service: str, signals: Iterable[Signal], count: Count | None) -> Har
 def failing_share(signal: Signal) -> float:
     """How much more than expected fails by a ratio that the service reports; 0 if it is none."""
     metric = metric_of(signal.series)
-    if signal.kind != "level" or not metric.endswith("_ratio"):
+    if signal.kind != "error_ratio" or not metric.endswith("_ratio"):
         return 0.0
-    if any(word in metric for word in GOOD):
-        return min(max(signal.expected - signal.value, 0.0), 1.0)
-    if any(word in metric for word in BAD):
-        return min(max(signal.value - signal.expected, 0.0), 1.0)
-    return 0.0
+    return min(max((signal.value - signal.expected) * failing_side(metric), 0.0), 1.0)
 
 
 def reached(value: float, steps: tuple[float, ...]) -> int:

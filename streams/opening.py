@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from detectors.units import failing_side
 from schemas.anomalies import Anomaly
+from schemas.units import metric_of
 from streams.dossier import VAGUE
 
 SURE_SCORE = 20.0
@@ -21,8 +23,12 @@ MASS_MS = 60_000
 
 
 def is_plain(anomaly: Anomaly) -> bool:
-    """Whether this anomaly alone is enough."""
-    return anomaly.opens and (anomaly.kind not in VAGUE or anomaly.score >= SURE_SCORE)
+    """Whether this anomaly alone is enough.
+
+    A share of failures that a service reports is as vague as any gauge: it may be of few requests.
+    """
+    vague = anomaly.kind in VAGUE or failing_side(metric_of(anomaly.series)) != 0
+    return anomaly.opens and (not vague or anomaly.score >= SURE_SCORE)
 
 
 def is_enough(group: Sequence[Anomaly]) -> bool:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from detectors.units import failing_side
 from schemas import times
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
 from schemas.units import metric_of, split_unit
 from streams.dossier import is_below
-from streams.harm import failing_share
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RESOURCES = ("cpu", "memory", "disk", "network", "thread", "connection", "queue", "heap")
@@ -99,8 +99,9 @@ def short(text: str, limit: int = 120) -> str:
 
 def plain(signal: Signal) -> str:
     """What a signal says, without the service's name: `requests take 1.9 s, expected …`."""
+    reported = signal.kind == "error_ratio" and failing_side(metric_of(signal.series))
     write = _PLAIN.get(signal.kind)
-    if write is not None:
+    if not reported and write is not None:
         return write(signal)
     what, unit = measure(signal.series)
     full = "saturated at" if signal.kind == "saturation" else "is"
@@ -167,8 +168,6 @@ def headline(signal: Signal) -> str:
             state = "answers suspiciously fast"
         case "traffic":
             state = "gets too few requests" if signal.value < signal.expected else "is overrun"
-        case "level" if failing_share(signal) > 0:
-            state = "fails"
         case "level":
             state = f"has unusual {what}"
         case _:

@@ -117,6 +117,29 @@ def test_the_time_of_day_is_expected_once_it_has_been_seen() -> None:
     assert noon.observation.last == 160.0
 
 
+@pytest.mark.parametrize(
+    ("metric", "usual", "now", "kind", "confirmed"),
+    [
+        ("success_ratio", 0.99, 0.4, "error_ratio", True),
+        ("success_ratio", 0.5, 0.99, "level", False),
+        ("http_errors_ratio", 0.01, 0.4, "error_ratio", True),
+        ("http_errors_ratio", 0.5, 0.01, "level", False),
+        ("availability", 0.99, 0.4, "error_ratio", True),
+        ("cache_hit_ratio", 0.99, 0.4, "level", True),
+    ],
+)
+def test_a_share_of_failures_that_rises_is_told_as_such_and_one_that_falls_is_no_outage(
+    metric: str, usual: float, now: float, kind: str, confirmed: bool
+) -> None:
+    detector = SeasonalDetector()
+    healthy = [gauge(i, v, metric) for i, v in enumerate(noise(200, usual, 0.003))]
+    said = scores(detector, [*healthy, *(gauge(200 + i, now, metric) for i in range(3))])
+    assert said[-1] > 6
+    assert detector.explain().kind == kind
+    detector.score_one(gauge(203, now, metric))
+    assert detector.explain().confirmed is confirmed
+
+
 def test_a_profile_says_nothing_on_its_first_day_and_more_with_every_day() -> None:
     profile = SeasonalProfile()
     heights = []

@@ -53,7 +53,8 @@ def test_failed_requests_weigh_by_share_and_number_together() -> None:
 def test_a_reported_share_of_failures_counts_without_a_count(
     series: str, value: float, expected: float, points: int
 ) -> None:
-    told = msgspec.structs.replace(signal("level", value, expected), series=series)
+    kind: AnomalyKind = "error_ratio" if points else "level"
+    told = msgspec.structs.replace(signal(kind, value, expected), series=series)
     assert harm_of("cart", [told], None).points == points
 
 

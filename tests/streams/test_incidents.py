@@ -116,6 +116,14 @@ def test_a_weak_anomaly_alone_opens_nothing_and_is_counted() -> None:
     assert made.left_out == {"weak and alone": 1}
 
 
+def test_a_share_of_failures_without_a_count_needs_more_than_a_counted_one() -> None:
+    assert brief(told(anomaly(kind="error_ratio", score=7), until=20)) == ["opened 15"]
+    reported = 'success_ratio{service="cart"}'
+    assert told(anomaly(kind="error_ratio", score=7, series=reported), until=600) == []
+    sure = anomaly(kind="error_ratio", score=25, series=reported)
+    assert brief(told(sure, until=20)) == ["opened 15"]
+
+
 def test_a_vague_sign_opens_an_incident_once_it_has_lasted_five_minutes() -> None:
     lasting = [anomaly(kind="level", score=7, at=at, since=0) for at in range(0, 361, 60)]
     events = told(*lasting, until=370)

@@ -71,7 +71,7 @@ def test_the_title_begins_with_the_likely_cause_even_if_only_its_calls_show_it()
 
 
 def test_a_service_that_reports_failures_is_said_to_fail() -> None:
-    told = signal_of(anomaly("web", "level", series='success_ratio{service="web"}'))
+    told = signal_of(anomaly("web", "error_ratio", series='success_ratio{service="web"}'))
     told = msgspec.structs.replace(told, value=0.165, expected=0.999, lower=0.916, upper=1.09)
     assert headline(told) == "web fails"
     assert plain(told) == "success is 16.5 %, expected at least 91.6 %"
