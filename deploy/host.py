@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.admin import Health, HttpServer, admin_app
 from deploy.consume import SinkConsumer
-from deploy.credentials import KafkaSettings
+from deploy.credentials import KafkaSettings, SecretError
 from deploy.publisher import Publisher
 from schemas.configuration import Listen
 from sinks.sink import Publish, Sink
@@ -29,6 +29,10 @@ BUILD = Gauge(
 
 _FINISH_SECONDS = 1.5
 """What the batch under way, and then the sink, may take once the end was asked for."""
+
+
+class MisconfiguredError(Exception):
+    """A part cannot be made as it is configured, and starting it again would not help."""
 
 
 class Gate:
@@ -152,11 +156,17 @@ def run_sink_process(
     *,
     admin: Listen | None = None,
 ) -> int:
-    """Hosts a sink as this process until SIGTERM or SIGINT; the exit code, 1 after a failure."""
+    """Hosts a sink as this process until SIGTERM or SIGINT; the exit code, 1 after a failure.
+
+    Raises `MisconfiguredError` if the sink cannot be made.
+    """
 
     async def body() -> None:
         stop, publisher = asyncio.Event(), Publisher(settings)
-        sink = make_sink(publisher)
+        try:
+            sink = make_sink(publisher)
+        except (SecretError, ValueError) as error:  # nothing is reached for yet
+            raise MisconfiguredError(str(error)) from error
         host = SinkHost(sink, publisher, settings, consumer_group, listen, admin=admin)
         with stop_on_signals(stop):
             await host.run(stop)
@@ -165,12 +175,17 @@ def run_sink_process(
 
 
 def run_process(body: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Runs `body` on a fast event loop; logs what it raises. Returns the exit code."""
+    """Runs `body` on a fast event loop; logs what it raises. Returns the exit code.
+
+    Raises `MisconfiguredError` as it is.
+    """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(body())
     except KeyboardInterrupt:
         return 130
+    except MisconfiguredError:
+        raise
     except Exception as error:
         log.exception("the process ends", error=f"{type(error).__name__}: {error}")
         return 1

@@ -9,13 +9,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.admin import Health, HttpServer, ListenError, admin_app
+from deploy.admin import Health, HttpServer, admin_app
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
-from deploy.host import BUILD, run_process, run_sink_process, stop_on_signals
+from deploy.host import (
+    BUILD,
+    MisconfiguredError,
+    run_process,
+    run_sink_process,
+    stop_on_signals,
+)
 from deploy.logs import configure
-from deploy.topics import TopicsError, create_missing
+from deploy.topics import create_missing
 from schemas.configuration import Configuration, Secret
 
 if TYPE_CHECKING:
@@ -50,13 +56,13 @@ def status_page(config: Path | None) -> int:
 def _run(
     name: str, config: Path | None, part: Callable[[Configuration, KafkaSettings], int]
 ) -> int:
-    """What all parts begin with. What a person can mend ends in one line, not in a traceback."""
+    """What all parts begin with. A wrong configuration ends in one line, and in exit code 2."""
     configuration = load(config)
     configure(configuration.logging, name)
     try:
         settings = kafka_settings(configuration.kafka)
         return part(configuration, settings)
-    except (SecretError, ListenError, TopicsError, ValueError) as error:
+    except (SecretError, MisconfiguredError) as error:
         print(f"tocsin {name}: {error}", file=sys.stderr)
         return 2
 
