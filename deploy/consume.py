@@ -39,6 +39,10 @@ _POLL_MS = 250
 _PROBE_SECONDS = 3.0
 
 
+class AheadOfTopicError(Exception):
+    """A sink's store has read more of a topic than there is: new records would pass for old."""
+
+
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads the sink's topics in its consumer group and hands the records over, batch by batch.
 
@@ -189,11 +193,15 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(1 if "kafka" in self._health.reasons else _PROBE_SECONDS)
 
     async def _probe(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = consumer.assignment()
+        assigned, reached = consumer.assignment(), dict(self._next)
         ends = await consumer.end_offsets(assigned) if assigned else await consumer.topics()
         if not self._positioned:
             self._health.waiting("kafka", "partitions are being assigned")
             return
+        for tp in assigned:
+            if ends[tp] < reached.get(tp, 0):
+                self._failure = _ahead(self._sink.name, tp, reached[tp], ends[tp])
+                return
         self._health.good("kafka")
         for tp in assigned:
             lag = max(0, ends[tp] - self._next.get(tp, 0))
@@ -223,6 +231,14 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             metadata_max_age_ms=10_000,
             fetch_max_wait_ms=_POLL_MS,
         )
+
+
+def _ahead(sink: str, tp: TopicPartition, reached: int, end: int) -> AheadOfTopicError:
+    return AheadOfTopicError(
+        f"the store of {sink} has read {tp.topic}/{tp.partition} up to offset {reached}, which "
+        f"ends at {end}: if this is the right cluster, the topic was made anew; set its next_offset to "
+        f"0 in the store's table of positions (what the store holds stays) and start again"
+    )
 
 
 def _in_order(partitions: Iterable[Sequence[ConsumerRecord]]) -> list[Record]:

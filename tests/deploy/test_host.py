@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from deploy.brokers.apache import ApacheKafka
 from deploy.brokers.mock import MockBroker
+from deploy.consume import AheadOfTopicError
 from deploy.credentials import kafka_settings
 from deploy.host import SinkHost
 from deploy.publisher import Publisher
@@ -161,6 +162,19 @@ async def test_the_stores_position_counts_and_not_kafkas(mock_broker: MockBroker
     async with hosted(servers, restored_from_backup):
         await until(lambda: len(restored_from_backup.values) >= 6)
     assert [v.decode() for v in restored_from_backup.values] == numbers(4, 10)
+
+
+async def test_a_topic_made_anew_ends_the_host_rather_than_pass_for_read(
+    mock_broker: MockBroker,
+) -> None:
+    mock_broker.create_topic("log", 1)
+    store = Memory()
+    store.positions[("log", 0)] = 40
+    await write(mock_broker.bootstrap_servers, numbers(0, 3))
+    async with hosted(mock_broker.bootstrap_servers, store, group="anew") as running:
+        with pytest.raises(AheadOfTopicError, match="log/0 up to offset 40, which ends at 3"):
+            await asyncio.wait_for(running.task, 20)
+    assert store.values == []
 
 
 @pytest.mark.slow
