@@ -117,7 +117,8 @@ def test_a_weak_anomaly_alone_opens_nothing_and_is_counted() -> None:
 
 
 def test_a_share_of_failures_without_a_count_needs_more_than_a_counted_one() -> None:
-    assert brief(told(anomaly(kind="error_ratio", score=7), until=20)) == ["opened 15"]
+    counted = anomaly(kind="error_ratio", score=7, series='requests{service="cart"}')
+    assert brief(told(counted, until=20)) == ["opened 15"]
     reported = 'success_ratio{service="cart"}'
     assert told(anomaly(kind="error_ratio", score=7, series=reported), until=600) == []
     sure = anomaly(kind="error_ratio", score=25, series=reported)
