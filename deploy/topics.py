@@ -62,10 +62,11 @@ class Row:
 
 @dataclass(slots=True)
 class Cluster:
-    """What a cluster has: partition counts, and the settings of the topics asked for."""
+    """What a cluster has: partition counts and settings of the topics asked for, and all names."""
 
     partitions: dict[str, int] = field(default_factory=dict)
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
 
 
 def plan(configuration: Configuration) -> list[Topic]:
@@ -149,7 +150,7 @@ def inspect(settings: KafkaSettings, names: Iterable[str]) -> Cluster:
             for name, topic in found.items()
             if name in wanted and topic.partitions
         }
-        return Cluster(partitions, _settings(client, partitions))
+        return Cluster(partitions, _settings(client, partitions), frozenset(found))
     except KafkaException as error:
         raise _refused(settings, "list topics", error) from error
 
@@ -246,7 +247,8 @@ def table(rows: Iterable[Row]) -> Table:
         shown.add_column(heading, overflow="fold")
     for row in rows:
         topic = row.topic
-        state = f"{row.state}: {row.mend}" if row.mend else row.state
+        # How a missing one is made is the same for all, and said once below the table.
+        state = f"{row.state}: {row.mend}" if row.state == "differs" else row.state
         colour = "green" if row.state in {"in order", "created"} else "yellow"
         shown.add_row(
             topic.name,

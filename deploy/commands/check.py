@@ -1,32 +1,41 @@
 """`tocsin check`: is the configuration right, and can what it names be reached?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import difflib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
+from confluent_kafka import KafkaException
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from deploy.commands.sample import Sample, mapped, sample
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.console import new_console
-from deploy.credentials import SecretError, kafka_settings, resolve
+from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
 from deploy.topics import TopicsError, inspect, show
-from schemas.configuration import Configuration, EmailChannel
+from schemas.configuration import Configuration, EmailChannel, Source
 
 TIMEOUT_SECONDS = 5
+SHOWN = 12
+"""Names that one line lists at most."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at; `mend` is empty where it is in order."""
+    """One thing looked at; `mend` and `note` are empty where it is in order.
+
+    A note may be as it is wanted; what is to be mended is not.
+    """
 
     what: str
     mend: str = ""
+    note: str = ""
 
 
 def run_check(config: Path | None, *, offline: bool) -> int:
@@ -38,15 +47,34 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     console = new_console()
     services = len(configuration.catalogue.services)
     topics = ", ".join(source.topic for source in configuration.sources)
-    console.print(f"[green]ok[/]    configuration: raw topics {topics}; {services} services")
-    findings: list[Finding] = []
+    findings = [
+        Finding(f"configuration: raw topics {topics}; {services} services in the catalogue"),
+        *_unsaid(configuration),
+    ]
     if not offline:
-        findings = [*_secrets(configuration), *asyncio.run(_reach(configuration))]
+        findings += [*_secrets(configuration), *asyncio.run(_reach(configuration))]
     for finding in findings:
-        mark = "[red]mend[/]" if finding.mend else "[green]ok[/]  "
-        text = f"{finding.what}: {finding.mend}" if finding.mend else finding.what
+        mark = "[green]ok[/]  "
+        if finding.mend or finding.note:
+            mark = "[red]mend[/]" if finding.mend else "[yellow]note[/]"
+        text = ": ".join(part for part in (finding.what, finding.mend or finding.note) if part)
         console.print(f"{mark}  {escape(text)}", soft_wrap=True)
     return 1 if any(finding.mend for finding in findings) else 0
+
+
+def _unsaid(configuration: Configuration) -> Iterator[Finding]:
+    """What works, but not as most would expect, since nothing was said about it."""
+    notifier = configuration.notifier
+    if all(recipient.channel == "console" for recipient in notifier.recipients):
+        note = "messages go to the console alone; name people under notifier.recipients"
+        yield Finding("notifier", note=note)
+    if configuration.case_store.token is None:
+        note = "its pages are read-only; to answer incidents there, set case_store.token"
+        yield Finding("case store", note=note)
+    public = any(service.public_name for service in configuration.catalogue.services)
+    if not public and not configuration.status_page.components:
+        note = "it shows nothing; give services a public_name under catalogue.services"
+        yield Finding("status page", note=note)
 
 
 def _secrets(configuration: Configuration) -> Iterator[Finding]:
@@ -84,23 +112,67 @@ def _kafka(configuration: Configuration) -> list[Finding]:
     raw = [source.topic for source in configuration.sources]
     try:
         settings = kafka_settings(configuration.kafka)
-        present = inspect(settings, raw).partitions
+        cluster = inspect(settings, raw)
         rows = show(configuration, settings)
     except (SecretError, TopicsError) as error:
-        return [Finding("Kafka", str(error))]
+        return [Finding("", str(error))]
     findings = [Finding(f"Kafka at {servers}")]
-    for topic in raw:
-        count = present.get(topic, 0)
-        mend = "" if count else "does not exist; is its name right?"
-        findings.append(Finding(f"raw topic {topic} ({count} partitions)", mend))
+    for source in configuration.sources:
+        count = cluster.partitions.get(source.topic, 0)
+        if count:
+            findings.append(_raw(configuration, settings, source, count))
+        else:
+            findings.append(Finding(f"raw topic {source.topic}", _absent(source, cluster.names)))
     missing = [row.topic.name for row in rows if row.state == "missing"]
     if missing and configuration.kafka.create_topics:
         findings.append(Finding(f"tocsin's own topics ({len(missing)} will be created)"))
     elif missing:
         mend = f"{', '.join(missing)} do not exist; create them with `tocsin topics --apply`"
         findings.append(Finding("tocsin's own topics", mend))
+    else:
+        findings.append(Finding(f"tocsin's own topics ({len(rows)})"))
     findings += [Finding(row.topic.name, row.mend) for row in rows if row.state == "differs"]
     return findings
+
+
+def _absent(source: Source, names: frozenset[str]) -> str:
+    alike = difflib.get_close_matches(source.topic, sorted(names), 1)
+    meant = f"did you mean {alike[0]}?" if alike else "is its name right, and may this user see it?"
+    return f"does not exist; {meant}"
+
+
+def _raw(
+    configuration: Configuration, settings: KafkaSettings, source: Source, count: int
+) -> Finding:
+    """A raw topic is there, and its last records can be used."""
+    what = f"raw topic {source.topic} ({count} partition{'s' if count > 1 else ''})"
+    try:
+        return _sampled(what, source, sample(configuration, settings, source, count))
+    except KafkaException as error:
+        return Finding(what, f"cannot be read ({error.args[0].str()}): may this user read it?")
+
+
+def _sampled(what: str, source: Source, seen: Sample) -> Finding:
+    if not seen.records:
+        return Finding(what, note="holds no record yet, so its fields could not be tried")
+    having = f"; such a record has {_some(seen.fields)}" if seen.fields else ""
+    if bad := seen.bad.total():
+        why = f"{seen.bad.most_common(1)[0][0]}{having}"
+        if bad == seen.records:
+            return Finding(what, f"none of the last {bad} records can be used: {why}")
+        return Finding(what, note=f"{bad} of the last {seen.records} records cannot be used: {why}")
+    absent = {name: path for name, path in mapped(source).items() if name not in seen.found}
+    if absent:
+        paths = ", ".join(f"{path} (fields.{name})" for name, path in absent.items())
+        note = f"none of the last {seen.records} records has {paths}; they have "
+        return Finding(what, note=note + _some(seen.fields))
+    of = f"{', '.join(sorted(seen.kinds))} of {_some(sorted(seen.services))}"
+    return Finding(f"{what}: {of if seen.services else 'heartbeats'}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 async def _smtp(channel: EmailChannel | None) -> None:

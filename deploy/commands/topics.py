@@ -21,4 +21,7 @@ def run_topics(config: Path | None, *, create: bool) -> int:
         print(error, file=sys.stderr)
         return 2
     new_console().print(table(rows))
+    if missing := sum(row.state == "missing" for row in rows):
+        others = "; the processes do so too" if configuration.kafka.create_topics else ""
+        print(f"{missing} missing: `tocsin topics --apply` creates them{others}")
     return 1 if any(row.mend for row in rows) else 0
