@@ -6,7 +6,8 @@ from detectors.base import Explanation, Sample, State
 from detectors.bins import Bins, add, bin_value, coarse, quantile_bin, value_bin
 from detectors.calibration import TailCalibrator
 from detectors.tails import beta_binomial_score
-from detectors.units import metric_of, show, subject
+from detectors.units import show, subject
+from schemas.units import metric_of
 
 _CUTS = (0.5, 0.9, 0.99, 0.999)
 _LOG_CUTS = 0.477  # the price of looking four times, less since the answers resemble each other

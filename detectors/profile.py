@@ -1,8 +1,7 @@
 """What a series usually does at this time of day and on this day of the week."""
 
 from detectors.base import State
-
-DAY_MS = 86_400_000
+from schemas.times import DAY_MS
 
 
 class SeasonalProfile:

@@ -11,9 +11,9 @@ from detectors.river_adapter import RiverDetector, UnknownDetectorError
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.seasonal import SeasonalDetector
 from detectors.traffic import TrafficDetector
-from detectors.units import metric_of
 from schemas.configuration import Detection, DetectorRule
 from schemas.observations import ObservationKind
+from schemas.units import metric_of
 
 _KINDS: tuple[ObservationKind, ...] = ("gauge", "duration", "requests")
 

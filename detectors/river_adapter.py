@@ -10,8 +10,9 @@ from river.base.anomaly_detector import AnomalyDetector, SupervisedAnomalyDetect
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
-from detectors.profile import DAY_MS
-from detectors.units import metric_of, show, show_in_unit, subject
+from detectors.units import show, show_in_unit, subject
+from schemas.times import DAY_MS
+from schemas.units import metric_of
 
 _GENERATION = 512
 

@@ -3,7 +3,8 @@
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
 from detectors.tails import beta_score
-from detectors.units import metric_of, show, subject
+from detectors.units import show, subject
+from schemas.units import metric_of
 
 UTILISATION = ("usage_ratio", "utilization_ratio", "utilisation_ratio", "used_ratio")
 """Ends of names of metrics whose value 1 is a limit reached; a `success_ratio` is none of them."""

@@ -11,11 +11,11 @@ from detectors.tails import student_score
 from detectors.units import (
     failing_side,
     is_work,
-    metric_of,
     show_in_unit,
     smallest_difference,
     subject,
 )
+from schemas.units import metric_of
 
 _TAIL_DEGREES = 16
 _LEAST_SIZE = 1e-30

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import msgspec
 
 from detectors.base import Explanation, State
-from detectors.units import metric_of
 from schemas.observations import Observation
+from schemas.units import metric_of
 
 _REGULAR = 0.7
 """Mean absolute deviation of the intervals by their mean; reports at random have 2/e = 0.74."""

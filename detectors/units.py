@@ -1,36 +1,24 @@
-"""Units by the end of a metric's name: what difference matters, and how a value is written."""
+"""What difference matters in a metric's unit, and how detectors write its values."""
 
 from math import floor, isfinite, log10
 
-_MATTERS = (
-    ("_seconds", 0.01),
-    ("_milliseconds", 10.0),
-    ("_ratio", 0.02),
-    ("_percent", 2.0),
-    ("_bytes", 4096.0),
-    ("_per_second", 1.0),
-    ("_millicores", 10.0),
-    ("_celsius", 1.0),
-)
-_SUFFIX = {
-    "_seconds": " s",
-    "_milliseconds": " ms",
-    "_percent": " %",
-    "_bytes": " B",
-    "_per_second": "/s",
-    "_millicores": " m",
-    "_celsius": " °C",
+from schemas.units import metric_of, split_unit
+
+_MATTERS = {
+    "s": 0.01,
+    "ms": 10.0,
+    "%": 0.02,  # of a ratio, whose values are parts of one
+    "percent": 2.0,
+    "B": 4096.0,
+    "/s": 1.0,
+    "millicores": 10.0,
+    "°C": 1.0,
 }
-
-
-def metric_of(series: str) -> str:
-    """The metric's name in a series id: what stands before the brace."""
-    return series.partition("{")[0]
 
 
 def smallest_difference(metric: str) -> float:
     """The difference below which nobody would care, in the metric's unit; 0 if it has none."""
-    return next((size for end, size in _MATTERS if metric.endswith(end)), 0.0)
+    return _MATTERS.get(split_unit(metric)[1], 0.0)
 
 
 _WORK = ("bytes", "packets", "syscall", "context_switch", "page_fault", "_iops")
@@ -69,9 +57,10 @@ def show(value: float) -> str:
 
 
 def show_in_unit(value: float, metric: str) -> str:
-    """A number with the unit that the metric's name ends in: `0.25 s`."""
-    suffix = next((text for end, text in _SUFFIX.items() if metric.endswith(end)), "")
-    return show(value) + suffix
+    """A number with the unit that the metric's name ends in: `0.25 s`; a ratio in per cent."""
+    _, unit = split_unit(metric)
+    text = show(100 * value if unit == "%" else value)
+    return text + unit if unit.startswith("/") else f"{text} {unit}".rstrip()
 
 
 def subject(series: str, service: str, instance: str | None, operation: str | None) -> str:

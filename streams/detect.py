@@ -12,13 +12,13 @@ from detectors.silence import SilenceWatch
 from schemas.anomalies import Anomaly, AnomalyBatch, Call, ServiceTraffic
 from schemas.configuration import Catalogue, Detection, Windows
 from schemas.observations import Observation, ObservationBatch
+from schemas.times import DAY_MS
 from streams.align import Aligner
 from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
 from streams.merge import merge
 
 _VERSION = 1
-_DAY_MS = 86_400_000
-_FORGET_MS = 14 * _DAY_MS
+_FORGET_MS = 14 * DAY_MS
 
 
 class Detect:
@@ -178,10 +178,10 @@ class Detect:
 
     def _forget_daily(self, end_ms: int) -> None:
         """At the first tick of a day drops what has not been seen for a fortnight."""
-        day = end_ms // _DAY_MS
-        if self._tick_ms is not None and day != self._tick_ms // _DAY_MS:
-            self._bank.forget(day * _DAY_MS - _FORGET_MS)
-            self._silence.forget(day * _DAY_MS - _FORGET_MS)
+        day = end_ms // DAY_MS
+        if self._tick_ms is not None and day != self._tick_ms // DAY_MS:
+            self._bank.forget(day * DAY_MS - _FORGET_MS)
+            self._silence.forget(day * DAY_MS - _FORGET_MS)
         self._tick_ms = end_ms
 
     def snapshot(self) -> bytes:

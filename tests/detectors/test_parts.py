@@ -298,4 +298,4 @@ def test_numbers_read_well() -> None:
         "10,000,000",
     ]
     assert show_in_unit(0.25, "latency_p90_seconds") == "0.25 s"
-    assert show_in_unit(0.25, "cpu_usage_ratio") == "0.25"
+    assert show_in_unit(0.25, "cpu_usage_ratio") == "25 %"
