@@ -56,6 +56,10 @@ class UnknownVersionError(ValueError):
     """A changelog holds checkpoints of a version that this program does not know."""
 
 
+class BrokenCheckpointError(ValueError):
+    """A changelog holds checkpoints, and none of them is whole."""
+
+
 def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, bytes]]:
     """Key and value of each record of a checkpoint, the manifest last."""
     payload = msgspec.msgpack.encode(checkpoint)
@@ -69,15 +73,23 @@ def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, byte
 
 
 def latest(partition: int, records: Mapping[bytes, bytes]) -> Checkpoint | None:
-    """The newest whole checkpoint of a partition; None if there is none.
+    """The newest whole checkpoint of a partition; None if there was never one.
 
-    Raises `UnknownVersionError` if only a newer program can read what is there.
+    Raises `UnknownVersionError` if any is of another version, and `BrokenCheckpointError` if
+    there are some and none is whole, which no crash leaves behind.
     """
-    whole = [c for c in _whole(partition, records) if c is not None]
+    found = list(_found(partition, records))
+    whole = [c for c in found if c is not None]
+    if found and not whole:
+        raise BrokenCheckpointError(
+            f"the checkpoints of partition {partition} have lost records of theirs: is the "
+            "changelog topic compacted, and nothing else? Restore it, or delete the changelog "
+            "topics and read the raw topics again"
+        )
     return max(whole, key=lambda c: c.sequence, default=None)
 
 
-def _whole(partition: int, records: Mapping[bytes, bytes]) -> Iterable[Checkpoint | None]:
+def _found(partition: int, records: Mapping[bytes, bytes]) -> Iterable[Checkpoint | None]:
     for slot in range(SLOTS):
         data = records.get(_key(partition, slot, "manifest"))
         if data is not None:

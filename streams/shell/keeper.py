@@ -67,6 +67,10 @@ class Keeper(Generic[S]):
         self._sequence = checkpoint.sequence
         await self.say(checkpoint.said)
 
+    def begin_after(self, checkpoint: Checkpoint) -> None:
+        """Leaves the state as it is, and lets the next checkpoint count as newer than this one."""
+        self._sequence = checkpoint.sequence
+
     async def take(self, run: Run, body: Callable[[Run], list[Outgoing]]) -> None:
         """Lets `body` take in what the state does not hold yet, and publishes what it says.
 

@@ -140,6 +140,7 @@ class Pipeline:
                 keeper.partition,
                 beyond,
             )
+            keeper.begin_after(checkpoint)
             return
         await keeper.restore(checkpoint)
         logger.info("%s %s goes on from %s", keeper.name, keeper.partition, checkpoint.next_offsets)

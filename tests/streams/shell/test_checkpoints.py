@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from streams.shell.checkpoints import (
     CHUNK_BYTES,
+    BrokenCheckpointError,
     Checkpoint,
     Manifest,
     Outgoing,
@@ -57,6 +58,14 @@ def test_chunks_of_two_writers_never_make_one_checkpoint() -> None:
     theirs = records_of(0, Checkpoint(3, b"z" * 2 * CHUNK_BYTES, {"raw/0": 1}))
     store = dict(records_of(0, checkpoint(2))) | dict(mine) | dict(theirs[:1])
     assert latest(0, store) == checkpoint(2)
+
+
+def test_checkpoints_that_lost_records_are_not_taken_for_none() -> None:
+    store = dict(records_of(0, checkpoint(1))) | dict(records_of(0, checkpoint(2)))
+    for key in [key for key in store if not key.endswith(b"manifest")]:
+        del store[key]
+    with pytest.raises(BrokenCheckpointError, match="partition 0 have lost records"):
+        latest(0, store)
 
 
 def test_a_newer_version_is_refused_with_a_way_out() -> None:

@@ -132,6 +132,24 @@ async def test_a_restored_stage_goes_on_from_its_checkpoint() -> None:
     assert again.stage.total == 10
 
 
+async def test_a_stage_that_starts_afresh_is_not_undone_by_an_older_checkpoint() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    for offset in (7, 8, 9):
+        await take(kept, run(offset))
+        await kept.checkpoint()
+    old = latest(0, broker.store)
+    assert old is not None
+
+    fresh = keeper(broker)
+    fresh.begin_after(old)
+    await take(fresh, run(1))
+    await fresh.checkpoint()
+    found = latest(0, broker.store)
+    assert found is not None
+    assert (found.state, found.next_offsets) == (b"1", {"raw/0": 2})
+
+
 async def test_nothing_new_means_no_checkpoint() -> None:
     broker = Broker()
     kept = keeper(broker)
