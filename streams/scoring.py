@@ -1,7 +1,7 @@
 """Holds incidents against known faults: which were found, how fast, what was false."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from statistics import quantiles
 
@@ -64,12 +64,6 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...]
     false_incidents: tuple[str, ...]
     summary: Summary
-
-    def of_kinds(self, kinds: Iterable[str]) -> Summary:
-        """The summary for faults of some kinds only."""
-        wanted = frozenset(kinds)
-        kept = [v for v in self.verdicts if v.fault.kind in wanted]
-        return _summary(kept, self.summary.incidents, self.summary.false_incidents)
 
 
 class _Start(msgspec.Struct, frozen=True):

@@ -91,14 +91,6 @@ class MockBroker:
             reason: bytes = library.rd_kafka_err2str(code)
             raise MockBrokerError(f"topic {topic} cannot be created: {reason.decode()}")
 
-    def set_down(self, down: bool) -> None:
-        """Makes the first broker unreachable, or reachable again: for trying out an outage."""
-        library, cluster = self._running()
-        if down:
-            library.rd_kafka_mock_broker_set_down(cluster, 1)
-        else:
-            library.rd_kafka_mock_broker_set_up(cluster, 1)
-
     def stop(self) -> None:
         """Ends it; what it held is gone. Stopping twice is harmless."""
         library, self._library = self._library, None
@@ -160,8 +152,6 @@ _SIGNATURES: Final[tuple[tuple[str, Any, list[Any]], ...]] = (
     ("rd_kafka_mock_cluster_bootstraps", _S, [_P]),
     ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, [_P, ctypes.c_int32]),
     ("rd_kafka_mock_topic_create", _I, [_P, _S, _I, _I]),
-    ("rd_kafka_mock_broker_set_down", _I, [_P, ctypes.c_int32]),
-    ("rd_kafka_mock_broker_set_up", _I, [_P, ctypes.c_int32]),
 )
 
 

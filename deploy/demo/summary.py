@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.commands.replay import read_truth
@@ -50,15 +51,7 @@ class Summary:
     def print(self, console: Console) -> None:
         """A table by fault, and the sums below it."""
         table = Table(title="Injected faults", title_justify="left")
-        for column in (
-            "injected",
-            "service",
-            "kind",
-            "found by",
-            "to detect",
-            "to tell",
-            "suspect",
-        ):
+        for column in COLUMNS:
             table.add_column(column, overflow="fold")
         for index, verdict in enumerate(self.score.verdicts):
             table.add_row(*self._row(index, verdict))
@@ -74,7 +67,7 @@ class Summary:
             f"{self.events} events, {self.dead_letters} dead letters"
         )
         for incident_id in self.score.false_incidents:
-            console.print(f"false: {incident_id} {self.incidents[incident_id].title}")
+            console.print(f"false: {incident_id} {escape(self.incidents[incident_id].title)}")
 
     @property
     def _seconds_to_communicate(self) -> Spread:

@@ -18,7 +18,6 @@ class Seen:
     """Everything read so far. A repeat, recognised by its id, is not counted again."""
 
     events: dict[str, IncidentEvent] = field(default_factory=dict)
-    event_written_at: dict[str, float] = field(default_factory=dict)
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     progress: dict[str, int] = field(default_factory=dict)
     dead_letters: int = 0
@@ -82,8 +81,6 @@ class Watcher:
         value, topic = message.value() or b"", message.topic()
         if topic == self._topics.incident_events:
             event = msgspec.json.decode(value, type=IncidentEvent)
-            written = message.timestamp()[1] / 1000
-            self.seen.event_written_at.setdefault(event.id, written)
             return event if self.seen.events.setdefault(event.id, event) is event else None
         if topic == self._topics.deliveries:
             delivery = msgspec.json.decode(value, type=Delivery)

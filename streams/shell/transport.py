@@ -35,7 +35,6 @@ MAX_UNACKED_RUNS = 2
 """Delivered and not yet acknowledged, a partition: one under way and one waiting."""
 
 _POLL_WHILE_FULL_SECONDS = 0.02
-_NOT_A_POSITION = -1
 
 
 class RunSchema(faust.Schema):

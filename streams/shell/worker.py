@@ -246,20 +246,3 @@ def _agent(
             event.ack()
 
     app.agent(app.topic(*topics, schema=RunSchema()), name=name)(agent)
-
-
-async def run_worker(
-    configuration: Configuration,
-    *,
-    stop: asyncio.Event,
-    client: Client | None = None,
-    started: Callable[[Worker], None] | None = None,
-) -> None:
-    """Runs a worker until `stop` is set; `started` gets it first, for health checks.
-
-    Raises `WorkerError`.
-    """
-    worker = Worker(configuration, client)
-    if started:
-        started(worker)
-    await worker.run(stop)
