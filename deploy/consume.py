@@ -236,8 +236,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 def _ahead(sink: str, tp: TopicPartition, reached: int, end: int) -> AheadOfTopicError:
     return AheadOfTopicError(
         f"the store of {sink} has read {tp.topic}/{tp.partition} up to offset {reached}, which "
-        f"ends at {end}: if this is the right cluster, the topic was made anew; set its next_offset to "
-        f"0 in the store's table of positions (what the store holds stays) and start again"
+        f"ends at {end}: if this is the right cluster, the topic was made anew; set its "
+        "next_offset to 0 in the store's table of positions (what the store holds stays) and "
+        "start again"
     )
 
 
