@@ -6,6 +6,10 @@ from schemas.anomalies import AnomalyKind
 from schemas.observations import Observation
 
 
+class UnknownDetectorError(ValueError):
+    """The configuration names a detector that there is not, or parameters that it does not take."""
+
+
 class Sample(NamedTuple):
     """One observation of a series with the window that it belongs to, Unix milliseconds."""
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from detectors.base import Detector, State
+from detectors.base import Detector, State, UnknownDetectorError
 from detectors.calibration import TailCalibrator
 from detectors.latency import LatencyDetector
 from detectors.ratio import ErrorRatioDetector
-from detectors.river_adapter import RiverDetector, UnknownDetectorError
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.seasonal import SeasonalDetector
 from detectors.traffic import TrafficDetector
@@ -79,6 +78,9 @@ class Registry:
     ) -> Sequence[Detector]:
         warmup = self._detection.warmup_samples
         if rule is not None and rule.detector != "default":
+            # River takes longer to import than all the rest, and most systems name none of it.
+            from detectors.river_adapter import RiverDetector  # noqa: PLC0415
+
             at = self._detection.threshold
             return (RiverDetector(rule.detector, rule.parameters, rule.threshold, warmup, at),)
         parameters = rule.parameters if rule is not None else {}

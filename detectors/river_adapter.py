@@ -8,17 +8,13 @@ from typing import Any
 from river import anomaly, compose, preprocessing
 from river.base.anomaly_detector import AnomalyDetector, SupervisedAnomalyDetector
 
-from detectors.base import Explanation, Sample, State
+from detectors.base import Explanation, Sample, State, UnknownDetectorError
 from detectors.calibration import TailCalibrator
 from detectors.units import show, show_in_unit, subject
 from schemas.times import DAY_MS
 from schemas.units import metric_of
 
 _GENERATION = 512
-
-
-class UnknownDetectorError(ValueError):
-    """The configuration names a detector that there is not, or parameters that it does not take."""
 
 
 def river_class(path: str) -> type[Any]:

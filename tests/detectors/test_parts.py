@@ -1,15 +1,18 @@
 """Saturation, calibration, templates, silence, River's detectors and words."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.base import UnknownDetectorError
 from detectors.calibration import TailCalibrator
 from detectors.error_logs import LogTemplates
 from detectors.registry import Registry
-from detectors.river_adapter import RiverDetector, UnknownDetectorError, river_class
+from detectors.river_adapter import RiverDetector, river_class
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.silence import SilenceWatch
 from detectors.templates import TemplateTree
@@ -280,6 +283,17 @@ def test_wrong_parameters_are_named_with_those_that_are_taken() -> None:
     )
     with pytest.raises(UnknownDetectorError, match=r"trees.*n_trees"):
         Registry(Detection(rules=(rule,)))
+
+
+def test_river_is_imported_only_if_a_rule_names_one_of_its_detectors() -> None:
+    program = (
+        "import sys; from detectors.registry import Registry; "
+        "from schemas.configuration import Detection, DetectorRule; "
+        "Registry(Detection()).detectors('up', 'gauge'); assert 'river' not in sys.modules; "
+        "rule = DetectorRule(series='*', detector='river.anomaly.HalfSpaceTrees'); "
+        "Registry(Detection(rules=(rule,))); assert 'river' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_wrong_parameters_of_the_default_detector_are_named() -> None:

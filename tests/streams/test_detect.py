@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.river_adapter import UnknownDetectorError
+from detectors.base import UnknownDetectorError
 from schemas.anomalies import Anomaly, AnomalyBatch, ServiceTraffic
 from schemas.configuration import Catalogue, Detection, DetectorRule, Service, Windows
 from schemas.observations import Observation, ObservationBatch, Sketch
