@@ -140,6 +140,8 @@ class Casebook:
         if found is not None:
             found.state, found.public_phase = "investigating", "investigating"
             found.resolved_ms = found.resolved_end_ms = found.resolved_by = None
+            # Whoever had it was told that it was over; it needs somebody anew.
+            found.acknowledged_ms = found.acknowledged_by = None
             found.reopened += 1
         return found
 

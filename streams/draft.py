@@ -127,7 +127,9 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     if old.public_message != new.public_message:
         found["public message"] = f"{old.public_message or 'none'} → {new.public_message}"
     if old.acknowledged_by != new.acknowledged_by:
-        found["acknowledged by"] = f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by}"
+        found["acknowledged by"] = (
+            f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by or 'nobody'}"
+        )
     return found
 
 

@@ -247,6 +247,18 @@ def test_commands_write_into_the_same_log_and_a_repeat_changes_nothing() -> None
     assert made.command(asked) == []
 
 
+def test_a_reopened_incident_needs_somebody_anew() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    made.command([command("acknowledge", name, number=1)])
+    back = made.process(batches([anomaly(at=400)], until=420)[1:])[-1]
+    assert back.type == "reopened"
+    assert back.incident.acknowledged_by is None
+    assert back.changes["acknowledged by"] == "ada → nobody"
+    (taken,) = made.command([command("acknowledge", name, number=2)])
+    assert taken.incident.acknowledged_by == "ada"
+
+
 def test_an_overriding_severity_stays_when_the_grade_moves() -> None:
     made = stage()
     name = told(anomaly(), until=30, made=made)[0].incident_id
