@@ -1,6 +1,7 @@
 """`tocsin`: every part of the pipeline, and every question to it, from one command line."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ SETUP = Group("Setting up", sort_key=4)
 app = App(
     name="tocsin",
     help="Sees an outage in the telemetry that is already on Kafka, and is the first to say so.",
+    version=lambda: metadata.version("tocsin"),
     version_flags=["--version"],
 )
 bench = App(name="bench", help="Measure, beside a reference in the same run.", group=QUESTIONS)
@@ -27,6 +29,8 @@ Config = Annotated[
 ]
 Positive = Annotated[float, Parameter(validator=validators.Number(gt=0))]
 Actor = Annotated[str | None, Parameter(help="Who says so; the logged-in user if not given.")]
+Incident = Annotated[str, Parameter(help="Its id, INC-….")]
+Text = Annotated[str, Parameter(help="What to say with it.")]
 JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write it here, for scripts.")]
 
 
@@ -131,28 +135,30 @@ def explain(incident: str, *, config: Config = None, log: Path | None = None) ->
 
 
 @app.command(group=ANSWERS)
-def ack(incident: str, text: str = "", *, config: Config = None, actor: Actor = None) -> int:
+def ack(incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None) -> int:
     """Acknowledge an incident: somebody is on it."""
     return _command("acknowledge", incident, config, actor, text=text)
 
 
 @app.command(group=ANSWERS)
-def note(incident: str, text: str, *, config: Config = None, actor: Actor = None) -> int:
+def note(incident: Incident, text: Text, *, config: Config = None, actor: Actor = None) -> int:
     """Put a note on an incident's timeline."""
     return _command("note", incident, config, actor, text=text)
 
 
 @app.command(group=ANSWERS)
-def resolve(incident: str, text: str = "", *, config: Config = None, actor: Actor = None) -> int:
+def resolve(
+    incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
     """Resolve an incident by hand."""
     return _command("resolve", incident, config, actor, text=text)
 
 
 @app.command(group=ANSWERS)
 def severity(
-    incident: str,
+    incident: Incident,
     severity: Literal["P1", "P2", "P3", "P4"],
-    text: str = "",
+    text: Text = "",
     *,
     config: Config = None,
     actor: Actor = None,
@@ -162,7 +168,7 @@ def severity(
 
 
 @app.command(group=ANSWERS)
-def say(incident: str, text: str, *, config: Config = None, actor: Actor = None) -> int:
+def say(incident: Incident, text: Text, *, config: Config = None, actor: Actor = None) -> int:
     """Post a public message about an incident on the status page and to customers."""
     return _command("public_message", incident, config, actor, text=text)
 

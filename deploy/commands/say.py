@@ -49,12 +49,14 @@ def give(
         return 2
     if event is None:
         print(
-            f"sent, but no answer within {ANSWER_SECONDS:.0f} s: is {incident} an open incident, "
-            f"and is the worker running? `tocsin explain {incident}` shows whether it arrived",
+            f"sent, but no answer within {ANSWER_SECONDS:.0f} s: is the worker running, and is "
+            f"{incident} open or lately resolved? The worker's log says why it refuses a command, "
+            f"and `tocsin explain {incident}` what arrived",
             file=sys.stderr,
         )
         return 1
-    print(f"{event.incident_id}: {event.text}")
+    did = event.type.replace("_", " ")
+    print(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
     return 0
 
 

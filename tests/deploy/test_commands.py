@@ -57,7 +57,8 @@ def test_commands_by_every_way_reach_the_log_and_all_sinks(system: System) -> No
     for name, arguments in by_cli.items():
         done = system.cli(name, incident_id, *arguments, "--actor", "Linus")
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"{incident_id}: {arguments[-1]}\n"
+        assert done.stdout.startswith(f"{incident_id} ")
+        assert done.stdout.endswith(f" by Linus: {arguments[-1]}\n")
     system.settle()
 
     log = [event for event in system.events if event.incident_id == incident_id]
@@ -95,7 +96,7 @@ def test_commands_by_every_way_reach_the_log_and_all_sinks(system: System) -> No
 
     again = system.cli("note", "INC-00000000", "nobody hears this")
     assert again.returncode == 1
-    assert "is INC-00000000 an open incident" in again.stderr
+    assert "is INC-00000000 open or lately resolved?" in again.stderr
 
 
 def the_open_incident(system: System) -> str:
