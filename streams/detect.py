@@ -17,7 +17,7 @@ from streams.align import Aligner
 from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
 from streams.merge import merge
 
-_VERSION = 1
+_VERSION = 2
 _FORGET_MS = 14 * DAY_MS
 
 
