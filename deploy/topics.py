@@ -130,6 +130,9 @@ def _compare(topic: Topic, cluster: Cluster) -> Row:
     has_ms, needs_ms = _ms(found.get("retention.ms")), _ms(topic.retention_ms)
     if topic.policy == "delete" and "retention.ms" in found and has_ms < needs_ms:
         wrong.append(f"retention.ms is {found['retention.ms']}, set it to {topic.retention_ms}")
+    if topic.large and int(found.get("max.message.bytes", MAX_MESSAGE_BYTES)) < MAX_MESSAGE_BYTES:
+        has = found["max.message.bytes"]
+        wrong.append(f"max.message.bytes is {has}, set it to {MAX_MESSAGE_BYTES}")
     return Row(topic, "differs", "; ".join(wrong)) if wrong else Row(topic, "in order")
 
 

@@ -20,6 +20,11 @@ OVERTAKEN_BATCHES = Gauge(
     ["shard"],
 )
 DEAD_LETTERS = Counter("tocsin_dead_letters_total", "Records that could not be used", ["reason"])
+LEFT_OUT = Counter(
+    "tocsin_left_out_total",
+    "Observations and anomalies of windows that held more than one record can",
+    ["what"],
+)
 WINDOWS_CLOSED = Counter("tocsin_windows_closed_total", "Windows closed, over source partitions")
 STAGE_SECONDS = Histogram(
     "tocsin_stage_seconds", "Time a stage takes for one run", ["stage"], buckets=_SECONDS

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from mode import get_logger
+from msgspec.structs import replace
 
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Topics
@@ -12,13 +14,19 @@ from schemas.incidents import IncidentEvent
 from schemas.observations import ObservationBatch
 from schemas.times import iso
 from streams.run import Run
+from streams.shell import metrics
 from streams.shell.checkpoints import Outgoing
+
+logger = get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 _JSON = (("content-type", b"application/json"),)
 
-MAX_DEAD_LETTER_BYTES = 15 * 1024 * 1024
-"""A longer value is left where it is, and only its length and coordinates are written."""
+MAX_RECORD_BYTES = 15 * 1024 * 1024
+"""tocsin's topics take 16 MiB with headers. What Kafka refuses it would refuse after every restart
+again, so what is longer is cut: of a window the last series or the weakest anomalies are left out
+and counted; a dead letter keeps its headers, which have its length, and loses its value.
+"""
 
 EXCEPTION_CLASSES = {
     "VALUE_CONVERTER": "org.apache.kafka.connect.errors.DataException",
@@ -30,14 +38,44 @@ EXCEPTION_CLASSES = {
 def observations(batches: Iterable[ObservationBatch], topics: Topics) -> list[Outgoing]:
     """Batches go to the partition of their shard, keyed by source."""
     return [
-        Outgoing(topics.observations, b.source.encode(), _encode(b), _JSON, b.shard)
+        Outgoing(topics.observations, b.source.encode(), _observed(b), _JSON, b.shard)
         for b in batches
     ]
 
 
+def _observed(batch: ObservationBatch) -> bytes:
+    while len(value := _encode(batch)) > MAX_RECORD_BYTES:
+        kept = _room(len(batch.observations), len(value), "observations")
+        batch = replace(batch, observations=batch.observations[:kept])
+    return value
+
+
 def anomalies(batches: Iterable[AnomalyBatch], topics: Topics) -> list[Outgoing]:
     """Everything goes to the one partition: an environment's incidents are decided in one place."""
-    return [Outgoing(topics.anomalies, b.source.encode(), _encode(b), _JSON, 0) for b in batches]
+    return [Outgoing(topics.anomalies, b.source.encode(), _found(b), _JSON, 0) for b in batches]
+
+
+def _found(batch: AnomalyBatch) -> bytes:
+    while len(value := _encode(batch)) > MAX_RECORD_BYTES:
+        worst = sorted(batch.anomalies, key=lambda a: (-a.score, a.id))
+        kept = worst[: _room(len(worst), len(value), "anomalies")]
+        batch = replace(batch, anomalies=tuple(sorted(kept, key=lambda a: a.id)))
+    return value
+
+
+def _room(count: int, size: int, what: str) -> int:
+    """How many of `count` items, which take `size` bytes, there is surely room for."""
+    kept = count * MAX_RECORD_BYTES * 9 // (size * 10)
+    metrics.LEFT_OUT.labels(what).inc(count - kept)
+    logger.error(
+        "a window holds %d %s, %d bytes, more than a record can; %d are left out: take identifiers "
+        "out of names, or lower windows.max_series",
+        count,
+        what,
+        size,
+        count - kept,
+    )
+    return kept
 
 
 def incident_events(events: Iterable[IncidentEvent], topics: Topics) -> list[Outgoing]:
@@ -73,7 +111,7 @@ def dead_letters(
 
 def _dead_letter(letter: DeadLetter, run: Run, environment: str, topics: Topics) -> Outgoing:
     value, size = letter.value, len(letter.value or b"")
-    if size > MAX_DEAD_LETTER_BYTES:
+    if size > MAX_RECORD_BYTES:
         value = None
     return Outgoing(
         topics.dead_letters,

@@ -94,6 +94,14 @@ def test_three_replicas_need_two_in_step() -> None:
             "retention.ms is 604800000, set it to -1",
         ),
         ("tocsin.dead-letters.v1", 1, {"retention.ms": "-1"}, "in order", ""),
+        (
+            "tocsin.dead-letters.v1",
+            1,
+            {"max.message.bytes": "1048588"},
+            "differs",
+            "max.message.bytes is 1048588, set it to 16777216",
+        ),
+        ("tocsin.commands.v1", 1, {"max.message.bytes": "1048588"}, "in order", ""),
     ],
 )
 def test_what_differs_is_named_with_its_remedy(
