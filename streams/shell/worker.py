@@ -169,6 +169,7 @@ class Worker:
         partitions = await partition_counts(self._client)
         check_topics(configuration, partitions)
         worker = configuration.worker
+        _make_folder(worker.data_dir)
         app = faust.App(
             worker.consumer_group,
             broker=[f"runs://{server}" for server in kafka.bootstrap_servers.split(",")],
@@ -246,3 +247,14 @@ def _agent(
             event.ack()
 
     app.agent(app.topic(*topics, schema=RunSchema()), name=name)(agent)
+
+
+def _make_folder(data_dir: str) -> None:
+    """Faust makes the last folder of the path only. Raises `WorkerError`."""
+    try:
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkerError(
+            f"the folder {data_dir} cannot be made ({error.strerror}); set worker.data_dir to one "
+            "that can"
+        ) from error

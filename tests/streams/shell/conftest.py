@@ -137,7 +137,7 @@ def configuration(tmp_path: Path) -> Callable[..., Configuration]:
                 consumer_group=f"{prefix}worker",
                 checkpoint_seconds=checkpoint_seconds,
                 instance_id=instance_id,
-                data_dir=str(tmp_path / "worker"),
+                data_dir=str(tmp_path / "var" / "worker"),
             ),
         )
 

@@ -87,6 +87,17 @@ async def test_a_bad_record_is_kept_whole_with_where_it_came_from(
     assert added["tocsin.reason"]
 
 
+async def test_a_folder_that_cannot_be_made_is_named(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    c = configuration(mock_broker.bootstrap_servers)
+    create_topics(mock_broker, c, raw=1)
+    section = msgspec.structs.replace(c.worker, data_dir="/dev/null/worker")
+    worker = Worker(msgspec.structs.replace(c, worker=section), stages=LimitStages(c))
+    with pytest.raises(WorkerError, match=r"/dev/null/worker cannot be made .*worker\.data_dir"):
+        await worker.run(asyncio.Event())
+
+
 @pytest.mark.slow
 async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     mock_broker: MockBroker, configuration: Make
