@@ -31,6 +31,17 @@ _SECRET_PARAMETER: Final = re.compile(
 _SHORTEST_HIDDEN_VALUE: Final = 4
 """Shorter values would hide half of every sentence."""
 
+TALKATIVE: Final = (
+    "alembic",
+    "faust",
+    "mode",
+    "uvicorn",
+    # Faust's services too, with some of ours in them.
+    "streams.shell.table",
+    "streams.shell.transport",
+)
+"""They tell dozens of lines at every start that no reader of logs can use; at DEBUG one may."""
+
 _hidden_values: set[str] = set()
 
 
@@ -103,8 +114,9 @@ def configure(settings: Logging, process: str) -> None:
     root.setLevel(settings.level)
     # Warnings of the aiokafka kind repeat for every retry; ours say it once, with the reason.
     logging.getLogger("aiokafka").setLevel(max(root.level, logging.ERROR))
-    # Alembic tells ten lines at every start that a reader of logs cannot use.
-    logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
+    for library in TALKATIVE:
+        least = logging.DEBUG if settings.level == "DEBUG" else logging.WARNING
+        logging.getLogger(library).setLevel(max(root.level, least))
     logging.captureWarnings(True)
 
 

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from deploy.admin import Health, HttpServer, admin_app
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
@@ -26,6 +28,8 @@ from schemas.configuration import Configuration, Secret
 
 if TYPE_CHECKING:
     from streams.shell.worker import Worker
+
+log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """How often the worker's own view of its health is taken over."""
@@ -134,6 +138,8 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
         health = Health(worker="starting")
         server = HttpServer(admin_app(health), configuration.worker.admin)
         await server.start()
+        topics = [source.topic for source in configuration.sources]
+        log.info("serving", url=server.url, raw_topics=topics)
         looking = asyncio.create_task(_look(part, health), name="health")
         stop = asyncio.Event()
         try:

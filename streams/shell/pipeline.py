@@ -17,6 +17,7 @@ from schemas.observations import ObservationBatch
 from schemas.reading import UNREADABLE
 from streams.run import Run
 from streams.shell import metrics, outgoing
+from streams.shell.bad_records import BadRecords
 from streams.shell.checkpoints import Outgoing, latest
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
@@ -54,6 +55,7 @@ class Pipeline:
         self.topics = configuration.topics
         self._stages = stages
         self._partitions = partitions
+        self._bad_records = BadRecords(self.topics.dead_letters, time.monotonic)
         self.sources = {source.topic: source for source in configuration.sources}
         self.ingest: dict[str, Keeper[IngestStage]] = {}
         self.detect: dict[int, Keeper[DetectStage]] = {}
@@ -129,7 +131,7 @@ class Pipeline:
     async def _restored(self, keeper: Keeper[Any], table: CheckpointTable) -> None:
         checkpoint = latest(keeper.partition, table.data.data)
         if checkpoint is None:
-            logger.info("%s %s starts without a checkpoint", keeper.name, keeper.partition)
+            logger.info("%s %s starts without a checkpoint", table.name, keeper.partition)
             return
         beyond = await self._beyond_the_end(checkpoint.next_offsets)
         if beyond:
@@ -292,6 +294,7 @@ class Pipeline:
                 metrics.LATE_EVENTS.inc()
         if not letters:
             return []
+        self._bad_records.add(letters)
         return outgoing.dead_letters(letters, run, self.configuration.environment, self.topics)
 
     # what the clock adds

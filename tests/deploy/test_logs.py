@@ -15,10 +15,11 @@ from schemas.configuration import Logging
 def _restore() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    library = logging.getLogger("aiokafka").level
+    libraries = {name: logging.getLogger(name).level for name in ("aiokafka", *logs.TALKATIVE)}
     yield
     root.handlers[:], root.level = handlers, level
-    logging.getLogger("aiokafka").setLevel(library)
+    for name, was in libraries.items():
+        logging.getLogger(name).setLevel(was)
     logging.captureWarnings(False)
     structlog.reset_defaults()
 
@@ -46,6 +47,20 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("b").info("too quiet")
     structlog.get_logger("a").warning("heard")
     assert [line["event"] for line in lines(capsys)] == ["heard"]
+
+
+def test_what_libraries_tell_at_every_start_is_for_debugging(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(Logging(), "worker")
+    logging.getLogger("faust.app.base").info("[^App]: Starting...")
+    logging.getLogger("faust.app.base").warning("partition lost")
+    logs.configure(Logging(level="DEBUG"), "worker")
+    logging.getLogger("faust.app.base").info("[^App]: Starting again...")
+    assert [line["event"] for line in lines(capsys)] == [
+        "partition lost",
+        "[^App]: Starting again...",
+    ]
 
 
 @pytest.mark.parametrize(
