@@ -1,7 +1,8 @@
-"""Times and lists as every sink writes them to people."""
+"""Times, lists and what hurts, as every sink tells people of it."""
 
 from collections.abc import Sequence
 
+from schemas.incidents import Signal
 from schemas.times import utc
 
 
@@ -19,3 +20,10 @@ def clock(time_ms: int) -> str:
 def joined(names: Sequence[str]) -> str:
     """`A`, `A and B`, `A, B and C`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+
+
+def hurts(signal: Signal) -> bool:
+    """Whether customers feel the side on which it is out: slow answers, requests that stay away."""
+    if signal.kind == "traffic":
+        return signal.value < signal.expected
+    return signal.kind not in ("latency", "network") or signal.value >= signal.expected

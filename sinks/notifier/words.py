@@ -14,7 +14,7 @@ from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
 from schemas.times import utc
 from sinks.notifier.routing import Decision, public_names
-from sinks.words import clock, joined, moment
+from sinks.words import clock, hurts, joined, moment
 
 MAX_VALUE = 400
 """Longest value that a template is given; telemetry can hold anything."""
@@ -145,7 +145,7 @@ def told_signals(incident: Incident) -> list[Signal]:
 
 def symptom(incident: Incident, *, plural: bool) -> str:
     """What customers notice of it, as the end of a sentence about one service or several."""
-    kinds = {signal.kind for signal in incident.signals}
+    kinds = {signal.kind for signal in incident.signals if hurts(signal)}
     for of, of_one, of_many in _SYMPTOMS:
         if kinds & of:
             return of_many if plural else of_one

@@ -11,7 +11,7 @@ from typing import Literal
 from schemas.incidents import PublicPhase, Severity, Signal
 from schemas.times import DAY_MS, utc
 from sinks.status_page.components import Status
-from sinks.words import clock, joined
+from sinks.words import clock, hurts, joined
 
 Symptom = Literal["unavailable", "errors", "slow"]
 
@@ -28,8 +28,9 @@ _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "latency": "slow",
     "network": "slow",
     "saturation": "slow",
-    "level": "slow",
+    "traffic": "unavailable",
 }
+"""What a kind of signal means to customers; an unusual metric (`level`) means nothing yet."""
 
 _WHO: dict[Status, str] = {
     "major_outage": "customers",
@@ -55,16 +56,13 @@ class Facts:
 
 
 def symptoms_of(signals: Sequence[Signal]) -> tuple[Symptom, ...]:
-    """What customers notice, worst first, from the kinds of signals."""
-    found = {_symptom(signal) for signal in signals}
+    """What customers notice, worst first, from the signals that say so.
+
+    Fast answers and many requests are no trouble that customers could name.
+    """
+    found = {_SYMPTOM_OF_KIND.get(signal.kind) for signal in signals if hurts(signal)}
     order: tuple[Symptom, ...] = ("unavailable", "errors", "slow")
     return tuple(symptom for symptom in order if symptom in found)
-
-
-def _symptom(signal: Signal) -> Symptom:
-    if signal.kind == "traffic":
-        return "unavailable" if signal.value < signal.expected else "slow"
-    return _SYMPTOM_OF_KIND.get(signal.kind, "slow")
 
 
 def title(components: Sequence[str], symptoms: Sequence[Symptom], status: Status) -> str:

@@ -192,6 +192,19 @@ def test_a_person_who_resolves_is_named_with_what_they_said() -> None:
     assert made.text.startswith("ada resolved it: Rolled back\n")
 
 
+def test_fast_answers_and_many_requests_are_not_told_as_slowness_or_absence() -> None:
+    incident = network_incident()
+    for kind, value in (("latency", 0.1), ("network", 0.1), ("traffic", 9.0)):
+        signal = msgspec.structs.replace(
+            incident.signals[0],
+            kind=kind,
+            value=value,
+            expected=1.0,
+        )
+        changed = msgspec.structs.replace(incident, signals=(signal,))
+        assert symptom(changed, plural=False) == "may not work as usual"
+
+
 def test_one_service_is_and_two_services_are() -> None:
     incident = network_incident()
     assert symptom(incident, plural=False) == "is slower than usual"

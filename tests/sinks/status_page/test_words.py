@@ -82,6 +82,20 @@ def test_customers_read_what_they_notice(
     assert found.updates[0].body.startswith(f"Since 12:45 UTC, {sentence}")
 
 
+@pytest.mark.parametrize("kind", ["latency", "network", "traffic", "level"])
+def test_what_customers_need_not_feel_is_given_no_name(kind: Any) -> None:
+    """Answers five times as fast, five times the requests, an unusual metric."""
+    fast_or_many = (0.1, 0.5) if kind in ("latency", "network") else (5.0, 1.0)
+    made = incident(kinds=(kind,), severity="P2")
+    value, expected = fast_or_many
+    signals = tuple(
+        msgspec.structs.replace(one, value=value, expected=expected) for one in made.signals
+    )
+    found = after([event(msgspec.structs.replace(made, signals=signals), "opened")])
+    assert found.name == "Problems with Checkout"
+    assert "some customers have been having trouble with Checkout." in found.updates[0].body
+
+
 def test_each_phase_says_what_is_being_done_and_when_more_follows() -> None:
     said = bodies(life(incident(), 60 * MINUTE_MS))
     assert said == [
