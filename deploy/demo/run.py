@@ -80,7 +80,9 @@ def _replay(  # noqa: PLR0917 - one call, from `run_demo`
         summary.print(console)
         if json is not None:
             json.write_bytes(orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2) + b"\n")
-        if not once:
+        if once:
+            console.print("\nThe pages are closed; `tocsin demo` without --once leaves them up.")
+        else:
             _invite(stage, list(watcher.seen.incidents), console)
             while not stop.wait(0.5):
                 children.check()

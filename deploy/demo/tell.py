@@ -23,6 +23,7 @@ class Teller:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._last = ""
 
     def event(self, event: IncidentEvent, case: str | None) -> None:
         """An entry of the incidents' log; updates and closures are left to the pages."""
@@ -30,6 +31,7 @@ class Teller:
         if headline is None:
             return
         incident = event.incident
+        self._last = incident.id
         colour = COLOURS[incident.severity]
         self._console.print(
             f"\n{clock(event.time_ms)}  [{colour}]{incident.severity} {headline}[/]  "
@@ -41,10 +43,14 @@ class Teller:
     def delivery(self, delivery: Delivery) -> None:
         """Who was told, or why not."""
         if delivery.status == "sent":
-            text = f"{delivery.recipient} by {delivery.channel}: {delivery.subject}"
-            self._line("told", text)
+            self._told("told", delivery, delivery.subject)
         elif delivery.status in ("failed", "withheld"):
-            self._line("not told", f"{delivery.recipient} by {delivery.channel}: {delivery.detail}")
+            self._told("not told", delivery, delivery.detail)
+
+    def _told(self, name: str, delivery: Delivery, text: str) -> None:
+        """Names the incident where another one was spoken of last: events may be faster."""
+        other = "" if delivery.incident_id == self._last else f"  ({delivery.incident_id})"
+        self._line(name, f"{delivery.recipient} by {delivery.channel}: {text}{other}")
 
     def _details(self, event: IncidentEvent) -> list[tuple[str, str]]:
         if event.type in ("opened", "reopened"):
