@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.admin import Health, HttpServer, admin_app
+from deploy.admin import Health, HttpServer, ListenError, admin_app
 from deploy.consume import SinkConsumer
 from deploy.credentials import KafkaSettings, SecretError
 from deploy.publisher import Publisher
@@ -174,10 +174,13 @@ def run_sink_process(
     return run_process(body)
 
 
-def run_process(body: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def run_process(
+    body: Callable[[], Coroutine[Any, Any, None]], foreseen: tuple[type[Exception], ...] = ()
+) -> int:
     """Runs `body` on a fast event loop; logs what it raises. Returns the exit code.
 
-    Raises `MisconfiguredError` as it is.
+    The `foreseen` say what, where and how to mend, and are logged without a traceback, which is
+    for what nobody thought of. Raises `MisconfiguredError` as it is.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -187,7 +190,10 @@ def run_process(body: Callable[[], Coroutine[Any, Any, None]]) -> int:
     except MisconfiguredError:
         raise
     except Exception as error:
-        log.exception("the process ends", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, (ListenError, *foreseen)):
+            log.error("the process ends", error=str(error))
+        else:
+            log.exception("the process ends", error=f"{type(error).__name__}: {error}")
         return 1
     return 0
 

@@ -23,7 +23,7 @@ from deploy.host import (
     stop_on_signals,
 )
 from deploy.logs import configure
-from deploy.topics import create_missing
+from deploy.topics import TopicsError, create_missing
 from schemas.configuration import Configuration, Secret
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
                 await looking
             await server.stop()
 
-    return run_process(body)
+    return run_process(body, (TopicsError, WorkerError))
 
 
 async def _look(part: "Worker", health: Health) -> None:

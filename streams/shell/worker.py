@@ -91,6 +91,7 @@ class Worker:
         except WorkerError:
             raise
         except Exception as error:
+            logger.exception("not foreseen")
             raise WorkerError(f"the worker has to give up: {error!r}") from error
         finally:
             self._restored = False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -20,8 +21,9 @@ from deploy.brokers.apache import ApacheKafka
 from deploy.brokers.mock import MockBroker
 from deploy.consume import AheadOfTopicError
 from deploy.credentials import kafka_settings
-from deploy.host import SinkHost
+from deploy.host import SinkHost, run_process
 from deploy.publisher import Publisher
+from deploy.topics import TopicsError
 from schemas.configuration import Kafka, Listen
 from sinks.sink import Publish, Record
 
@@ -368,3 +370,19 @@ def test_a_signal_ends_the_process_cleanly_within_five_seconds(
         code = process.wait(timeout=10)
     assert code == 0, log.read_text()
     assert time.monotonic() - began < 5
+
+
+def test_what_is_foreseen_ends_a_process_in_one_line_and_the_rest_with_a_traceback() -> None:
+    async def foreseen() -> None:
+        raise TopicsError("Kafka at nowhere does not answer")
+
+    async def unforeseen() -> None:
+        raise KeyError("a bug")
+
+    with structlog.testing.capture_logs() as said:
+        assert run_process(foreseen, (TopicsError,)) == 1
+        assert run_process(unforeseen, (TopicsError,)) == 1
+    assert [(line["error"], line.get("exc_info", False)) for line in said] == [
+        ("Kafka at nowhere does not answer", False),
+        ("KeyError: 'a bug'", True),
+    ]
