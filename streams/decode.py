@@ -18,6 +18,7 @@ Decode = Callable[[bytes], Raw]
 # What a decoder raises for a record that is not as it should be.
 UNDECODABLE = (*UNREADABLE, orjson.JSONDecodeError)
 
+_TOO_DEEP = Rejected("too_deep", "objects or arrays are nested too deep; send flat records")
 _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -44,8 +45,8 @@ def check_size(value: bytes | None, max_bytes: int) -> Rejected:
 
 def explain(value: bytes, error: Exception) -> Rejected:
     """Why these bytes could not be decoded. `error` is what the decoder raised."""
-    if isinstance(error, RecursionError):
-        return Rejected("too_deep", "objects or arrays are nested too deep; send flat records")
+    if isinstance(error, RecursionError) or "depth limit" in str(error):  # as orjson says it
+        return _TOO_DEEP
     if not value.strip():
         return Rejected("empty", "the record holds white space only; send one JSON object")
     try:
@@ -79,7 +80,7 @@ def _explain_syntax(value: bytes, error: Exception) -> Rejected:
     except Rejected as why:
         return why
     except RecursionError:
-        return Rejected("too_deep", "objects or arrays are nested too deep; send flat records")
+        return _TOO_DEEP
     except ValueError as why:
         where = f" at byte {why.pos}" if isinstance(why, json.JSONDecodeError) else ""
         return Rejected("not_json", f"not valid JSON{where}; send one JSON object a record")
