@@ -48,7 +48,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     services = len(configuration.catalogue.services)
     topics = ", ".join(source.topic for source in configuration.sources)
     findings = [
-        Finding(f"configuration: raw topics {topics}; {services} services in the catalogue"),
+        Finding(f"configuration: raw topics {topics}; services in the catalogue: {services}"),
         *_unsaid(configuration),
     ]
     if not offline:
