@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
+import msgspec
 from confluent_kafka import KafkaException
 from rich.markup import escape
 from sqlalchemy.engine import make_url
@@ -19,6 +20,8 @@ from deploy.configuration.references import secrets_in
 from deploy.console import new_console
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
 from deploy.topics import TopicsError, inspect, show
+from detectors.base import UnknownDetectorError
+from detectors.registry import Registry
 from schemas.configuration import Configuration, EmailChannel, Source
 
 TIMEOUT_SECONDS = 5
@@ -49,6 +52,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
     topics = ", ".join(source.topic for source in configuration.sources)
     findings = [
         Finding(f"configuration: raw topics {topics}; services in the catalogue: {services}"),
+        *_detectors(configuration),
         *_unsaid(configuration),
     ]
     if not offline:
@@ -60,6 +64,16 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         text = ": ".join(part for part in (finding.what, finding.mend or finding.note) if part)
         console.print(f"{mark}  {escape(text)}", soft_wrap=True)
     return 1 if any(finding.mend for finding in findings) else 0
+
+
+def _detectors(configuration: Configuration) -> Iterator[Finding]:
+    """Every rule names a detector that there is, with parameters that it takes."""
+    for number, rule in enumerate(configuration.detection.rules):
+        try:
+            Registry(msgspec.structs.replace(configuration.detection, rules=(rule,)))
+        except UnknownDetectorError as error:
+            why = str(error).removeprefix("detection.rules[0]: ")
+            yield Finding(f"detection.rules[{number}]", why)
 
 
 def _unsaid(configuration: Configuration) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import msgspec
 
 from deploy.configuration.mistakes import Mistake
 from schemas.configuration import Configuration, Secret
+from streams.mapping import parse_path
 
 Locate = Callable[[str], int]
 
@@ -21,6 +22,8 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_secrets(configuration),
         *_kafka(configuration),
         *_topics(configuration),
+        *_fields(configuration),
+        *_windows(configuration),
         *_groups(configuration),
         *_addresses(configuration),
         *_notifier(configuration),
@@ -78,6 +81,21 @@ def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for key, name in own.items():
         if names[name] > 1:
             yield f"topics.{key}", f"{name!r} is named more than once"
+
+
+def _fields(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    for index, source in enumerate(configuration.sources):
+        for name, path in msgspec.structs.asdict(source.fields).items():
+            try:
+                if path is not None:
+                    parse_path(path)
+            except ValueError as error:
+                yield f"sources[{index}].fields.{name}", str(error)
+
+
+def _windows(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    if round(configuration.windows.window_seconds * 1000) < 1:
+        yield "windows.window_seconds", "must be at least 0.001, one millisecond"
 
 
 def _groups(configuration: Configuration) -> Iterator[tuple[str, str]]:

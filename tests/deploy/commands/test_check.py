@@ -21,6 +21,25 @@ def test_every_example_is_accepted_offline(path: Path) -> None:
     assert run_check(path, offline=True) == 0
 
 
+def test_rules_that_name_no_detector_are_named_all_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tocsin.yaml"
+    path.write_text(
+        "detection:\n  rules:\n"
+        "    - {series: 'a*', detector: river.anomaly.Nonsense}\n"
+        "    - {series: 'b*', enabled: false}\n"
+        "    - {series: 'c*', parameters: {nonsense: 1}}\n"
+    )
+    assert run_check(path, offline=True) == 1
+    mend = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mend")]
+    assert [line.split(":")[0] for line in mend] == [
+        "mend  detection.rules[0]",
+        "mend  detection.rules[2]",
+    ]
+    assert "there is no detector 'river.anomaly.Nonsense'; use `default` or" in mend[0]
+
+
 @pytest.mark.slow
 def test_a_kafka_that_does_not_answer_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

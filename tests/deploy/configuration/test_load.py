@@ -78,6 +78,23 @@ def test_each_part_needs_a_consumer_group_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_and_windows_that_nothing_can_be_read_by_are_mistakes(tmp_path: Path) -> None:
+    text = (
+        "windows: {window_seconds: 0.0001}\n"
+        "sources:\n"
+        "  - topic: logs\n"
+        "    fields:\n"
+        "      time: a..b\n"
+        "      service: '[x'\n"
+    )
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:1 windows.window_seconds: must be at least 0.001, one millisecond",
+        "tocsin.yaml:5 sources[0].fields.time: path 'a..b' has an empty segment",
+        "tocsin.yaml:6 sources[0].fields.service: "
+        "path '[x': a bracketed segment ends with ] before . or end",
+    ]
+
+
 def test_an_address_that_would_lead_nowhere_is_a_mistake(tmp_path: Path) -> None:
     text = (
         "notifier: {public_url: https://example.org/notifier}\n"
