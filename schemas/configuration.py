@@ -270,7 +270,7 @@ class Notifier(Section, frozen=True, kw_only=True):
     link_max_age_seconds: Positive = 604_800
     give_up_after_seconds: Positive = 86_400
     stale_after_seconds: Positive = 3600
-    """Events that were written to Kafka longer ago than this are withheld, not sent."""
+    """What happened longer ago than this is no news any more: it is withheld, not sent."""
     channels: Channels = Channels()
     recipients: tuple[Recipient, ...] = (Recipient(name="console", channel="console"),)
     routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)

@@ -15,6 +15,9 @@ from sinks.notifier.routing import Decision, Router
 from sinks.notifier.store import add_deliveries, read_version, write_incident
 from sinks.notifier.words import Writer
 
+PIPELINE = "tocsin"
+"""The actor of what no person did."""
+
 
 class Intake:
     """Takes one event in: the incident's latest state, the messages, the delivery records."""
@@ -39,7 +42,10 @@ class Intake:
         await write_incident(connection, event.incident, event.version)
         if recorded_ms <= 0:  # Kafka's word for a record without a timestamp
             recorded_ms = self._now_ms()
-        stale = self._now_ms() - recorded_ms > self._stale_after_ms
+        # What the pipeline itself says is as old as what it is about, also where it comes late to
+        # it, as on a first start; what a person says is as old as its record.
+        said_ms = min(recorded_ms, event.time_ms) if event.actor == PIPELINE else recorded_ms
+        stale = self._now_ms() - said_ms > self._stale_after_ms
         told = await outbox.told(connection, event.incident_id)
         decisions = self._router.decide(event, told, stale=stale)
         await self._ask(connection, event, decisions, recorded_ms)

@@ -26,6 +26,8 @@ from sinks.sink import Publish, Record
 
 TOPIC = "tocsin.incident-events.v1"
 NOW_MS = 1_764_000_000_000
+NEVER_STALE_SECONDS = 1e9
+"""The examples are of another year than the clock."""
 CATALOGUE = Catalogue(
     services=(
         Service(
@@ -110,6 +112,7 @@ class Bench:
         routes: tuple[Route, ...] | None = None,
         catalogue: Catalogue = CATALOGUE,
         give_up_after_seconds: float = 3600,
+        stale_after_seconds: float = NEVER_STALE_SECONDS,
     ) -> Configuration:
         everyone = Route(name="everyone", recipients=tuple(r.name for r in recipients))
         return Configuration(
@@ -120,6 +123,7 @@ class Bench:
                 recipients=recipients,
                 routes=(everyone,) if routes is None else routes,
                 give_up_after_seconds=give_up_after_seconds,
+                stale_after_seconds=stale_after_seconds,
             ),
         )
 

@@ -13,7 +13,7 @@ import pytest
 from schemas.configuration import Channels, Configuration, Recipient, Route, WebhookChannel
 from schemas.configuration import Notifier as NotifierSection
 from tests.sinks.examples import cpu_incident, event, record
-from tests.sinks.notifier.conftest import until
+from tests.sinks.notifier.conftest import NEVER_STALE_SECONDS, until
 from tests.sinks.notifier.receivers import Receiver, receiver
 
 INCIDENTS = 40
@@ -83,6 +83,7 @@ def prepare(folder: Path, url: str) -> list[str]:
     """The program's arguments: configuration, log and where deliveries go."""
     configuration = Configuration(
         notifier=NotifierSection(
+            stale_after_seconds=NEVER_STALE_SECONDS,
             store=f"sqlite:///{folder / 'store.sqlite3'}",
             channels=Channels(webhooks={"desk": WebhookChannel(url=url)}),
             recipients=(Recipient(name="desk", channel="webhook:desk"),),

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from schemas.configuration import Recipient, Route
 from sinks.database import StoreError
 from sinks.notifier import outbox
 from tests.sinks.examples import NO_EVENTS, cpu_fault, cpu_incident, event
@@ -57,7 +58,8 @@ async def test_positions_survive_a_restart(bench: Bench) -> None:
 
 
 async def test_events_of_an_old_log_are_withheld_and_not_sent(bench: Bench) -> None:
-    notifier = await bench.start()
+    bench.clock.now_ms = cpu_fault()[-1].time_ms
+    notifier = await bench.start(bench.configuration(stale_after_seconds=3600))
     await notifier.apply([bench.record(made, age_seconds=7200) for made in cpu_fault()])
     fresh = event(cpu_incident(id="inc-new"), "opened")
     await bench.feed(notifier, fresh)
@@ -65,6 +67,25 @@ async def test_events_of_an_old_log_are_withheld_and_not_sent(bench: Bench) -> N
     assert {made.incident_id for made in bench.kafka.deliveries("sent")} == {"inc-new"}
     withheld = bench.kafka.deliveries("withheld")
     assert [made.detail for made in withheld] == ["the event is too old to be news"]
+
+
+async def test_what_a_first_start_finds_in_the_past_is_withheld_but_what_people_say_is_not(
+    bench: Bench,
+) -> None:
+    support = Recipient(name="support", channel="console", audience="support")
+    opened = event(cpu_incident(), "opened")
+    said = event(cpu_incident(version=2), "public_message", actor="ada")
+    bench.clock.now_ms = opened.time_ms + 2 * 3_600_000
+    configuration = bench.configuration(
+        recipients=(support,),
+        routes=(Route(name="all", recipients=("support",), events=("opened", "public_message")),),
+        stale_after_seconds=3600,
+    )
+    notifier = await bench.start(configuration)
+    await bench.feed(notifier, opened, said)
+    await until(lambda: bench.kafka.deliveries("sent"))
+    assert [made.event_id for made in bench.kafka.deliveries("withheld")] == [opened.id]
+    assert [made.event_id for made in bench.kafka.deliveries("sent")] == [said.id]
 
 
 async def test_a_record_that_is_no_event_is_passed_over(bench: Bench) -> None:
