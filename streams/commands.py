@@ -25,7 +25,7 @@ def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
         return Refusal("no_text", f"{command.type} needs a `text`")
     if command.type == "set_severity" and command.severity is None:
         return Refusal("no_severity", "set_severity needs a `severity`: P1, P2, P3 or P4")
-    if command.type == "resolve" and dossier.is_over:
+    if command.type in ("acknowledge", "resolve") and dossier.is_over:
         return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
     return None
 
@@ -35,9 +35,12 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
     time_ms = end_ms + rules.lateness_ms
     match command.type:
         case "acknowledge":
+            told = f"{command.actor} is on it."
             if dossier.acknowledged_ms is None:
                 dossier.acknowledged_ms, dossier.acknowledged_by = time_ms, command.actor
-            return "acknowledged", command.text or f"{command.actor} is on it."
+            elif dossier.acknowledged_by != command.actor:
+                told = f"{command.actor} is on it too; {dossier.acknowledged_by} has it already."
+            return "acknowledged", command.text or told
         case "note":
             return "noted", command.text
         case "resolve":

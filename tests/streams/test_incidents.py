@@ -1,5 +1,6 @@
 """The incident stage: one outage, one incident, one log without gaps."""
 
+import msgspec
 import pytest
 
 from schemas.configuration import Catalogue, Incidents, Windows
@@ -257,6 +258,23 @@ def test_a_reopened_incident_needs_somebody_anew() -> None:
     assert back.changes["acknowledged by"] == "ada → nobody"
     (taken,) = made.command([command("acknowledge", name, number=2)])
     assert taken.incident.acknowledged_by == "ada"
+
+
+def test_a_second_person_hears_who_has_it_and_what_is_over_cannot_be_acknowledged() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    _, second = made.command(
+        [
+            command("acknowledge", name, number=1),
+            msgspec.structs.replace(command("acknowledge", name, number=2), actor="bea"),
+        ]
+    )
+    assert second.text == "bea is on it too; ada has it already."
+    assert second.incident.acknowledged_by == "ada"
+    made.command([command("resolve", name, number=3)])
+    (late,) = made.command([command("acknowledge", name, number=4)])
+    assert late.type == "noted"
+    assert late.text.startswith("Did not do what ada asked (acknowledge): ")
 
 
 def test_an_overriding_severity_stays_when_the_grade_moves() -> None:
