@@ -4,9 +4,6 @@ from prometheus_client import Counter, Gauge
 
 CASES = Gauge("tocsin_cases", "Cases by the incident's state.", ["state"])
 ROWS = Counter("tocsin_case_store_rows_written_total", "Rows written, repeats not.", ["table"])
-DROPPED = Counter(
-    "tocsin_case_store_records_dropped_total", "Records that are no entry, by reason.", ["reason"]
-)
 COMMANDS = Counter(
     "tocsin_case_store_commands_total", "Commands from pages and API.", ["type", "way", "result"]
 )

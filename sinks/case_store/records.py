@@ -1,23 +1,20 @@
-"""From Kafka's records to what the store takes. Pure."""
+"""From Kafka's records to what the store takes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import structlog
 
 from schemas.configuration import Topics
 from schemas.incidents import Delivery, IncidentEvent
-from schemas.reading import UNREADABLE
-from sinks.case_store.metrics import DROPPED
+from sinks.reading import EventReader, decode, drop
 from sinks.sink import Record
 
-log = structlog.get_logger()
-
+NAME = "case-store"
+"""The sink's name in logs and metrics."""
 LARGEST = 2**53
 """Beyond it a time or version is no number that a store or a browser holds exactly."""
 
-_events = msgspec.json.Decoder(IncidentEvent)
 _deliveries = msgspec.json.Decoder(Delivery)
 
 
@@ -38,63 +35,52 @@ class Batch:
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-def read(records: Sequence[Record], topics: Topics) -> Batch:
-    """Sorts records by their topic.
+def read(records: Sequence[Record], topics: Topics, events: EventReader) -> Batch:
+    """Sorts records by their topic; what is no entry is left out.
 
-    A record that is no entry (not of our schema) would stop the store for ever if it raised: it is
-    left out, counted by reason and named in the logs. Raises `ValueError` for a foreign topic.
+    Raises `ValueError` for a foreign topic.
     """
     batch = Batch()
     for record in records:
         place = (record.topic, record.partition)
         batch.positions[place] = max(batch.positions.get(place, 0), record.offset + 1)
-        if record.topic not in (topics.incident_events, topics.deliveries):
+        if record.topic == topics.incident_events:
+            event = events.read(record)
+            if event is not None and _keepable(record, _mistake_of_event(event)):
+                batch.entries.append(Entry(event, record.timestamp_ms))
+        elif record.topic == topics.deliveries:
+            delivery = decode(record, _deliveries, NAME)
+            if delivery is not None and _keepable(record, _mistake_of_delivery(delivery)):
+                batch.deliveries.append(delivery)
+        else:
             raise ValueError(
                 f"topic {record.topic!r} is not the case store's; it reads "
                 f"{topics.incident_events!r} and {topics.deliveries!r}"
             )
-        try:
-            if record.topic == topics.incident_events:
-                batch.entries.append(_entry(record))
-            else:
-                batch.deliveries.append(_delivery(record))
-        except UNREADABLE as error:
-            _drop(record, str(error))
     return batch
 
 
-def _entry(record: Record) -> Entry:
-    event = _events.decode(record.value or b"")
+def _mistake_of_event(event: IncidentEvent) -> str:
     incident = event.incident
     if event.incident_id != incident.id or event.version != incident.version:
-        raise msgspec.ValidationError("the event is about another incident than it holds")
+        return "the event is about another incident than it holds"
     times = (event.time_ms, incident.opened_ms, incident.updated_ms, incident.resolved_ms)
-    _check((event.version, *times, incident.closed_ms, incident.acknowledged_ms))
-    return Entry(event, record.timestamp_ms)
+    return _mistake_of((event.version, *times, incident.closed_ms, incident.acknowledged_ms))
 
 
-def _delivery(record: Record) -> Delivery:
-    delivery = _deliveries.decode(record.value or b"")
-    _check((delivery.time_ms, delivery.attempt))
-    return delivery
+def _mistake_of_delivery(delivery: Delivery) -> str:
+    return _mistake_of((delivery.time_ms, delivery.attempt))
 
 
-def _check(numbers: Sequence[int | None]) -> None:
-    if any(number is not None and not 0 <= number <= LARGEST for number in numbers):
-        raise msgspec.ValidationError("a time or version is out of range")
+def _mistake_of(numbers: Sequence[int | None]) -> str:
+    within = all(number is None or 0 <= number <= LARGEST for number in numbers)
+    return "" if within else "a time or version is out of range"
 
 
-def _drop(record: Record, reason: str) -> None:
-    label = "no value" if not record.value else "not of the schema"
-    DROPPED.labels(label).inc()
-    log.warning(
-        "record dropped",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        reason=label,
-        detail=reason,
-    )
+def _keepable(record: Record, mistake: str) -> bool:
+    if mistake:
+        drop(NAME, record, "malformed", mistake)
+    return not mistake
 
 
 def chunks(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

@@ -11,10 +11,11 @@ from sinks.case_store.commands import Desk
 from sinks.case_store.metrics import CASES
 from sinks.case_store.pages import Pages
 from sinks.case_store.reader import Reader
-from sinks.case_store.records import read
+from sinks.case_store.records import NAME, read
 from sinks.case_store.tables import SCHEMA
 from sinks.case_store.writer import Writer
 from sinks.database import Database
+from sinks.reading import EventReader
 from sinks.sink import Publish, Record
 
 STATES = ("investigating", "identified", "monitoring", "resolved", "closed")
@@ -26,7 +27,8 @@ class CaseStore:
     Parameters
     ----------
     configuration
-        The whole; `case_store`, `topics` and the `catalogue` (owners, runbooks) are used.
+        The whole; `case_store`, `topics`, `environment` (events of another one are left out) and
+        the `catalogue` (owners, runbooks) are used.
     resolve
         Gives the content of a secret.
     publish
@@ -37,7 +39,7 @@ class CaseStore:
     Raises `StoreError` if `case_store.store` is no store that is known.
     """
 
-    name = "case-store"
+    name = NAME
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class CaseStore:
     ) -> None:
         section = configuration.case_store
         self._topics = configuration.topics
+        self._events = EventReader(self.name, configuration.environment)
         self.topics = (self._topics.incident_events, self._topics.deliveries)
         password = resolve(section.store_password) if section.store_password else None
         self._database = Database(SCHEMA, section.store, password)
@@ -70,7 +73,7 @@ class CaseStore:
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Writes records and their positions in one transaction; a repeat changes nothing."""
-        batch = read(records, self._topics)
+        batch = read(records, self._topics, self._events)
         await self._writer.write(batch)
         if batch.entries:
             await self._count()

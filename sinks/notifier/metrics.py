@@ -29,6 +29,3 @@ oldest_unsent_seconds = Gauge(
 unpublished_deliveries = Gauge(
     "tocsin_notifier_unpublished_deliveries", "Delivery records that Kafka has not taken yet"
 )
-unreadable_records = Counter(
-    "tocsin_notifier_unreadable_records", "Records on the incident-events topic that are no event"
-)

@@ -6,17 +6,14 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
-import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
-from schemas.incidents import IncidentEvent
-from schemas.reading import UNREADABLE
 from schemas.times import DAY_MS
 from sinks.database import Database
-from sinks.notifier import metrics, outbox, settings, tables
+from sinks.notifier import outbox, settings, tables
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import open_channels
 from sinks.notifier.delivery_log import DeliveryLog
@@ -25,6 +22,7 @@ from sinks.notifier.links import Linker, Tickets
 from sinks.notifier.sender import Sender
 from sinks.notifier.store import setting_or
 from sinks.positions import read_positions, take_new
+from sinks.reading import EventReader
 from sinks.sink import Publish, Record
 
 KEPT_MS = 90 * DAY_MS
@@ -70,6 +68,7 @@ class Notifier:
         settings.check(section)
         self.topics = (configuration.topics.incident_events,)
         self._configuration = configuration
+        self._events = EventReader(self.name, configuration.environment)
         self._now_ms = now_ms
         self._key = resolve(section.signing_secret) if section.signing_secret else None
         password = resolve(section.store_password) if section.store_password else None
@@ -125,7 +124,7 @@ class Notifier:
             raise RuntimeError("the notifier has stopped sending")
         async with self._database.writing() as connection:
             for record in await take_new(connection, tables.position, records):
-                event = read(record)
+                event = self._events.read(record)
                 if event is not None:
                     await self._intake.take(connection, event, record.timestamp_ms)
         self.wake()
@@ -180,21 +179,3 @@ def _report(work: asyncio.Task[None]) -> None:
     """Says at once that sending has ended by a mistake; apply() raises it when next called."""
     if not work.cancelled() and (error := work.exception()) is not None:
         log.critical("sending has stopped", exc_info=error)
-
-
-def read(record: Record) -> IncidentEvent | None:
-    """The event that a record holds; None, counted, where it holds none, as no event can follow."""
-    if record.value is None:
-        return None
-    try:
-        return msgspec.json.decode(record.value, type=IncidentEvent)
-    except UNREADABLE as error:
-        metrics.unreadable_records.inc()
-        log.error(
-            "record is no incident event and is passed over",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=str(error),
-        )
-        return None

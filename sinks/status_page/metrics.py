@@ -16,11 +16,6 @@ PUBLISH_DELAY = Histogram(
     "From the time of an incident event to its statement standing on the page",
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400),
 )
-DROPPED = Counter(
-    "tocsin_status_page_records_dropped_total",
-    "Records that could not be used or are meant for another page",
-    ["reason"],
-)
 STALE = Counter(
     "tocsin_status_page_stale_total",
     "Times that the last good page was served because the store could not be read",

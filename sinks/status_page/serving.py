@@ -113,7 +113,7 @@ class Serving:
                 if self._snapshot is None:
                     raise
                 metrics.STALE.inc()
-                log.warning("store_unreadable", error=str(error), serving="the last good page")
+                log.warning("store unreadable", error=str(error), serving="the last good page")
             return self._snapshot
 
     def _fresh(self, snapshot: _Snapshot) -> bool:
@@ -137,7 +137,7 @@ class Serving:
         try:
             found = known.get(incident_id) or await self._old_incident(incident_id)
         except SQLAlchemyError as error:
-            log.warning("store_unreadable", error=str(error), serving="503")
+            log.warning("store unreadable", error=str(error), serving="503")
             metrics.REQUESTS.labels("incident", "503").inc()
             return Response("Try again in a moment.", 503, headers={"Retry-After": "10"})
         if found is None:

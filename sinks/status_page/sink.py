@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
-from schemas.reading import UNREADABLE
+from sinks.reading import EventReader
 from sinks.sink import Record
 from sinks.status_page import metrics
 from sinks.status_page.api import Api
@@ -32,7 +31,8 @@ class StatusPage:
     Parameters
     ----------
     configuration
-        `status_page`, and `catalogue` for the default components.
+        `status_page`, `environment` (events of another one are left out), and `catalogue` for the
+        default components.
     resolve
         Gives the content of a secret.
     now_ms
@@ -55,13 +55,12 @@ class StatusPage:
         url = section.public_url.rstrip("/")
         self.topics: tuple[str, ...] = (configuration.topics.incident_events,)
         self.components = components_of(configuration)
-        self._environment = configuration.environment
+        self._events = EventReader(self.name, configuration.environment)
         self._history_days = section.history_days
         self._now_ms = now_ms
         password = resolve(section.store_password) if section.store_password else None
         self._store = Store(section.store, password)
         self._since: Mapping[str, int] = {}
-        self._decoder = msgspec.json.Decoder(IncidentEvent)
         self._serving = Serving(
             pages=Pages(section.title, url, section.history_days),
             api=Api(section.title, url),
@@ -79,7 +78,7 @@ class StatusPage:
         metrics.OPEN.set(len((await self.board()).open))
         if not self.components:
             log.warning(
-                "no_components",
+                "no components",
                 mend="name components under status_page, or give services a public_name",
             )
 
@@ -96,7 +95,7 @@ class StatusPage:
         said: list[IncidentEvent] = []
         async with self._store.transaction() as transaction:
             for record in await transaction.take_new(records):
-                event = self._decode(record)
+                event = self._events.read(record)
                 if event is not None and await self._take(transaction, event):
                     said.append(event)
         self._serving.changed()
@@ -115,21 +114,6 @@ class StatusPage:
         incidents = await self._store.public_incidents(first_day(self._history_days, now_ms))
         return build(self.components, self._since, incidents, self._history_days, now_ms)
 
-    def _decode(self, record: Record) -> IncidentEvent | None:
-        """None for what is not ours: it must not stop the page, but it is counted and logged."""
-        if record.value is None:
-            _drop(record, "tombstone")
-            return None
-        try:
-            event = self._decoder.decode(record.value)
-        except UNREADABLE:
-            _drop(record, "not_an_incident_event")
-            return None
-        if event.incident.environment != self._environment:
-            _drop(record, "other_environment")
-            return None
-        return event
-
     async def _take(self, transaction: Transaction, event: IncidentEvent) -> bool:
         """Whether the event changed what the public can read."""
         known = await transaction.incident(event.incident_id)
@@ -143,14 +127,3 @@ class StatusPage:
         found = await self._store.public_incident(incident_id)
         shown = {component.id for component in self.components}
         return found if found is not None and found.component_ids & shown else None
-
-
-def _drop(record: Record, reason: str) -> None:
-    metrics.DROPPED.labels(reason).inc()
-    log.warning(
-        "record_dropped",
-        reason=reason,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-    )

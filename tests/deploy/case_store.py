@@ -75,6 +75,7 @@ def case_store(configuration: Configuration, folder: Path) -> Iterator[CaseStore
         store=f"sqlite:///{folder / 'cases.sqlite3'}",
     )
     said = {
+        "environment": configuration.environment,
         "kafka": configuration.kafka,
         "topics": configuration.topics,
         "case_store": section,

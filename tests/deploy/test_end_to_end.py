@@ -208,7 +208,12 @@ def test_nothing_public_names_a_service_by_its_internal_name(system: System) -> 
     assert [name for name in internal for text in public if name in text] == []
 
 
-EVERY_SINK = ["tocsin_sink_records_total", "tocsin_sink_lag_records", "tocsin_build_info"]
+EVERY_SINK = [
+    "tocsin_sink_records_total",
+    "tocsin_sink_records_dropped_total",
+    "tocsin_sink_lag_records",
+    "tocsin_build_info",
+]
 METRICS = {
     "worker": [
         "tocsin_build_info",

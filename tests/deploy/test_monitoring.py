@@ -20,6 +20,7 @@ MODULES = (
     "deploy.host",
     "sinks.case_store.metrics",
     "sinks.notifier.metrics",
+    "sinks.reading",
     "sinks.status_page.metrics",
     "streams.shell.metrics",
 )
@@ -85,6 +86,7 @@ def test_every_metric_of_ours_that_says_how_well_it_works_is_on_the_dashboard() 
         "tocsin_dead_letters_total",
         "tocsin_status_page_open_incidents",
         "tocsin_sink_lag_records",
+        "tocsin_sink_records_dropped_total",
     ):
         assert name in shown
 

@@ -4,6 +4,8 @@
 resolved. The figures are like those of recorded faults of Train Ticket and Online Boutique.
 """
 
+from collections import Counter
+
 import msgspec
 
 from schemas.incidents import (
@@ -18,6 +20,7 @@ from schemas.incidents import (
     IncidentEvent,
     Signal,
 )
+from sinks.reading import DROPPED
 from sinks.sink import Record
 
 MINUTE_MS = 60_000
@@ -271,4 +274,16 @@ def record(
         timestamp_ms=value.time_ms,
         key=value.incident_id.encode(),
         value=msgspec.json.encode(value),
+    )
+
+
+def dropped(sink: str) -> Counter[str]:
+    """How many records a sink has left out until now, by reason."""
+    return Counter(
+        {
+            sample.labels["reason"]: int(sample.value)
+            for family in DROPPED.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total") and sample.labels["sink"] == sink
+        }
     )

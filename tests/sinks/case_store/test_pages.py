@@ -127,7 +127,6 @@ async def test_hostile_telemetry_stays_text(
         id=evil,
         title=evil,
         summary=evil,
-        environment=evil,
         services=(evil,),
         causes=(replace(base.causes[0], service=evil, evidence=(evil,)),),
         signals=(

@@ -18,6 +18,7 @@ from sinks.database import Database
 from sinks.sink import Record
 from tests.sinks import examples
 from tests.sinks.case_store.conftest import Make
+from tests.sinks.examples import dropped
 
 EVENTS, DELIVERIES = "tocsin.incident-events.v1", "tocsin.deliveries.v1"
 
@@ -197,17 +198,22 @@ async def test_a_record_that_is_no_entry_is_counted_and_passed_over(
     huge = msgspec.structs.replace(examples.cpu_fault()[0], time_ms=2**60)
     bad_values.append(msgspec.json.encode(huge))
     bad = [Record(EVENTS, 1, i, 0, None, value) for i, value in enumerate(bad_values)]
-    before = _dropped()
+    before = dropped("case-store")
     await store.apply([*bad, good])
-    assert _dropped() - before == len(bad)
+    assert dropped("case-store") - before == {"no_value": 1, "malformed": len(bad) - 1}
     assert await store.positions() == {(EVENTS, 0): 6, (EVENTS, 1): len(bad)}
     assert len((await contents(store_url))["case"]) == 1
 
 
-def _dropped() -> float:
-    name = "tocsin_case_store_records_dropped_total"
-    reasons = ("no value", "not of the schema")
-    return sum(REGISTRY.get_sample_value(name, {"reason": reason}) or 0 for reason in reasons)
+async def test_an_incident_of_another_environment_gets_no_case(
+    store: CaseStore, store_url: str
+) -> None:
+    elsewhere = examples.event(examples.cpu_incident(environment="staging"), "opened")
+    before = dropped("case-store")
+    await store.apply([examples.record(elsewhere, 0)])
+    assert dropped("case-store") - before == {"other_environment": 1}
+    assert await store.positions() == {(EVENTS, 0): 1}
+    assert (await contents(store_url))["case"] == []
 
 
 async def test_a_foreign_topic_is_refused(sqlite_store: CaseStore) -> None:

@@ -7,7 +7,7 @@ import pytest
 from schemas.configuration import Recipient, Route
 from sinks.database import StoreError
 from sinks.notifier import outbox
-from tests.sinks.examples import NO_EVENTS, cpu_fault, cpu_incident, event
+from tests.sinks.examples import NO_EVENTS, cpu_fault, cpu_incident, dropped, event
 from tests.sinks.notifier.conftest import TOPIC, Bench, until
 
 
@@ -90,12 +90,24 @@ async def test_what_a_first_start_finds_in_the_past_is_withheld_but_what_people_
 
 async def test_a_record_that_is_no_event_is_passed_over(bench: Bench) -> None:
     notifier = await bench.start()
+    before = dropped("notifier")
     await notifier.apply(
         [dataclasses.replace(bench.record(cpu_fault()[0]), value=value) for value in NO_EVENTS]
     )
+    assert dropped("notifier") - before == {"no_value": 1, "malformed": len(NO_EVENTS) - 1}
     await bench.feed(notifier, cpu_fault()[0])
     await until(lambda: bench.kafka.deliveries("sent"))
     assert await notifier.positions() == {(TOPIC, 0): len(NO_EVENTS) + 1}
+
+
+async def test_nobody_is_told_of_an_incident_of_another_environment(bench: Bench) -> None:
+    notifier = await bench.start()
+    elsewhere = event(cpu_incident(id="inc-staging", environment="staging"), "opened")
+    before = dropped("notifier")
+    await bench.feed(notifier, elsewhere, cpu_fault()[0])
+    await until(lambda: bench.kafka.deliveries("sent"))
+    assert dropped("notifier") - before == {"other_environment": 1}
+    assert {made.incident_id for made in bench.kafka.deliveries()} == {"inc-cpu-01"}
 
 
 async def test_deliveries_wait_in_the_store_while_kafka_is_away(bench: Bench) -> None:

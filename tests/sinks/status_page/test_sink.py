@@ -13,7 +13,7 @@ from sinks.status_page.components import ComponentError
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.store import Store, Transaction
 from tests.sinks.conftest import new_database
-from tests.sinks.examples import NO_EVENTS, cpu_fault, event, network_fault, record
+from tests.sinks.examples import NO_EVENTS, cpu_fault, dropped, event, network_fault, record
 from tests.sinks.status_page.examples import (
     DAY_MS,
     MINUTE_MS,
@@ -255,6 +255,7 @@ async def test_records_that_are_no_incident_events_are_passed_over(store: Path) 
     elsewhere = event(
         msgspec.structs.replace(opened.incident, id="INC-0009", environment="staging"), "opened"
     )
+    before = dropped("status-page")
     async with running(configuration(store)) as page:
         await page.page.apply(
             [
@@ -266,6 +267,11 @@ async def test_records_that_are_no_incident_events_are_passed_over(store: Path) 
         found = (await page.json("incidents.json"))["incidents"]
         assert await page.page.positions() == {(good.topic, 0): len(NO_EVENTS) + 2}
     assert [one["id"] for one in found] == ["INC-0001"]
+    assert dropped("status-page") - before == {
+        "no_value": 1,
+        "malformed": len(NO_EVENTS) - 1,
+        "other_environment": 1,
+    }
 
 
 async def test_an_incident_from_before_the_history_keeps_its_address(store: Path) -> None:
