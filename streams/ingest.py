@@ -96,6 +96,7 @@ class Ingest:
         # The window of the last record, at hand while records stay in it, as nearly all do.
         window: Window | None = None
         start_ms = end_ms = 0
+        watermark_ms = self.watermark_ms
         for index, value in enumerate(run.values):
             try:
                 if value is None or len(value) > max_bytes:
@@ -118,8 +119,8 @@ class Ingest:
                 rejected = explain(run.values[index] or b"", error)
                 ingested.dead_letters.append(self._dead_letter(run, index, rejected))
                 continue
-            if time_ms > self.watermark_ms:
-                self.watermark_ms = time_ms
+            if time_ms > watermark_ms:
+                self.watermark_ms = watermark_ms = time_ms
                 if time_ms >= self._next_close_ms:
                     ingested.batches += self._close()
                     window = None

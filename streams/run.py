@@ -1,6 +1,6 @@
 """A run: the consecutive records that one fetch returned for one partition, as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -18,7 +18,7 @@ class Run:
     timestamps_ms: Sequence[int]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
-    headers: dict[int, tuple[tuple[str, bytes], ...]] = field(default_factory=dict)
+    headers: Mapping[int, tuple[tuple[str, bytes], ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.offsets)

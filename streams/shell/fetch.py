@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, overload
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
@@ -111,13 +111,58 @@ def _aborted(fetched: Any, batch: Any) -> bool:
 
 
 def run_of(tp: Partition, records: list[Any]) -> Run:
-    """Columns of aiokafka's record objects."""
+    """Columns of aiokafka's record objects; keys and headers are read when somebody asks."""
+    offsets: Sequence[int] = range(records[0].offset, records[0].offset + len(records))
+    if records[-1].offset != offsets[-1]:
+        offsets = [r.offset for r in records]
     return Run(
         topic=tp[0],
         partition=tp[1],
-        offsets=[r.offset for r in records],
+        offsets=offsets,
         timestamps_ms=[r.timestamp for r in records],
-        keys=[r.key for r in records],
+        keys=_Keys(records),
         values=[r.value for r in records],
-        headers={i: tuple(r.headers) for i, r in enumerate(records) if r.headers},
+        headers=_Headers(records),
     )
+
+
+class _Keys(Sequence[bytes | None]):
+    """The keys of records, which only a record that cannot be used is asked for."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> "_Keys": ...
+    def __getitem__(self, index: int | slice) -> "bytes | _Keys | None":
+        if isinstance(index, slice):
+            return _Keys(self._records[index])
+        key: bytes | None = self._records[index].key
+        return key
+
+
+class _Headers(Mapping[int, tuple[tuple[str, bytes], ...]]):
+    """The headers of the records that have any, by index."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self._records = records
+
+    def __getitem__(self, index: int) -> tuple[tuple[str, bytes], ...]:
+        if 0 <= index < len(self._records) and self._records[index].headers:
+            return tuple(self._records[index].headers)
+        raise KeyError(index)
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for index, record in enumerate(self._records) if record.headers)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

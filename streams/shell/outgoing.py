@@ -137,7 +137,7 @@ def _dead_letter(letter: DeadLetter, run: Run, environment: str, topics: Topics)
 
 
 def _original_headers(letter: DeadLetter, run: Run) -> tuple[tuple[str, bytes], ...]:
-    if not run.headers or letter.topic != run.topic or letter.partition != run.partition:
+    if letter.topic != run.topic or letter.partition != run.partition:
         return ()
     index = bisect_left(run.offsets, letter.offset)
     return run.headers.get(index, ()) if run.offsets[index] == letter.offset else ()

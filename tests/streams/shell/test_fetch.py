@@ -41,17 +41,17 @@ def test_batches_become_columns_in_offset_order() -> None:
     run = run_of(TP, records)
     assert exhausted
     assert (run.topic, run.partition) == ("raw", 1)
-    assert run.offsets == [10, 11, 20]
+    assert list(run.offsets) == [10, 11, 20]
     assert run.timestamps_ms == [1000, 1001, 1000]
     assert run.values == [b"a", None, b"c"]
-    assert run.keys == [b"key"] * 3
-    assert run.headers == {2: (("h", b"1"),)}
+    assert list(run.keys) == [b"key"] * 3
+    assert dict(run.headers) == {2: (("h", b"1"),)}
     assert source.next_fetch_offset == 21
 
 
 def test_records_before_the_position_in_a_batch_are_left_out() -> None:
     records, _ = read_records(fetched(batch(10, [b"a", b"b", b"c"]), 12), 1000)
-    assert run_of(TP, records).offsets == [12]
+    assert list(run_of(TP, records).offsets) == [12]
 
 
 def test_a_run_ends_after_the_batch_in_which_it_is_long_enough() -> None:
@@ -73,7 +73,16 @@ def test_it_reads_what_aiokafka_reads() -> None:
     for isolation in (READ_UNCOMMITTED, READ_COMMITTED):
         run = run_of(TP, read_records(fetched(data, 33, isolation), 10_000)[0])
         theirs = list(fetched(data, 33, isolation))
-        assert run.offsets == [record.offset for record in theirs]
+        assert list(run.offsets) == [record.offset for record in theirs]
         assert run.values == [record.value for record in theirs]
-        assert run.keys == [record.key for record in theirs]
+        assert list(run.keys) == [record.key for record in theirs]
         assert run.timestamps_ms == [record.timestamp for record in theirs]
+
+
+def test_the_rest_of_a_run_has_its_own_keys_and_headers() -> None:
+    source = fetched(batch(10, [b"a"]) + batch(20, [b"b"], [("h", b"1")]), 10)
+    records, _ = read_records(source, 1000)
+    rest = run_of(TP, records).after(10)
+    assert list(rest.offsets) == [20]
+    assert list(rest.keys) == [b"key"]
+    assert dict(rest.headers) == {0: (("h", b"1"),)}
