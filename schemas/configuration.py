@@ -287,6 +287,8 @@ class CaseStore(Section, frozen=True, kw_only=True):
     store_password: Secret | None = None
     token: Secret | None = None
     """What changes something needs this token; without one the pages are read-only."""
+    read_token: Secret | None = None
+    """With it, reading needs this token or `token`; without it, reading is open to anybody."""
 
 
 class Component(Section, frozen=True, kw_only=True):

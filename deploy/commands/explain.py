@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import msgspec
 
 from deploy.configuration import load
+from deploy.credentials import SecretError, resolve
+from schemas.configuration import CaseStore
 from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
 from schemas.reading import UNREADABLE
 from schemas.times import stamp
@@ -63,7 +65,7 @@ def run_explain(incident: str, *, config: Path | None, log: Path | None) -> int:
         if log is not None:
             story = Story(_from_log(log, incident), ())
         else:
-            story = _from_case_store(load(config).case_store.public_url, incident)
+            story = _from_case_store(load(config).case_store, incident)
     except NoStory as error:
         print(error, file=sys.stderr)
         return 1
@@ -97,13 +99,34 @@ def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
     return found
 
 
-def _from_case_store(public_url: str, incident: str) -> Story:
+def _from_case_store(section: CaseStore, incident: str) -> Story:
     address = f"/api/v1/cases/{quote(incident, safe='')}"
-    timeline = _get(public_url, f"{address}/timeline", incident, Timeline)
+    access = _access(section)
+    timeline = _get(section.public_url, f"{address}/timeline", incident, Timeline, access)
     if not timeline.events:
         raise NoStory(f"the case store has no events of {incident} yet")
-    latest = _get(public_url, address, incident, Case).incident
+    latest = _get(section.public_url, address, incident, Case, access).incident
     return Story(tuple(_events(timeline.events, latest)), timeline.deliveries)
+
+
+class Access(NamedTuple):
+    """The token that is sent, if there is one, and why there is none."""
+
+    token: str | None
+    missing: str
+
+
+def _access(section: CaseStore) -> Access:
+    """The first token that can be read; where reading is open, it works without any."""
+    missing = ["set case_store.read_token"]
+    secrets = (("read_token", section.read_token), ("token", section.token))
+    for name, secret in secrets:
+        try:
+            if secret is not None:
+                return Access(resolve(secret, f"case_store.{name}"), "")
+        except SecretError as error:
+            missing.append(str(error))
+    return Access(None, "; ".join(missing[1:] or missing))
 
 
 def _events(entries: Sequence[Entry], latest: Incident) -> Iterator[IncidentEvent]:
@@ -123,15 +146,22 @@ def _events(entries: Sequence[Entry], latest: Incident) -> Iterator[IncidentEven
         )
 
 
-def _get(public_url: str, address: str, incident: str, kind: type[T]) -> T:
+def _get(public_url: str, address: str, incident: str, kind: type[T], access: Access) -> T:
     """A document of the case store. Raises `NoStory`."""
     url = public_url.rstrip("/") + address
+    request = Request(url)  # noqa: S310 - from the configuration
+    if access.token is not None:
+        # Unredirected: a token is for the case store alone, wherever that may point to.
+        request.add_unredirected_header("Authorization", f"Bearer {access.token}")
     try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the configuration
+        with urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
             return msgspec.json.decode(answer.read(), type=kind)
     except HTTPError as error:
         if error.code == 404:
             raise NoStory(f"the case store knows no incident {incident}") from error
+        if error.code == 401:
+            why = access.missing or "the one in this configuration is not the case store's"
+            raise NoStory(f"the case store wants a token: {why}") from error
         raise NoStory(f"{url} answers {error.code}") from error
     except UNREADABLE as error:
         raise NoStory(

@@ -1,7 +1,7 @@
-"""The JSON API. Reading is open as the pages are; what changes something needs the token."""
+"""The JSON API. Reading is open or needs a token, as the pages do; changing always needs one."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +24,8 @@ from sinks.case_store.commands import (
 from sinks.case_store.reader import AuditEntry, Case, File, Filter, Reader, TimelineEvent
 
 LARGEST_BODY = 65_536
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,11 +120,19 @@ class Api:
     def routes(self) -> list[BaseRoute]:
         """The routes, for the host to serve."""
         return [
-            Route("/api/v1/cases", self._list),
-            Route("/api/v1/cases/{name:path}/timeline", self._timeline),
-            Route("/api/v1/cases/{name:path}", self._one),
+            Route("/api/v1/cases", self._for_readers(self._list)),
+            Route("/api/v1/cases/{name:path}/timeline", self._for_readers(self._timeline)),
+            Route("/api/v1/cases/{name:path}", self._for_readers(self._one)),
             Route("/api/v1/incidents/{incident_id:path}/commands", self._command, methods=["POST"]),
         ]
+
+    def _for_readers(self, endpoint: Endpoint) -> Endpoint:
+        async def checked_first(request: Request) -> Response:
+            if self._access.open or self._access.right_of_bearer(request) is not None:
+                return await endpoint(request)
+            return _token_needed()
+
+        return checked_first
 
     async def _list(self, request: Request) -> Response:
         listing = await self._reader.listing(wanted(request))
@@ -202,10 +212,11 @@ class Api:
             return _problem(
                 403, "Read-only", "no token is configured; set case_store.token to allow commands"
             )
-        if not self._access.bearer_is_valid(request):
-            response = _problem(401, "Token needed", "send Authorization: Bearer <token>")
-            response.headers["WWW-Authenticate"] = "Bearer"
-            return response
+        right = self._access.right_of_bearer(request)
+        if right is None:
+            return _token_needed()
+        if right != "change":
+            return _problem(403, "Read-only", "this token may only read; send case_store.token")
         return None
 
     async def _file(self, request: Request) -> File | None:
@@ -298,6 +309,12 @@ def _json(content: Any, status: int = 200) -> Response:
 def _problem(status: int, title: str, detail: str) -> Response:
     response = _json(Problem(title=title, status=status, detail=detail), status)
     response.headers["Content-Type"] = "application/problem+json"
+    return response
+
+
+def _token_needed() -> Response:
+    response = _problem(401, "Token needed", "send Authorization: Bearer <token>")
+    response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

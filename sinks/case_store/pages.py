@@ -13,8 +13,8 @@ from starlette.staticfiles import StaticFiles
 
 from schemas.configuration import Catalogue
 from sinks.case_store import views
-from sinks.case_store.access import Access, safe_path
-from sinks.case_store.api import TooLargeError, body, wanted
+from sinks.case_store.access import Access, Session, safe_path
+from sinks.case_store.api import Endpoint, TooLargeError, body, wanted
 from sinks.case_store.commands import (
     LONGEST_NAME,
     CommandNotSentError,
@@ -70,15 +70,23 @@ class Pages:
         """The routes, for the host to serve."""
         return [
             Route("/", self._home),
-            Route("/cases", self._list),
-            Route("/cases/{number:int}", self._case),
+            Route("/cases", self._for_readers(self._list)),
+            Route("/cases/{number:int}", self._for_readers(self._case)),
             Route("/cases/{number:int}/commands", self._command, methods=["POST"]),
-            Route("/incidents/{incident_id:path}", self._incident),
+            Route("/incidents/{incident_id:path}", self._for_readers(self._incident)),
             Route("/sign-in", self._sign_in_page, methods=["GET"]),
             Route("/sign-in", self._sign_in, methods=["POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Mount("/case-store/static", StaticFiles(directory=HERE / "static")),
         ]
+
+    def _for_readers(self, endpoint: Endpoint) -> Endpoint:
+        async def signed_in_first(request: Request) -> Response:
+            if self._access.open or self._access.session(request) is not None:
+                return await endpoint(request)
+            return RedirectResponse(_sign_in_address(request), 302, HEADERS)
+
+        return signed_in_first
 
     async def _home(self, request: Request) -> Response:
         return RedirectResponse("/cases", 302)
@@ -133,15 +141,10 @@ class Pages:
 
     async def _command(self, request: Request) -> Response:
         number = request.path_params["number"]
-        session = self._access.session(request)
-        if session is None:
-            return self._refuse(request, 401, "Sign in first; nothing was changed.")
         form = await _form(request)
-        ours = self._access.origin_is_ours(request)
-        if not ours or not self._access.csrf_is_valid(session, form.get("csrf", "")):
-            return self._refuse(
-                request, 403, "This form is too old or not ours; nothing was changed. Open it anew."
-            )
+        session = self._who_may_change(request, form)
+        if isinstance(session, Response):
+            return session
         case = await self._reader.find(str(number))
         if case is None:
             return self._missing(request)
@@ -164,19 +167,34 @@ class Pages:
             return await self._show(request, number, status=503, problem=str(error), typed=form)
         return RedirectResponse(f"/cases/{number}", 303)
 
+    def _who_may_change(self, request: Request, form: dict[str, str]) -> Session | Response:
+        """Who sent a form, or the answer to who may not."""
+        session = self._access.session(request)
+        if session is None:
+            return self._refuse(request, 401, "Sign in first; nothing was changed.")
+        if session.right != "change":
+            return self._refuse(request, 403, "You signed in to read only; nothing was changed.")
+        ours = self._access.origin_is_ours(request)
+        if not ours or not self._access.csrf_is_valid(session, form.get("csrf", "")):
+            return self._refuse(
+                request, 403, "This form is too old or not ours; nothing was changed. Open it anew."
+            )
+        return session
+
     async def _sign_in_page(self, request: Request) -> Response:
         back = safe_path(request.query_params.get("next", ""))
-        if self._access.session(request) is not None:
+        if not self._gains_by_sign_in(self._access.session(request)) and self._access.has_tokens:
             return RedirectResponse(back, 302)
         return self._render(request, "sign_in.html", back=back, problem="", actor="")
 
     async def _sign_in(self, request: Request) -> Response:
         form = await _form(request)
         back, actor = safe_path(form.get("next", "")), form.get("actor", "").strip()
-        if not self._access.writable or not self._access.origin_is_ours(request):
+        if not self._access.has_tokens or not self._access.origin_is_ours(request):
             return self._refuse(request, 403, "Nobody can sign in this way.")
         named = 0 < len(actor) <= LONGEST_NAME and actor.isprintable() and actor != "tocsin"
-        if not named or not self._access.token_is(form.get("token", "")):
+        right = self._access.right_of(form.get("token", ""))
+        if not named or right is None:
             SIGN_INS.labels("refused").inc()
             problem = "That is not the token." if named else "Write who you are."
             return self._render(
@@ -184,7 +202,7 @@ class Pages:
             )
         SIGN_INS.labels("signed in").inc()
         response = RedirectResponse(back, 303)
-        session = self._access.sign_in(response, actor)
+        session = self._access.sign_in(response, actor, right)
         await self._desk.signed(actor, "signed in", session.id)
         return response
 
@@ -198,6 +216,12 @@ class Pages:
         await self._desk.signed(session.actor, "signed out", session.id)
         return response
 
+    def _gains_by_sign_in(self, session: Session | None) -> bool:
+        """Whether someone could do more after signing in than now."""
+        if session is None:
+            return self._access.has_tokens
+        return self._access.writable and session.right != "change"
+
     def _missing(self, request: Request) -> Response:
         return self._refuse(request, 404, "There is no such case, or its events are not read yet.")
 
@@ -208,16 +232,24 @@ class Pages:
         self, request: Request, template: str, status: int = 200, **content: Any
     ) -> Response:
         session = self._access.session(request)
-        here = request.url.path if request.method == "GET" else "/cases"
         html = self._templates.get_template(template).render(
             session=session,
             csrf=self._access.csrf(session) if session else "",
-            writable=self._access.writable,
-            sign_in=f"/sign-in?next={quote(here)}",
+            may_change=session is not None and session.right == "change",
+            access=self._access,
+            sign_in=_sign_in_address(request) if self._gains_by_sign_in(session) else "",
             now_ms=self._now_ms(),
             **content,
         )
         return Response(html, status, HEADERS, "text/html; charset=utf-8")
+
+
+def _sign_in_address(request: Request) -> str:
+    """Where one signs in, to come back to this page."""
+    here = request.url.path if request.method in ("GET", "HEAD") else "/cases"
+    if request.url.query:
+        here += f"?{request.url.query}"
+    return f"/sign-in?next={quote(here)}"
 
 
 def _address(filter: Filter, page: int) -> str:

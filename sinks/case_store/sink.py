@@ -57,7 +57,11 @@ class CaseStore:
         self._database = Database(SCHEMA, section.store, password)
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
-        access = Access(resolve(section.token) if section.token else None, section.public_url)
+        access = Access(
+            resolve(section.token) if section.token else None,
+            resolve(section.read_token) if section.read_token else None,
+            section.public_url,
+        )
         desk = Desk(self._database, publish, self._topics.commands, now_ms)
         self._api = Api(self._reader, desk, access, section.public_url, now_ms)
         self._pages = Pages(self._reader, desk, access, configuration.catalogue, now_ms)

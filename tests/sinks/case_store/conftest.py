@@ -17,6 +17,7 @@ from schemas.incidents import Command
 from sinks.case_store import CaseStore
 
 TOKEN = "a token of thirty two characters"
+READ_TOKEN = "a token for those who only look"
 NOW_MS = 1_790_000_000_000
 
 
@@ -51,12 +52,19 @@ def commands() -> Commands:
 def make(commands: Commands) -> Make:
     """Makes a case store over a URL."""
 
-    def _make(url: str, token: str | None = TOKEN, **settings: object) -> CaseStore:
-        section = c.CaseStore(store=url, token=c.Secret(env="TOKEN") if token else None)
+    def _make(
+        url: str, token: str | None = TOKEN, read_token: str | None = None, **settings: object
+    ) -> CaseStore:
+        section = c.CaseStore(
+            store=url,
+            token=c.Secret(env="TOKEN") if token else None,
+            read_token=c.Secret(env="READ_TOKEN") if read_token is not None else None,
+        )
         section = msgspec.structs.replace(section, **settings)
+        values = {"TOKEN": token or "", "READ_TOKEN": read_token or ""}
         return CaseStore(
             c.Configuration(case_store=section),
-            resolve=lambda secret: token or "",
+            resolve=lambda secret: values[secret.env or ""],
             publish=commands,
             now_ms=lambda: NOW_MS,
         )
@@ -86,6 +94,15 @@ async def sqlite_store(sqlite_url: str, make: Make) -> AsyncIterator[CaseStore]:
 async def client(sqlite_store: CaseStore) -> AsyncIterator[aiohttp.ClientSession]:
     """Someone in front of the pages and the API."""
     async with serving(sqlite_store) as session:
+        yield session
+
+
+@pytest.fixture
+async def closed_client(
+    sqlite_store: CaseStore, sqlite_url: str, make: Make
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Someone in front of the same cases, where reading needs a token."""
+    async with serving(make(sqlite_url, read_token=READ_TOKEN)) as session:
         yield session
 
 

@@ -10,7 +10,7 @@ import pytest
 from schemas.incidents import Incident
 from sinks.case_store import CaseStore
 from tests.sinks import examples
-from tests.sinks.case_store.conftest import NOW_MS, TOKEN, Commands, Make, serving
+from tests.sinks.case_store.conftest import NOW_MS, READ_TOKEN, TOKEN, Commands, Make, serving
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 COMMANDS = "/api/v1/incidents/inc-net-01/commands"
@@ -263,3 +263,26 @@ async def test_an_incident_is_found_in_small_letters_too(
     opened = examples.event(examples.cpu_incident(id="INC-7KX2M9QA"), "opened")
     await sqlite_store.apply([examples.record(opened, 20)])
     assert (await get(client, "/api/v1/cases/inc-7kx2m9qa"))["number"] == 3
+
+
+@pytest.mark.parametrize("path", ["/api/v1/cases", "/api/v1/cases/1", "/api/v1/cases/1/timeline"])
+async def test_with_a_token_for_reading_either_token_reads_and_no_other(
+    closed_client: aiohttp.ClientSession, path: str
+) -> None:
+    for token, status in (("", 401), ("wrong", 401), (READ_TOKEN, 200), (TOKEN, 200)):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with closed_client.get(path, headers=headers) as response:
+            assert response.status == status
+            assert ("WWW-Authenticate" in response.headers) == (status == 401)
+            assert ("inc-cpu-01" in await response.text()) == (status == 200)
+
+
+async def test_the_token_for_reading_changes_nothing(
+    closed_client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    body = {"type": "acknowledge", "actor": "ada"}
+    reading = {"Authorization": f"Bearer {READ_TOKEN}"}
+    status, problem = await command(closed_client, body, reading)
+    assert (status, problem["detail"]) == (403, "this token may only read; send case_store.token")
+    assert commands.sent == []
+    assert (await command(closed_client, body))[0] == 202

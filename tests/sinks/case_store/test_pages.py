@@ -10,7 +10,7 @@ import pytest
 
 from sinks.case_store import CaseStore
 from tests.sinks import examples
-from tests.sinks.case_store.conftest import TOKEN, Commands, Make, serving
+from tests.sinks.case_store.conftest import READ_TOKEN, TOKEN, Commands, Make, serving
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ async def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(
         assert (response.status, response.headers["Location"]) == (303, "/cases")
         cookie = response.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert TOKEN not in cookie
 
 
@@ -233,6 +233,54 @@ async def test_a_forged_cookie_and_one_of_another_token_are_nobody(
     ):
         assert "Sign out" not in await response.text()
     await other.stop()
+
+
+@pytest.mark.parametrize(
+    "path", ["/cases", "/cases?state=open", "/cases/2", "/cases/99", "/incidents/inc-net-01"]
+)
+async def test_with_a_token_for_reading_pages_ask_for_a_sign_in_and_lead_back(
+    closed_client: aiohttp.ClientSession, path: str
+) -> None:
+    async with closed_client.get(path) as response:
+        page = await response.text()
+    assert response.url.path == "/sign-in"
+    assert f'name="next" value="{path}"' in page
+    assert "cartservice" not in page
+    assert "Either token lets you read" in page
+
+
+async def test_with_the_token_for_reading_one_sees_and_changes_nothing(
+    closed_client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    assert await sign_in(closed_client, "wrong") == 401
+    assert await sign_in(closed_client, READ_TOKEN) == 303
+    page = await text(closed_client, "/cases/2")
+    assert "Calls from frontend" in page
+    assert "(reading)" in page
+    assert 'action="/cases/2/commands"' not in page
+    csrf = re.findall(r'name="csrf" value="(.*?)"', page)[0]
+    data = {"type": "resolve", "command_id": "x", "csrf": csrf}
+    assert await post(closed_client, data) == 403
+    assert commands.sent == []
+
+
+async def test_who_reads_can_sign_in_with_the_other_token_and_change(
+    closed_client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    await sign_in(closed_client, READ_TOKEN)
+    assert "case_store.token" in await text(closed_client, "/sign-in")
+    await sign_in(closed_client, TOKEN)
+    assert await post(closed_client, await form(closed_client, "/cases/2", "acknowledge")) == 303
+    assert [command.type for command in commands.sent] == ["acknowledge"]
+
+
+async def test_an_empty_token_for_reading_lets_nobody_read(sqlite_url: str, make: Make) -> None:
+    async with serving(make(sqlite_url, token=None, read_token="")) as client:
+        assert await sign_in(client, "") == 403
+        async with client.get("/cases") as response:
+            assert response.url.path == "/sign-in"
+        async with client.get("/api/v1/cases", headers={"Authorization": "Bearer "}) as response:
+            assert response.status == 401
 
 
 async def test_an_acknowledgement_goes_to_the_commands_topic_and_into_the_audit(
