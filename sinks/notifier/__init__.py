@@ -1,6 +1,5 @@
 """The notifier: tells people of incidents, in words made for them, and hears that they know."""
 
 from sinks.notifier.notifier import Notifier
-from sinks.notifier.settings import NotifierConfigurationError
 
-__all__ = ["Notifier", "NotifierConfigurationError"]
+__all__ = ["Notifier"]

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from schemas.configuration import Configuration, Secret
 from schemas.times import DAY_MS
 from sinks.database import Database
-from sinks.notifier import outbox, settings, tables
+from sinks.notifier import outbox, tables
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import open_channels
 from sinks.notifier.delivery_log import DeliveryLog
@@ -38,8 +38,8 @@ class Notifier:
     """Tells people of incidents over the configured channels, and hears that they know.
 
     One notifier works on one store. Messages are delivered at least once, under ids that are the
-    same at every attempt. Raises NotifierConfigurationError, AppriseUrlError or StoreError for
-    a configuration that cannot work, and what `resolve` raises for a secret that is not there.
+    same at every attempt. Raises AppriseUrlError or StoreError for a configuration that cannot
+    work, and what `resolve` raises for a secret that is not there.
 
     Parameters
     ----------
@@ -65,7 +65,6 @@ class Notifier:
         console: TextIO | None = None,
     ) -> None:
         section = configuration.notifier
-        settings.check(section)
         self.topics = (configuration.topics.incident_events,)
         self._configuration = configuration
         self._events = EventReader(self.name, configuration.environment)

@@ -45,11 +45,19 @@ class _Choice:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Decides who is told; a function of its arguments alone."""
+    """Decides who is told; a function of its arguments alone.
+
+    Raises `ValueError` for a route to a recipient who is not there, before any incident does.
+    """
 
     routes: tuple[Route, ...]
     recipients: Mapping[str, Recipient]
     catalogue: Catalogue
+
+    def __post_init__(self) -> None:
+        named = {name for route in self.routes for name in route.recipients}
+        if unknown := sorted(named - set(self.recipients)):
+            raise ValueError(f"notifier.routes: no recipient is named {', '.join(unknown)}")
 
     def decide(
         self, event: IncidentEvent, told: Mapping[str, str], *, stale: bool = False

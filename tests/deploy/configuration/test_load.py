@@ -78,6 +78,24 @@ def test_each_part_needs_a_consumer_group_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_recipients_need_a_name_of_their_own_and_an_address_where_one_is_written_to(
+    tmp_path: Path,
+) -> None:
+    text = """\
+notifier:
+  channels: {slack: {token: {env: SLACK}}}
+  recipients:
+    - {name: ops, channel: slack}
+    - {name: ops, channel: console}
+  routes: [{name: all, recipients: [ops]}]
+"""
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:4 notifier.recipients[0].address: is needed for channel slack",
+        "tocsin.yaml:4 notifier.recipients[0].name: 'ops' is named more than once",
+        "tocsin.yaml:5 notifier.recipients[1].name: 'ops' is named more than once",
+    ]
+
+
 def test_paths_and_windows_that_nothing_can_be_read_by_are_mistakes(tmp_path: Path) -> None:
     text = (
         "windows: {window_seconds: 0.0001}\n"

@@ -10,8 +10,8 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from schemas.configuration import Channels, Configuration, Recipient, WebhookChannel
-from sinks.notifier import Notifier, NotifierConfigurationError
+from schemas.configuration import Configuration, Recipient
+from sinks.notifier import Notifier
 from tests.sinks.examples import cpu_fault, cpu_incident, event
 from tests.sinks.notifier.conftest import Bench, until
 
@@ -164,18 +164,3 @@ async def test_only_engineers_get_links_that_acknowledge(bench: Bench, audience:
     await bench.feed(notifier, cpu_fault()[0])
     await until(lambda: bench.kafka.deliveries("sent"))
     assert "/acknowledge/" not in bench.console.getvalue()
-
-
-def test_mistakes_in_the_configuration_are_named_all_at_once(bench: Bench) -> None:
-    configuration = bench.configuration(
-        channels=Channels(webhooks={"desk": WebhookChannel(url="http://127.0.0.1:9/")}),
-        recipients=(
-            Recipient(name="a", channel="webhook:other"),
-            Recipient(name="b", channel="slack"),
-            Recipient(name="b", channel="console"),
-        ),
-    )
-    with pytest.raises(NotifierConfigurationError) as raised:
-        bench.make(configuration)
-    assert len(str(raised.value).splitlines()) == 4
-    assert "'webhook:other' is not configured" in str(raised.value)

@@ -56,6 +56,12 @@ def test_every_matching_route_adds_recipients_and_the_first_is_the_rule() -> Non
     ]
 
 
+def test_a_route_to_nobody_is_refused_before_any_incident() -> None:
+    routes = (Route(name="all", recipients=("a", "boss")),)
+    with pytest.raises(ValueError, match=r"notifier\.routes: no recipient is named boss"):
+        router(someone(name="a"), routes=routes)
+
+
 def test_the_end_goes_to_all_who_were_told_and_to_nobody_else() -> None:
     told, other = someone(name="told"), someone(name="other")
     routes = (Route(name="all", recipients=("told", "other"), severities=("P1",)),)
