@@ -17,7 +17,7 @@ UNLIMITED_MS: Final = -1
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A window of very many series is one record; Kafka's default is 1 MB."""
 
-_TIMEOUT_SECONDS: Final = 15
+_TIMEOUT_SECONDS: Final = 10
 
 Policy = Literal["delete", "compact"]
 State = Literal["in order", "missing", "created", "differs"]
