@@ -173,7 +173,8 @@ class ApacheKafka:
         settings |= self._settings
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(path)]
+        # In one word: one random id in 64 begins with a dash and would be taken for an option.
+        storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(path)]
         done = subprocess.run([*command, *storage], capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise ApacheKafkaError(
