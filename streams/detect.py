@@ -210,7 +210,8 @@ class Detect:
         if version != _VERSION:
             raise ValueError(
                 f"snapshot of the detect stage has version {version}, expected {_VERSION}; "
-                "start from the beginning of the topic or with the release that wrote it"
+                "run the release that wrote it, or read the topics anew under another "
+                "worker.consumer_group"
             )
         aligner, self._tick_ms, bank, silence, logs, calls = state
         self._aligner.restore(aligner, ObservationBatch)
