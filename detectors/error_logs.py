@@ -73,6 +73,9 @@ class LogTemplates:
     known_windows
         The rate of any other template counts as confirmed only after so many windows in which its
         service logged, since how errors come and go by nature shows only in time.
+    most
+        Services watched at once, and templates of services. What is new beyond is not watched, and
+        counted in `left_out`, until others have been forgotten.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class LogTemplates:
         confirm_ms: int = 30_000,
         again_ms: int = 45_000,
         known_windows: int = 360,
+        most: int = 100_000,
     ) -> None:
         self.learning_windows = learning_windows
         self.pool_ms = pool_ms
@@ -93,6 +97,8 @@ class LogTemplates:
         self.confirm_ms = confirm_ms
         self.again_ms = again_ms
         self.known_windows = known_windows
+        self.most = most
+        self.left_out = 0
         self.tree = TemplateTree()
         self._active: dict[str, int] = {}
         self._lately: dict[str, list[int]] = {}
@@ -106,13 +112,26 @@ class LogTemplates:
     ) -> list[LogFinding]:
         """Judges and learns one window; `logs` are ordered. Tells what scores at least `least`."""
         for service in sorted({o.service for o in logs}):
+            if service not in self._active and len(self._active) >= self.most:
+                continue
             self._active[service] = self._active.get(service, 0) + 1
             self._fleet_windows += 1
             lately = [*self._lately.get(service, ()), end_ms]
             self._lately[service] = [end for end in lately if end > end_ms - self.pool_ms]
+        found = [
+            self._judge(lines, start_ms, end_ms, least)
+            for lines in self._count(logs)
+            if self._admit((lines.service, lines.template))
+        ]
+        return [finding for finding in found if finding is not None]
+
+    def _count(self, logs: Sequence[Observation]) -> list[_Lines]:
+        """The error lines of the services that are watched, by service and template."""
         counts: dict[tuple[str, int], _Lines] = {}
         for o in logs:
-            if (o.severity or "").upper() in ERRORS and o.text:
+            if o.service not in self._active:
+                self.left_out += 1
+            elif (o.severity or "").upper() in ERRORS and o.text:
                 key = (o.service, self.tree.add(o.text))
                 before = counts.get(key)
                 counts[key] = (
@@ -120,8 +139,14 @@ class LogTemplates:
                     if before is None
                     else before._replace(lines=before.lines + o.count)
                 )
-        found = [self._judge(lines, start_ms, end_ms, least) for lines in counts.values()]
-        return [finding for finding in found if finding is not None]
+        return list(counts.values())
+
+    def _admit(self, key: tuple[str, int]) -> bool:
+        """Whether a template of a service is watched; a new one is if there is room."""
+        if key in self._rates or len(self._rates) < self.most:
+            return True
+        self.left_out += 1
+        return False
 
     def _judge(self, came: _Lines, start_ms: int, end_ms: int, least: float) -> LogFinding | None:
         active = self._active[came.service]
@@ -213,6 +238,20 @@ class LogTemplates:
             return True
         again = rate.first_ms > 0 and rate.usual == 0 and span_ms >= self.again_ms
         return not shared and (new or again)
+
+    def forget(self, before_ms: int) -> None:
+        """Drops the services and their templates that have not been seen since.
+
+        What was counted of them over all services goes too, so that a template which returns after
+        that is a new one again.
+        """
+        for service in [s for s, ends in self._lately.items() if ends[-1] < before_ms]:
+            del self._lately[service]
+            self._fleet_windows -= self._active.pop(service)
+        for key in [k for k, rate in self._rates.items() if rate.recent[-1].end_ms < before_ms]:
+            self._fleet_lines[key[1]] -= self._rates.pop(key).total
+        self._fleet_lines = {number: lines for number, lines in self._fleet_lines.items() if lines}
+        self._episodes = {n: e for n, e in self._episodes.items() if n in self._fleet_lines}
 
     def dump(self) -> State:
         """The whole state."""

@@ -1,6 +1,6 @@
 """Which detectors watch a series: ours by the kind of observation, or what a rule names."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
 
 from detectors.base import Detector, State, UnknownDetectorError
@@ -104,6 +104,10 @@ class Registry:
                 peaks=64, horizon=100_000, prior_excess=0.6, cap=60.0
             )
         return fleet
+
+    def keep(self, metrics: Container[str]) -> None:
+        """Drops the common histories of all other metrics; theirs begin anew if they return."""
+        self._fleets = {m: fleet for m, fleet in self._fleets.items() if m in metrics}
 
     def dump(self) -> State:
         """The common histories."""

@@ -9,7 +9,8 @@ import msgspec
 from detectors.base import Detector, Explanation, Sample, State
 from detectors.registry import Registry
 from schemas.anomalies import Anomaly
-from schemas.observations import ObservationKind
+from schemas.observations import Observation, ObservationKind
+from schemas.units import metric_of
 
 CORROBORATES_FROM = 4.0
 """Scores from here up to the threshold are told too, as corroboration."""
@@ -44,9 +45,17 @@ class Bank:
         Says which detectors a series has and which score counts.
     tiers
         The tier of each service that has one.
+    most
+        Series watched at once. A new one beyond is not watched, and each of its observations is
+        counted in `left_out`, until others have been forgotten: what is known is worth more than
+        names that come and go.
     """
 
-    def __init__(self, registry: Registry, tiers: dict[str, int], default_tier: int = 3) -> None:
+    def __init__(
+        self, registry: Registry, tiers: dict[str, int], most: int, default_tier: int = 3
+    ) -> None:
+        self.most = most
+        self.left_out = 0
         self._registry = registry
         self._tiers = tiers
         self._default_tier = default_tier
@@ -55,15 +64,23 @@ class Bank:
     def __len__(self) -> int:
         return len(self._series)
 
+    def admit(self, o: Observation) -> bool:
+        """Whether the observation's series is watched, from now on if it is new and has room."""
+        if o.series in self._series:
+            return True
+        if len(self._series) >= self.most:
+            self.left_out += 1
+            return False
+        self._series[o.series] = self._new(o.series, o.kind, o.service)
+        return True
+
     def judge(self, x: Sample) -> list[Anomaly]:
-        """Scores and learns one sample; returns what is anomalous, confirmed or not.
+        """Scores and learns one sample of an admitted series; returns what is anomalous.
 
         What is no number, or of another kind than its series has been, is left out.
         """
         o = x.observation
-        series = self._series.get(o.series)
-        if series is None:
-            series = self._series[o.series] = self._new(o.series, o.kind, o.service)
+        series = self._series[o.series]
         if series.kind != o.kind or not isfinite(o.sum):
             return []
         series.last_ms = x.end_ms
@@ -87,8 +104,9 @@ class Bank:
         return Series(service, kind, detectors, self.threshold(name, service))
 
     def forget(self, before_ms: int) -> None:
-        """Drops the series that have not been seen since."""
+        """Drops the series that have not been seen since, and what only they had in common."""
         self._series = {n: s for n, s in self._series.items() if s.last_ms >= before_ms}
+        self._registry.keep({metric_of(n) for n, s in self._series.items() if s.kind == "gauge"})
 
     def dump(self) -> State:
         """What the detectors have learnt, and what they have in common."""

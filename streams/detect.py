@@ -15,6 +15,7 @@ from schemas.observations import Observation, ObservationBatch
 from schemas.times import DAY_MS
 from streams.align import Aligner
 from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
+from streams.graph import MAX_EDGES
 from streams.merge import merge
 
 _VERSION = 2
@@ -36,7 +37,9 @@ class Detect:
     sources
         Names of all raw partitions, `topic/partition`, that are waited for.
     windows, detection, catalogue
-        The configuration; thresholds follow the services' tiers.
+        The configuration; thresholds follow the services' tiers. A shard watches
+        `windows.max_series` series, and as many templates of services in logs, at once; what has
+        not been seen for 14 days of event time is forgotten.
 
     Raises
     ------
@@ -56,11 +59,14 @@ class Detect:
         self._window_ms = round(windows.window_seconds * 1000)
         self._registry = Registry(detection)
         tiers = {service.name: service.tier for service in catalogue.services}
-        self._bank = Bank(self._registry, tiers)
+        self._bank = Bank(self._registry, tiers, windows.max_series)
         self._aligner: Aligner[ObservationBatch] = Aligner(sources)
         self._silence = SilenceWatch(self._window_ms, detection.silence_after_intervals)
-        self._logs = LogTemplates(pool_ms=max(180_000, 6 * self._window_ms))
+        self._logs = LogTemplates(
+            pool_ms=max(180_000, 6 * self._window_ms), most=windows.max_series
+        )
         self._calls: set[tuple[str, str]] = set()
+        self._calls_left_out = 0
         self._tick_ms: int | None = None
 
     @property
@@ -77,6 +83,15 @@ class Detect:
     def series(self) -> int:
         """Series that are remembered."""
         return len(self._bank)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Observations not looked at since this stage was made, by what there was too much of."""
+        return {
+            "unwatched_series": self._bank.left_out,
+            "unwatched_logs": self._logs.left_out,
+            "calls": self._calls_left_out,
+        }
 
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]:
         """Takes batches of any sources in; returns ticks with something to say, and progress."""
@@ -102,7 +117,7 @@ class Detect:
         start_ms = end_ms - self._window_ms
         anomalies: list[Anomaly] = []
         for o in observations:
-            if o.kind != "log":
+            if o.kind != "log" and self._bank.admit(o):
                 anomalies += self._bank.judge(Sample(start_ms, end_ms, o))
                 self._silence.heard(o, end_ms)
         anomalies += self._judge_logs(end_ms, [o for o in observations if o.kind == "log"])
@@ -143,7 +158,12 @@ class Detect:
     def _new_calls(self, observations: list[Observation]) -> tuple[Call, ...]:
         found = []
         for o in observations:
-            if o.caller is not None and (o.caller, o.service) not in self._calls:
+            if o.caller is None or (o.caller, o.service) in self._calls:
+                continue
+            if len(self._calls) >= MAX_EDGES:
+                # The graph of services learns no more edges than that.
+                self._calls_left_out += 1
+            else:
                 self._calls.add((o.caller, o.service))
                 found.append(Call(o.caller, o.service))
         return tuple(found)
@@ -182,6 +202,7 @@ class Detect:
         if self._tick_ms is not None and day != self._tick_ms // DAY_MS:
             self._bank.forget(day * DAY_MS - _FORGET_MS)
             self._silence.forget(day * DAY_MS - _FORGET_MS)
+            self._logs.forget(day * DAY_MS - _FORGET_MS)
         self._tick_ms = end_ms
 
     def snapshot(self) -> bytes:

@@ -22,7 +22,7 @@ OVERTAKEN_BATCHES = Gauge(
 DEAD_LETTERS = Counter("tocsin_dead_letters_total", "Records that could not be used", ["reason"])
 LEFT_OUT = Counter(
     "tocsin_left_out_total",
-    "Observations and anomalies of windows that held more than one record can",
+    "Observations and anomalies beyond what a record of a window or the state of a shard holds",
     ["what"],
 )
 WINDOWS_CLOSED = Counter("tocsin_windows_closed_total", "Windows closed, over source partitions")

@@ -231,11 +231,14 @@ class Pipeline:
         stage = keeper.stage
 
         def body(run: Run) -> list[Outgoing]:
+            before = stage.left_out
             with metrics.STAGE_SECONDS.labels("detect").time():
                 batches, bad = _decode(run, self._observations)
                 with metrics.DETECTOR_SECONDS.time():
                     found = stage.process(batches)
             metrics.OVERTAKEN_BATCHES.labels(run.partition).set(stage.late)
+            for what, count in stage.left_out.items():
+                metrics.LEFT_OUT.labels(what).inc(count - before[what])
             for anomaly in (a for batch in found for a in batch.anomalies):
                 metrics.ANOMALIES.labels(anomaly.kind).inc()
             return [*outgoing.anomalies(found, self.topics), *self._dead_letters(bad, run)]

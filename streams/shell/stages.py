@@ -1,6 +1,6 @@
 """What the shell asks of the stages, and how it makes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from schemas.anomalies import AnomalyBatch
@@ -43,6 +43,8 @@ class DetectStage(Snapshots, Protocol):
 
     @property
     def late(self) -> int: ...
+    @property
+    def left_out(self) -> Mapping[str, int]: ...
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]: ...
 
 

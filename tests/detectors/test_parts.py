@@ -198,6 +198,41 @@ def test_errors_that_keep_coming_back_become_usual() -> None:
     assert {0, 1} <= set(told) <= {0, 1, 2, 3}
 
 
+def test_what_a_forgotten_service_logged_counts_no_more_and_is_new_when_it_returns() -> None:
+    text = "out of stock at the depot"
+
+    def watched_service(*, with_other: bool) -> LogTemplates:
+        logs = LogTemplates()
+        for i in range(60):
+            watch(logs, i, line("cannot reach the bank", 1))
+            if with_other and i < 20:
+                end_ms = START_MS + i * 10_000
+                logs.process(end_ms - 10_000, end_ms, [line(text, 2, "mail")], 4.0)
+        logs.forget(START_MS + 30 * 10_000)
+        return logs
+
+    forgot, never = watched_service(with_other=True), watched_service(with_other=False)
+    assert forgot.dump()[1:3] == never.dump()[1:3]
+    assert forgot.dump()[4:] == never.dump()[4:]
+    restored = LogTemplates()
+    restored.load(forgot.dump())
+    for i in range(60, 70):
+        said = watch(forgot, i, line(text, 3))
+        assert said == watch(never, i, line(text, 3)) == watch(restored, i, line(text, 3))
+    assert said == ["new_error_template"]
+
+
+def test_a_service_or_template_beyond_the_bound_is_not_watched_but_counted() -> None:
+    full, roomy = LogTemplates(most=1), LogTemplates()
+    for i in range(60):
+        watch(full, i, line("cannot reach the bank", 1), line("x failed", 2, "mail"))
+        watch(roomy, i, line("cannot reach the bank", 1))
+    assert full.left_out == 60
+    assert full.dump() == roomy.dump()
+    watch(full, 60, line("out of stock at the depot", 3))
+    assert full.left_out == 61
+
+
 def watched(*ticks: int, metric: str = "up", instance: str | None = "cart-1") -> SilenceWatch:
     watch = SilenceWatch(10_000, 5)
     for tick in ticks:

@@ -14,6 +14,8 @@ from detectors.base import UnknownDetectorError
 from schemas.anomalies import Anomaly, AnomalyBatch, ServiceTraffic
 from schemas.configuration import Catalogue, Detection, DetectorRule, Service, Windows
 from schemas.observations import Observation, ObservationBatch, Sketch
+from schemas.times import DAY_MS
+from streams import detect as detect_module
 from streams.detect import Detect
 
 WINDOW_MS = 10_000
@@ -73,8 +75,11 @@ def stage(
     sources: Sequence[str] = SOURCES[:1],
     detection: Detection | None = None,
     catalogue: Catalogue | None = None,
+    windows: Windows | None = None,
 ) -> Detect:
-    return Detect(0, sources, Windows(), detection or Detection(), catalogue or Catalogue())
+    return Detect(
+        0, sources, windows or Windows(), detection or Detection(), catalogue or Catalogue()
+    )
 
 
 def run(detect: Detect, batches: Sequence[ObservationBatch]) -> list[Anomaly]:
@@ -325,3 +330,46 @@ def test_parameters_of_a_default_rule_reach_the_detector_of_its_kind() -> None:
     lenient = DetectorRule(series="network*", parameters={"least_seconds": 1.0})
     assert opens(())
     assert not opens((lenient,))
+
+
+def test_of_more_series_than_a_shard_watches_the_known_ones_go_on_and_the_rest_is_counted() -> None:
+    full, roomy = stage(windows=Windows(max_series=1)), stage()
+    known = [batch(6 * i, gauge(0.05)) for i in range(1, 4)]
+    assert run(full, known) == run(roomy, known)
+    stranger = gauge(0.99, service="mail")
+    for i in range(4, 60):
+        said = full.process([batch(6 * i, gauge(0.99), stranger)])
+        only = roomy.process([batch(6 * i, gauge(0.99))])
+        assert said == only
+    assert full.series == 1
+    assert full.left_out == {"unwatched_series": 56, "unwatched_logs": 0, "calls": 0}
+    assert roomy.left_out["unwatched_series"] == 0
+    assert full.snapshot() == roomy.snapshot()
+
+
+def test_of_more_calls_than_the_graph_learns_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(detect_module, "MAX_EDGES", 1)
+    detect = stage()
+    said = detect.process([batch(1, durations([0.01], "a"), durations([0.01], "b"))])
+    again = detect.process([batch(2, durations([0.01], "a"))])
+    assert [c.caller for b in (*said, *again) for c in b.calls] == ["a"]
+    assert detect.left_out["calls"] == 1
+
+
+def test_what_was_not_seen_for_a_fortnight_leaves_nothing_behind() -> None:
+    def after(*early: ObservationBatch) -> Detect:
+        detect = stage()
+        detect.process(early)
+        fortnight = 15 * DAY_MS // WINDOW_MS
+        detect.process([batch(fortnight), batch(fortnight + DAY_MS // WINDOW_MS)])
+        return detect
+
+    passing = [gauge(0.02), gauge(50, "queue_length"), requests(9, 1), info()]
+    detect = after(batch(1, *passing), batch(2, gauge(0.03), info()))
+    assert detect.series == 0
+    assert detect.snapshot() == after(batch(1), batch(2)).snapshot()
+    restored = stage()
+    restored.restore(detect.snapshot())
+    assert restored.snapshot() == detect.snapshot()

@@ -33,6 +33,10 @@ class LimitDetect:
     def late(self) -> int:
         return self._aligner.late
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        return {}
+
     def process(self, batch: Sequence[ObservationBatch]) -> list[AnomalyBatch]:
         return [
             AnomalyBatch(
