@@ -101,7 +101,8 @@ class Windows(Section, frozen=True, kw_only=True):
     """A record whose time is further than this ahead of its Kafka timestamp is a bad record."""
     max_record_bytes: Annotated[int, Meta(ge=1)] = 262_144
     max_series: Annotated[int, Meta(ge=1)] = 100_000
-    """Series open at once in one source partition; more are dead-lettered, not remembered."""
+    """Series open in one window of a source partition, beyond which records are dead-lettered; and
+    series that one shard of detection watches, beyond which new ones are counted and left out."""
 
 
 class DetectorRule(Section, frozen=True, kw_only=True):
