@@ -1,6 +1,8 @@
 """One SQLite file or PostgreSQL database of a sink: opened, brought up to date, written in turn."""
 
 import asyncio
+import sqlite3
+import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +26,8 @@ DRIVERS = {
 }
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process to let go of an SQLite file."""
+SWITCH_TRIES = 100
+SWITCH_PAUSE_SECONDS = 0.02
 WRITER_LOCK = 0x746F6373 << 32  # "tocs"; the lower half tells the sinks of one database apart
 ENVIRONMENT = Path(__file__).parent / "migrations"
 
@@ -178,13 +182,25 @@ def _url(key: str, text: str, password: str | None) -> URL:
     return url.set(password=password) if password is not None else url
 
 
+def _use_write_ahead_log(cursor: Any) -> None:
+    """Of several that switch a new file at once, SQLite refuses all but one without waiting."""
+    for left in reversed(range(SWITCH_TRIES)):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(SWITCH_PAUSE_SECONDS)
+
+
 def _prepare_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # BEGIN is ours to say, see below
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         cursor.close()
