@@ -1,5 +1,7 @@
 """Durations of requests, in the service or on the way to it, against those that are usual."""
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import Literal
 
 from detectors.base import Explanation, Sample, State
@@ -158,10 +160,12 @@ class LatencyDetector:
         """(bin, probability of being beyond it) at each quantile of the reference."""
         floor = value_bin(max(middle * self.least_factor, middle + self.least_seconds))
         found: list[tuple[int, float]] = []
-        ordered = self._ordered
+        bins, weights = [b for b, _ in self._ordered], [w for _, w in self._ordered]
+        seen = list(accumulate(weights))
         for q in _CUTS:
-            cut = max(quantile_bin(ordered, self._total, q), floor)
-            beyond = sum(w for b, w in ordered if b > cut)
+            place = min(bisect_left(seen, q * self._total), len(bins) - 1)
+            cut = max(bins[place], floor)
+            beyond = sum(weights[bisect_right(bins, cut) :])
             found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
         return found
 
