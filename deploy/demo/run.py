@@ -66,8 +66,9 @@ def _replay(  # noqa: PLR0917 - one call, from `run_demo`
 ) -> Summary | None:
     configuration = stage.configuration
     children = Children(CONFIG, stage.environment, stage.folder)
-    watcher = Watcher(configuration.kafka.bootstrap_servers, configuration.topics)
-    feeder = Feeder(feed_of(configuration, recording, speed), _bootstrap(stage), stop)
+    servers = configuration.kafka.bootstrap_servers
+    watcher = Watcher(servers, configuration.topics)
+    feeder = Feeder(feed_of(configuration, recording, speed), servers, stop)
     try:
         console.print("starting worker, notifier, case store and status page …")
         children.start()
@@ -93,10 +94,6 @@ def _replay(  # noqa: PLR0917 - one call, from `run_demo`
         if feeder.is_alive():
             feeder.join(2)
         watcher.close()
-
-
-def _bootstrap(stage: Stage) -> str:
-    return stage.configuration.kafka.bootstrap_servers
 
 
 def _invite(stage: Stage, incidents: list[str], console: Console) -> None:
