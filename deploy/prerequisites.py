@@ -26,7 +26,7 @@ class Tool:
 
 TOOLS = (
     Tool(("chromium", "chromium-browser"), "chromium", "the browser tests"),
-    Tool(("java",), "openjdk-17-jre-headless", "the tests on a real Apache Kafka"),
+    Tool(("javac",), "openjdk-17-jdk-headless", "the tests on a real Apache Kafka"),
     Tool(("mvn",), "maven", "fetching Apache Kafka's jars"),
     Tool(("postgres",), "postgresql", "the case store's tests on PostgreSQL"),
 )

@@ -34,7 +34,7 @@ def changed(written: bool = True, drop: str = "", **fields: tuple[object, object
         (name, kind) if default is msgspec.NODEFAULT else (name, kind, default)
         for name, (kind, default) in ordered
     ]
-    after = msgspec.defstruct("Before", described)  # type: ignore[arg-type]
+    after = msgspec.defstruct("Before", described)
     return breaks(json_schema(Before), json_schema(after), written=written)
 
 

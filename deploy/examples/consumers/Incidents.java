@@ -1,0 +1,24 @@
+// Says what happens to incidents, by their CloudEvents headers:
+// java -cp "kafka-clients.jar:slf4j-api.jar" Incidents.java localhost:9092
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.serialization.StringDeserializer;
+
+class Incidents {
+    public static void main(String[] args) {
+        var settings = Map.<String, Object>of(
+            "bootstrap.servers", args[0], "group.id", "me-too", "auto.offset.reset", "earliest");
+        var text = new StringDeserializer();
+        try (var consumer = new KafkaConsumer<String, String>(settings, text, text)) {
+            consumer.subscribe(List.of("tocsin.incident-events.v1"));
+            while (true) {
+                for (var record : consumer.poll(Duration.ofSeconds(1))) {
+                    var type = new String(record.headers().lastHeader("ce_type").value());
+                    System.out.println(type + " " + record.key() + " " + record.value());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+"""The examples of a consumer of incidents, as somebody else would run them."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from deploy.brokers import apache
+from deploy.brokers.apache import ApacheKafka
+from schemas.configuration import Topics
+from streams.shell.outgoing import incident_events
+from tests.sinks import examples
+
+CONSUMERS = Path(__file__).parents[2] / "deploy" / "examples" / "consumers"
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def told(kafka_broker: ApacheKafka) -> ApacheKafka:
+    """A broker with the events of one incident on the topic of the default configuration."""
+    kafka_broker.create_topic(Topics().incident_events, 1)
+    producer = Producer({"bootstrap.servers": kafka_broker.bootstrap_servers})
+    for record in incident_events(examples.cpu_fault(), Topics()):
+        if record.topic == Topics().incident_events:
+            headers = list(record.headers)
+            producer.produce(record.topic, key=record.key, value=record.value, headers=headers)
+    assert producer.flush(30) == 0
+    return kafka_broker
+
+
+def lines_of(command: Sequence[str], count: int) -> list[str]:
+    """The first lines that an endless program prints."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        try:
+            return [program.stdout.readline() for _ in range(count)]
+        finally:
+            program.kill()
+
+
+@pytest.mark.timeout(90)
+def test_the_python_example_prints_every_event(told: ApacheKafka) -> None:
+    events = examples.cpu_fault()
+    command = [sys.executable, str(CONSUMERS / "consumer.py"), told.bootstrap_servers]
+    printed = lines_of(command, len(events))
+    assert printed == [f"{e.type} {e.incident.severity} {e.text}\n" for e in events]
+
+
+@pytest.mark.timeout(90)
+def test_the_java_example_prints_every_event(told: ApacheKafka) -> None:
+    if shutil.which("javac") is None:
+        pytest.skip("running a Java source file needs a JDK (javac on the path)")
+    events = examples.cpu_fault()
+    source = str(CONSUMERS / "Incidents.java")
+    command = ["java", "-cp", f"{apache.jars()}/*", source, told.bootstrap_servers]
+    printed = lines_of(command, len(events))
+    for event, line in zip(events, printed, strict=True):
+        assert line.startswith(f'tocsin.incident.{event.type} {event.incident_id} {{"incident_id"')
