@@ -28,6 +28,27 @@ MESSAGES: dict[str, tuple[type[msgspec.Struct], str, str]] = {
 }
 
 
+CLOUD_EVENT: dict[str, str] = {
+    "ce_id": "the event's id, `incident id/version`: a repeat has the same",
+    "ce_type": "`tocsin.incident.` and the type of the event",
+    "ce_source": "`/tocsin/` and the environment",
+    "ce_specversion": "1.0",
+    "ce_time": "event time, ISO 8601",
+}
+"""The headers of CloudEvents' binary mode on Kafka, on both topics of incidents."""
+
+
+_HEADERS = {
+    "headers": {
+        "type": "object",
+        "required": sorted(CLOUD_EVENT),
+        "properties": {
+            name: {"type": "string", "description": text} for name, text in CLOUD_EVENT.items()
+        },
+    }
+}
+
+
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a wire type."""
     schema = msgspec.json.schema(kind)
@@ -47,6 +68,7 @@ def asyncapi() -> dict[str, Any]:
                 "schemaFormat": "application/schema+json;version=draft-2020-12",
                 "schema": {"$ref": f"./{_file_name(kind)}"},
             },
+            **(_HEADERS if kind in (Incident, IncidentEvent) else {}),
         }
         channels[name] = {
             "address": getattr(topics, name),
