@@ -8,12 +8,20 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
+from schemas.oncall import (
+    Cadence,
+    Escalation,
+    Inhibition,
+    Limit,
+    QuietHours,
+    Schedule,
+    Silence,
+    Subscription,
+    Way,
+)
+from schemas.section import Positive, Section, SeverityName
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the configuration; an unknown key is a mistake, not a comment."""
 
 
 class Secret(Section, frozen=True, kw_only=True):
@@ -114,9 +122,19 @@ class DetectorRule(Section, frozen=True, kw_only=True):
 
     series: str
     detector: str = "default"
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     threshold: float | None = None
     enabled: bool = True
+
+
+class Limit(Section, frozen=True, kw_only=True):
+    """The value at which a gauge is full (or, coming from above, used up), for the forecast.
+
+    `series` is a glob over series ids; `limit` is in the series' own unit.
+    """
+
+    series: str
+    limit: float
 
 
 class Detection(Section, frozen=True, kw_only=True):
@@ -128,6 +146,10 @@ class Detection(Section, frozen=True, kw_only=True):
     )
     warmup_samples: Annotated[int, Meta(ge=1)] = 20
     silence_after_intervals: Positive = 5
+    forecast_horizon_seconds: Positive = 86_400
+    """A limit that will be reached within this time is told; certificates are told 14 days ahead."""
+    limits: tuple[Limit, ...] = ()
+    """Limits of gauges whose names do not tell them; ratios and percentages have theirs."""
     rules: tuple[DetectorRule, ...] = ()
 
 
@@ -142,6 +164,8 @@ class Incidents(Section, frozen=True, kw_only=True):
     """The same trouble reopens an incident so long after it was resolved; later it is a new one."""
     close_after_seconds: Positive = 86_400
     public_severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3")
+    feedback_half_life_seconds: Positive = 2_592_000
+    """After so much event time half of what people's feedback moved is forgotten."""
 
 
 class Service(Section, frozen=True, kw_only=True):
@@ -159,6 +183,8 @@ class Service(Section, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     customers: Annotated[int, Meta(ge=0)] = 0
     runbook: str | None = None
+    limits: dict[str, float] = {}
+    """By metric: the value at which it is full, or used up; as `detection.limits` for one service."""
 
 
 class Catalogue(Section, frozen=True, kw_only=True):
@@ -220,8 +246,8 @@ class Channels(Section, frozen=True, kw_only=True):
 
     email: EmailChannel | None = None
     slack: SlackChannel | None = None
-    webhooks: dict[str, WebhookChannel] = {}
-    apprise: dict[str, Secret] = {}
+    webhooks: dict[str, WebhookChannel] = msgspec.field(default_factory=dict)
+    apprise: dict[str, Secret] = msgspec.field(default_factory=dict)
 
 
 class Recipient(Section, frozen=True, kw_only=True):
@@ -235,15 +261,38 @@ class Recipient(Section, frozen=True, kw_only=True):
     address: str = ""
     audience: Literal["engineer", "manager", "support", "customer"] = "engineer"
     segment: str | None = None
+    region: str | None = None
+    roles: tuple[str, ...] = ()
+    """What routes can choose them by, instead of by their name."""
+    language: str = "en"
+    time_zone: str = "UTC"
+    """Of the IANA list; times in messages and quiet hours are of this zone."""
+    page_by: tuple[Way, ...] = ()
+    """The ways of pages, one after the other if one fails; without them as all else."""
+    fall_back: tuple[Way, ...] = ()
+    """Further ways, one after the other, for when the channel fails."""
+    subscriptions: tuple[Subscription, ...] = ()
+    """What they want to hear of, beside what routes tell them."""
+    quiet_hours: QuietHours | None = None
+    limit: Limit | None = None
+    """Instead of the notifier's."""
 
 
 class Route(Section, frozen=True, kw_only=True):
-    """A rule: whose incidents go to whom. Every route that matches adds its recipients."""
+    """A rule: whose incidents go to whom. Every route that matches adds its recipients.
+
+    `recipients` names recipients and schedules; `roles` adds every recipient who has one of them.
+    Empty segments and regions mean any. `escalation` also pages, step by step.
+    """
 
     name: str
-    recipients: tuple[str, ...]
-    severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3", "P4")
+    recipients: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    severities: tuple[SeverityName, ...] = ("P1", "P2", "P3", "P4")
     services: tuple[str, ...] = ("*",)
+    segments: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    escalation: str | None = None
     events: tuple[
         Literal[
             "opened",
@@ -275,6 +324,15 @@ class Notifier(Section, frozen=True, kw_only=True):
     channels: Channels = Channels()
     recipients: tuple[Recipient, ...] = (Recipient(name="console", channel="console"),)
     routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)
+    schedules: tuple[Schedule, ...] = ()
+    escalations: tuple[Escalation, ...] = ()
+    limit: Limit = Limit()
+    """How many messages a recipient gets at most; what is above it comes as a digest."""
+    silences: tuple[Silence, ...] = ()
+    inhibitions: tuple[Inhibition, ...] = ()
+    cadence: Cadence = Cadence()
+    route_tests: str | None = None
+    """A file of made-up incidents with who is to be told; `tocsin check` runs it."""
 
 
 class CaseStore(Section, frozen=True, kw_only=True):

@@ -3,20 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
 from schemas.incidents import Incident, IncidentEvent
+from sinks.notifier.messages import Stage
 
-Stage = Literal[
-    "opened",
-    "updated",
-    "severity_changed",
-    "acknowledged",
-    "public_message",
-    "resolved",
-    "reopened",
-]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
 

@@ -7,7 +7,8 @@ from typing import Protocol
 import msgspec
 
 from schemas.incidents import FailureClass, Severity
-from sinks.notifier.routing import Stage
+from schemas.oncall import Way
+from sinks.notifier.messages import Kind, Stage
 
 NO_DETAILS = msgspec.Raw(b"null")
 
@@ -26,6 +27,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line parts paragraphs, "- " begins an item of a list, and a known label with a colon begins a
     fact ("Since: …"); no value from outside can hold a line break. `details` is the incident as
     JSON, `null` for customers. `thread` is what `Receipt.thread` of the first message said.
+    `ways` are the further ways to this recipient, for when this one fails.
     """
 
     id: str
@@ -42,6 +44,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_ms: int
     details: msgspec.Raw = NO_DETAILS
     thread: str | None = None
+    kind: Kind = "news"
+    language: str = "en"
+    ways: tuple[Way, ...] = ()
+    drill: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True):
