@@ -12,7 +12,7 @@ from schemas.oncall import (
     Cadence,
     Escalation,
     Inhibition,
-    Limit,
+    MessageLimit,
     QuietHours,
     Schedule,
     Silence,
@@ -127,7 +127,7 @@ class DetectorRule(Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class Limit(Section, frozen=True, kw_only=True):
+class SeriesLimit(Section, frozen=True, kw_only=True):
     """The value at which a gauge is full (or, coming from above, used up), for the forecast.
 
     `series` is a glob over series ids; `limit` is in the series' own unit.
@@ -147,8 +147,8 @@ class Detection(Section, frozen=True, kw_only=True):
     warmup_samples: Annotated[int, Meta(ge=1)] = 20
     silence_after_intervals: Positive = 5
     forecast_horizon_seconds: Positive = 86_400
-    """A limit that will be reached within this time is told; certificates are told 14 days ahead."""
-    limits: tuple[Limit, ...] = ()
+    """A limit that will be reached within this time is told; certificates 14 days ahead."""
+    limits: tuple[SeriesLimit, ...] = ()
     """Limits of gauges whose names do not tell them; ratios and percentages have theirs."""
     rules: tuple[DetectorRule, ...] = ()
 
@@ -183,8 +183,8 @@ class Service(Section, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     customers: Annotated[int, Meta(ge=0)] = 0
     runbook: str | None = None
-    limits: dict[str, float] = {}
-    """By metric: the value at which it is full, or used up; as `detection.limits` for one service."""
+    limits: dict[str, float] = msgspec.field(default_factory=dict)
+    """By metric: the value at which it is full, or used up, as `detection.limits` has them."""
 
 
 class Catalogue(Section, frozen=True, kw_only=True):
@@ -274,7 +274,7 @@ class Recipient(Section, frozen=True, kw_only=True):
     subscriptions: tuple[Subscription, ...] = ()
     """What they want to hear of, beside what routes tell them."""
     quiet_hours: QuietHours | None = None
-    limit: Limit | None = None
+    limit: MessageLimit | None = None
     """Instead of the notifier's."""
 
 
@@ -326,7 +326,7 @@ class Notifier(Section, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)
     schedules: tuple[Schedule, ...] = ()
     escalations: tuple[Escalation, ...] = ()
-    limit: Limit = Limit()
+    limit: MessageLimit = MessageLimit()
     """How many messages a recipient gets at most; what is above it comes as a digest."""
     silences: tuple[Silence, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()

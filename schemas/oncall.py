@@ -112,7 +112,7 @@ class Escalation(Section, frozen=True, kw_only=True):
     unacknowledge_after_minutes: Positive | None = None
 
 
-class Limit(Section, frozen=True, kw_only=True):
+class MessageLimit(Section, frozen=True, kw_only=True):
     """At most so many messages to one recipient in any span of `per_seconds`; 0 for no limit.
 
     The last one of them is kept for the digest of what was held back; P3 and P4 together take at
