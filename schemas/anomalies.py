@@ -14,7 +14,23 @@ AnomalyKind = Literal[
     "new_error_template",  # a kind of error log line never seen before
     "error_log_rate",  # a known error template comes far more often
     "silence",  # a series that reported regularly has stopped
+    "forecast",  # a limit will be reached soon if it goes on like this
 ]
+
+
+class Forecast(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a series will reach its limit if it goes on as it does, and how sure that is.
+
+    The limit will be reached between `earliest_ms` and `latest_ms` with a probability of 80 %;
+    `latest_ms` is None where the trend may as well come to nothing. `withdrawn` is the reason why
+    a forecast that was told does not hold any more; then the times are those told last.
+    """
+
+    limit: float
+    reached_ms: int
+    earliest_ms: int
+    latest_ms: int | None = None
+    withdrawn: str | None = None
 
 
 class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,6 +43,8 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     `opens` says whether this alone is reason enough for an incident: the score has passed the
     threshold of the service's tier, and signals of this kind are trusted by themselves. Without it
     an anomaly only corroborates: it may join an incident that is open, but opens none.
+    `threshold` is the score from which on such an anomaly of this service opens, if it is
+    `confirmed`: if the evidence is more than one noisy sample. A `forecast` goes with that kind.
     """
 
     series: str
@@ -48,6 +66,9 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     caller: str | None = None
     example: str | None = None
     opens: bool = True
+    threshold: float = 0.0
+    confirmed: bool = True
+    forecast: Forecast | None = None
 
     @property
     def id(self) -> str:

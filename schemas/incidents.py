@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.anomalies import AnomalyKind
+from schemas.anomalies import AnomalyKind, Forecast
 
 Severity = Literal["P1", "P2", "P3", "P4"]
 State = Literal["investigating", "identified", "monitoring", "resolved", "closed"]
@@ -21,7 +21,15 @@ EventType = Literal[
     "reopened",
     "closed",
 ]
-CommandType = Literal["acknowledge", "note", "resolve", "set_severity", "public_message"]
+CommandType = Literal[
+    "acknowledge",
+    "note",
+    "resolve",
+    "set_severity",
+    "public_message",
+    "not_an_incident",  # it was a false alarm
+    "missed",  # there was trouble, and no incident
+]
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +53,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
     operation: str | None = None
     caller: str | None = None
     example: str | None = None
+    forecast: Forecast | None = None
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -84,6 +93,41 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True):
     regions: tuple[str, ...] = ()
 
 
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the forecast that an incident began with; times in Unix ms, event time.
+
+    `standing` while nobody is out yet; `came_true` at `decided_ms`, when the limit was reached;
+    `withdrawn` then, for the `reason`. `forecast` is as told last. Of the forecasts that were
+    decided before this one was opened, `came_true_before` came true and `withdrawn_before` did not.
+    """
+
+    status: Literal["standing", "came_true", "withdrawn"]
+    service: str
+    series: str
+    forecast: Forecast
+    decided_ms: int | None = None
+    reason: str = ""
+    came_true_before: int = 0
+    withdrawn_before: int = 0
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How people's feedback moves the threshold of one pattern: raised by `shift`, or lowered.
+
+    A pattern is a service, a kind of signal and a measure (or the template of an error). The shift
+    is as of `as_of_ms` and halves with every half-life; `trusted` says that evidence of the
+    pattern need not be confirmed any more. `reason` names who said what.
+    """
+
+    service: str
+    kind: str
+    measure: str
+    shift: float
+    as_of_ms: int
+    reason: str
+    trusted: bool = False
+
+
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """The latest state of one incident; what the compacted incident topic holds by `id`.
 
@@ -118,6 +162,9 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_by: str | None = None
     public_message: str | None = None
     reopened: int = 0
+    prediction: Prediction | None = None
+    false_alarm_by: str | None = None
+    feedback: tuple[Bar, ...] = ()
     schema_version: int = 1
 
 
@@ -148,7 +195,8 @@ class IncidentEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a person asks of an incident. `id` makes a repeat harmless; `issued_ms` is wall time.
 
-    `severity` goes with `set_severity`; `text` with the others.
+    `severity` goes with `set_severity`; `text` with the others. `missed` is about a `service` from
+    `from_ms` to `to_ms` (event time), not about an incident: `incident_id` is empty then.
     """
 
     id: str
@@ -158,6 +206,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issued_ms: int
     text: str = ""
     severity: Severity | None = None
+    service: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
     schema_version: int = 1
 
 
