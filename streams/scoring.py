@@ -47,15 +47,31 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of one recording. `one_each` counts the found faults with one incident only."""
+    """The numbers of one recording. `one_each` counts the found faults with one incident only.
+
+    `true_incidents` are those that belong to a listed fault; those of unlisted faults are neither
+    true nor false.
+    """
 
     faults: int
     detected: int
     culprit_first: int
     one_each: int
     incidents: int
+    true_incidents: int
     false_incidents: int
     seconds_to_detect: Spread
+
+
+class Accuracy(msgspec.Struct, frozen=True):
+    """How well culprits are ranked: AC@k is the share of ranks of at most k.
+
+    Avg@5 is the mean of AC@1 to AC@5, as in Yu et al. (2021), MicroRank. None without ranks.
+    """
+
+    ac1: float | None
+    ac3: float | None
+    avg5: float | None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +139,7 @@ def score(
     return Score(
         verdicts=tuple(verdicts),
         false_incidents=tuple(false),
-        summary=_summary(verdicts, len(latest), len(false)),
+        summary=summarise(verdicts, len(latest), len(false)),
     )
 
 
@@ -172,7 +188,8 @@ def _rank(fault: Fault, incident: Incident) -> int | None:
     return causes.index(fault.service) + 1 if fault.service in causes else None
 
 
-def _summary(verdicts: Sequence[Verdict], incidents: int, false: int) -> Summary:
+def summarise(verdicts: Sequence[Verdict], incidents: int, false: int) -> Summary:
+    """The numbers over verdicts, also over those of several recordings."""
     found = [v for v in verdicts if v.is_found]
     return Summary(
         faults=len(verdicts),
@@ -180,9 +197,18 @@ def _summary(verdicts: Sequence[Verdict], incidents: int, false: int) -> Summary
         culprit_first=sum(v.rank == 1 for v in found),
         one_each=sum(len(v.incidents) == 1 for v in found),
         incidents=incidents,
+        true_incidents=len({name for v in found for name in v.incidents}),
         false_incidents=false,
         seconds_to_detect=spread([v.seconds_to_detect or 0.0 for v in found]),
     )
+
+
+def accuracy(ranks: Sequence[int | None]) -> Accuracy:
+    """AC@1, AC@3 and Avg@5 of the culprits' ranks; None is a culprit that was not named at all."""
+    if not ranks:
+        return Accuracy(None, None, None)
+    within = [sum(rank is not None and rank <= k for rank in ranks) / len(ranks) for k in range(6)]
+    return Accuracy(round(within[1], 4), round(within[3], 4), round(sum(within[1:]) / 5, 4))
 
 
 def spread(values: Sequence[float]) -> Spread:

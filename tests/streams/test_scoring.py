@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.scoring import Fault, read_faults, score, spread
+from streams.scoring import Accuracy, Fault, accuracy, read_faults, score, spread
 from tests.streams.incident_helpers import SECOND, START, anomaly, told
 
 
@@ -60,3 +60,14 @@ def test_fault_lists_are_read_and_a_bad_line_is_named() -> None:
 
 def test_spread_of_nothing_is_unknown() -> None:
     assert (spread([]).p50, spread([5]).p90, spread([1, 2, 3]).p50) == (None, 5, 2)
+
+
+def test_accuracy_counts_the_ranks_of_at_most_k_and_unnamed_culprits_as_missed() -> None:
+    assert accuracy([1, 1, 3, None]) == Accuracy(ac1=0.5, ac3=0.75, avg5=0.65)
+    assert accuracy([]) == Accuracy(None, None, None)
+
+
+def test_incidents_of_unlisted_faults_are_neither_true_nor_false() -> None:
+    events = told(anomaly("cart", at=60), anomaly("smtp", at=800), until=900)
+    summary = score(events, [fault("cart", 50)], [fault("smtp", 790)]).summary
+    assert (summary.incidents, summary.true_incidents, summary.false_incidents) == (2, 1, 0)
