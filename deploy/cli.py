@@ -100,6 +100,7 @@ def replay(
     json: JsonFile = None,
     events: Path | None = None,
     faults: Path | None = None,
+    diff: Path | None = None,
 ) -> int:
     """Run the same pipeline over event files, without a broker, as fast as the machine can.
 
@@ -112,7 +113,15 @@ def replay(
     faults
         A faults.csv with the known truth: says what was detected and what was not. An unlisted.csv
         beside it, with faults that the list lacks, keeps their incidents from counting as false.
+    diff
+        Another configuration file, the old one: says what --config would have opened, graded and
+        told otherwise. With --json, the differences.
     """
+    if diff is not None:
+        from deploy.commands.difference import run_difference
+
+        return run_difference(files, new=config, old=diff, calls=calls, json=json)
+
     from deploy.commands.replay import run_replay
 
     return run_replay(files, config=config, calls=calls, json=json, events=events, faults=faults)

@@ -42,11 +42,8 @@ def run_replay(
 ) -> int:
     """Replays and prints the incidents; returns the exit code."""
     try:
-        configuration = load(config)
-        if calls is not None:
-            catalogue = with_calls(configuration.catalogue, read_calls(calls))
-            configuration = msgspec.structs.replace(configuration, catalogue=catalogue)
-        log, dead_letters = _replay(configuration, files)
+        configuration = configured(config, calls)
+        log, dead_letters = replay(configuration, files)
         truth = read_truth(faults) if faults else None
     except (EventFileError, CallsFileError, OSError, ValueError) as error:
         print(f"tocsin replay: {error}", file=sys.stderr)
@@ -61,6 +58,18 @@ def run_replay(
     if truth is not None:
         _print_score(console, score(log, *truth))
     return 0
+
+
+def configured(config: Path | None, calls: Path | None) -> Configuration:
+    """The configuration, its catalogue with the calls of a file if one is given.
+
+    Raises `CallsFileError`, or `ValueError` with all that is wrong with the configuration.
+    """
+    configuration = load(config)
+    if calls is None:
+        return configuration
+    catalogue = with_calls(configuration.catalogue, read_calls(calls))
+    return msgspec.structs.replace(configuration, catalogue=catalogue)
 
 
 def runs(records: Iterable[bytes]) -> Iterator[Run]:
@@ -105,7 +114,7 @@ def read_calls(path: Path) -> list[Call]:
         raise CallsFileError(f"{path}: column {error} is missing; {message}") from error
 
 
-def _replay(configuration: Configuration, files: Sequence[Path]) -> tuple[list[IncidentEvent], int]:
+def replay(configuration: Configuration, files: Sequence[Path]) -> tuple[list[IncidentEvent], int]:
     """The whole log, and how many records were dead-lettered; shows progress on a terminal."""
     log: list[IncidentEvent] = []
     dead_letters = 0
