@@ -84,12 +84,12 @@ class Schedule(Section, frozen=True, kw_only=True):
 class Step(Section, frozen=True, kw_only=True):
     """A step of an escalation: who is paged, so long after the step before it.
 
-    `notify` names recipients and schedules. With `round_robin` one of them is paged, the next one
+    Without `after_minutes` the first step is at once, and each other one after 5 minutes. `notify` names recipients and schedules. With `round_robin` one of them is paged, the next one
     in the next incident or round.
     """
 
     notify: Annotated[tuple[str, ...], Meta(min_length=1)]
-    after_minutes: Annotated[float, Meta(ge=0)] = 5
+    after_minutes: Annotated[float, Meta(ge=0)] | None = None
     round_robin: bool = False
 
 

@@ -1,0 +1,1 @@
+"""Pages step by step until somebody acknowledges: the machine is pure, its run keeps the timers."""
