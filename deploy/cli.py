@@ -182,18 +182,67 @@ def say(incident: Incident, text: Text, *, config: Config = None, actor: Actor =
     return _command("public_message", incident, config, actor, text=text)
 
 
+@app.command(group=ANSWERS)
+def workaround(
+    incident: Incident, text: Text, *, config: Config = None, actor: Actor = None
+) -> int:
+    """Tell customers what they can do meanwhile."""
+    return _command("workaround", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def expect(
+    incident: Incident, when: str, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
+    """Say when an incident is expected to be over; everybody is told.
+
+    Parameters
+    ----------
+    when
+        So long from now (45m, 2h, 1h30m), or a time with its zone: 2026-11-24T18:00+01:00.
+    """
+    from deploy.commands.say import give_expectation
+
+    return give_expectation(incident, when, config=config, actor=actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def conclude(
+    incident: Incident, reason: str, solution: str, *, config: Config = None, actor: Actor = None
+) -> int:
+    """Say afterwards, in customers' words, what the reason was and what was done about it."""
+    return _command("conclude", incident, config, actor, text=reason, solution=solution)
+
+
 def _command(
-    kind: Literal["acknowledge", "note", "resolve", "set_severity", "public_message"],
+    kind: Literal[
+        "acknowledge",
+        "note",
+        "resolve",
+        "set_severity",
+        "public_message",
+        "workaround",
+        "conclude",
+    ],
     incident: str,
     config: Path | None,
     actor: str | None,
     *,
     text: str,
     severity: Literal["P1", "P2", "P3", "P4"] | None = None,
+    solution: str = "",
 ) -> int:
     from deploy.commands.say import give
 
-    return give(kind, incident, config=config, actor=actor, text=text, severity=severity)
+    return give(
+        kind,
+        incident,
+        config=config,
+        actor=actor,
+        text=text,
+        severity=severity,
+        solution=solution,
+    )
 
 
 @app.command(group=SETUP)
@@ -244,6 +293,21 @@ def ingest(
     return run(
         events=events, repeats=repeats, rate=rate, broker=broker, bootstrap=bootstrap, json=json
     )
+
+
+@bench.command
+def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> int:
+    """Replay a recorded system with known faults: what is found, how fast, beside plain rules.
+
+    Parameters
+    ----------
+    folder
+        Event files with faults.csv (and calls.csv, unlisted.csv) beside them; or normal.jsonl.gz
+        with issues.csv and its issue files, or a folder of such folders.
+    """
+    from deploy.bench.faults import main as run
+
+    return run(folder, config=config, json=json)
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ EventType = Literal[
     "resolved",
     "reopened",
     "closed",
+    "workaround",  # a way round was told to customers
+    "follow_up",  # the reason and the solution were told
 ]
 CommandType = Literal[
     "acknowledge",
@@ -27,6 +29,9 @@ CommandType = Literal[
     "resolve",
     "set_severity",
     "public_message",
+    "workaround",  # `text`: what customers can do meanwhile
+    "expect",  # `expected_ms`: when it will be over
+    "conclude",  # `text`: the reason; `solution`
     "not_an_incident",  # it was a false alarm
     "missed",  # there was trouble, and no incident
 ]
@@ -133,7 +138,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     All times are event times. `opened_ms` is the watermark at which the pipeline could first have
     said it; `first_anomaly_ms` the start of its first anomalous window. State, public phase and
-    visibility are three independent axes.
+    visibility are three independent axes. `public_message`, `workaround`, `reason` and `solution`
+    are people's words for customers; `expected_resolution_ms` is wall time, as a person said it.
     """
 
     id: str
@@ -161,6 +167,10 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_ms: int | None = None
     acknowledged_by: str | None = None
     public_message: str | None = None
+    workaround: str | None = None
+    expected_resolution_ms: int | None = None
+    reason: str | None = None
+    solution: str | None = None
     reopened: int = 0
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
@@ -195,7 +205,8 @@ class IncidentEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a person asks of an incident. `id` makes a repeat harmless; `issued_ms` is wall time.
 
-    `severity` goes with `set_severity`; `text` with the others. `missed` is about a `service` from
+    `severity` goes with `set_severity`, `expected_ms` with `expect` (wall time), `solution` with
+    `conclude`; `text` with the others. `missed` is about a `service` from
     `from_ms` to `to_ms` (event time), not about an incident: `incident_id` is empty then.
     """
 
@@ -206,13 +217,22 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issued_ms: int
     text: str = ""
     severity: Severity | None = None
+    expected_ms: int | None = None
+    solution: str = ""
     service: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
     schema_version: int = 1
 
 
-DeliveryStatus = Literal["asked", "sent", "failed", "withheld", "acknowledged"]
+DeliveryStatus = Literal[
+    "asked",
+    "sent",  # the receiver's server took it
+    "accepted",  # and confirmed it, with an id of its own in `detail`
+    "failed",
+    "withheld",
+    "acknowledged",
+]
 FailureClass = Literal["auth", "rate_limited", "refused", "unreachable", "gave_up"]
 
 

@@ -3,14 +3,19 @@
 from typing import Literal, NamedTuple
 
 from schemas.incidents import Command, EventType
+from schemas.times import stamp
 from streams.dossier import Dossier
 from streams.lifecycle import Rules, phase_after
+
+NEEDS_TEXT = frozenset(("note", "public_message", "workaround", "conclude"))
 
 
 class Refusal(NamedTuple):
     """Why a command was not obeyed: a word to count by, and a sentence for the one who gave it."""
 
-    reason: Literal["unknown_incident", "no_actor", "no_text", "no_severity", "already_resolved"]
+    reason: Literal[
+        "unknown_incident", "no_actor", "no_text", "no_severity", "no_time", "already_resolved"
+    ]
     text: str
 
 
@@ -21,12 +26,18 @@ def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
         return Refusal("unknown_incident", text)
     if not command.actor.strip():
         return Refusal("no_actor", "nobody gave it: `actor` is empty")
-    if command.type in ("note", "public_message") and not command.text.strip():
+    if command.type in ("acknowledge", "resolve", "expect") and dossier.is_over:
+        return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
+    return _what_is_missing(command)
+
+
+def _what_is_missing(command: Command) -> Refusal | None:
+    if command.type in NEEDS_TEXT and not command.text.strip():
         return Refusal("no_text", f"{command.type} needs a `text`")
     if command.type == "set_severity" and command.severity is None:
         return Refusal("no_severity", "set_severity needs a `severity`: P1, P2, P3 or P4")
-    if command.type in ("acknowledge", "resolve") and dossier.is_over:
-        return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
+    if command.type == "expect" and command.expected_ms is None:
+        return Refusal("no_time", "expect needs `expected_ms`, when it will be over")
     return None
 
 
@@ -55,6 +66,23 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
             return "severity_changed", command.text or (
                 f"{command.actor} set the severity to {command.severity}."
             )
-        case "public_message":
+        case _:
+            return _tell(command, dossier)
+
+
+def _tell(command: Command, dossier: Dossier) -> tuple[EventType, str]:
+    """What people say for customers."""
+    match command.type:
+        case "workaround":
+            dossier.workaround = command.text
+            return "workaround", command.text
+        case "expect":
+            dossier.expected_resolution_ms = command.expected_ms
+            expected = stamp(command.expected_ms or 0)
+            return "updated", command.text or f"Expected to be over by {expected} UTC."
+        case "conclude":
+            dossier.reason, dossier.solution = command.text, command.solution or None
+            return "follow_up", command.text
+        case _:
             dossier.public_message, dossier.visibility = command.text, "public"
             return "public_message", command.text

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
-from schemas.times import duration
+from schemas.times import duration, stamp
 from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.harm import harm_of
@@ -91,6 +91,10 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         acknowledged_ms=dossier.acknowledged_ms,
         acknowledged_by=dossier.acknowledged_by,
         public_message=dossier.public_message,
+        workaround=dossier.workaround,
+        expected_resolution_ms=dossier.expected_resolution_ms,
+        reason=dossier.reason,
+        solution=dossier.solution,
         reopened=dossier.reopened,
     )
 
@@ -126,11 +130,23 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
         )
     if old.public_message != new.public_message:
         found["public message"] = f"{old.public_message or 'none'} → {new.public_message}"
+    for name in ("workaround", "reason", "solution"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            found[name] = f"{before or 'none'} → {after or 'none'}"
+    if old.expected_resolution_ms != new.expected_resolution_ms:
+        found["expected to be over"] = (
+            f"{_by(old.expected_resolution_ms)} → {_by(new.expected_resolution_ms)}"
+        )
     if old.acknowledged_by != new.acknowledged_by:
         found["acknowledged by"] = (
             f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by or 'nobody'}"
         )
     return found
+
+
+def _by(time_ms: int | None) -> str:
+    return "not known" if time_ms is None else f"by {stamp(time_ms)} UTC"
 
 
 def _first(incident: Incident) -> str:

@@ -1,9 +1,11 @@
 """Commands from the command line to an incident, through the commands topic into its log."""
 
 import getpass
+import re
 import sys
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -25,6 +27,8 @@ def give(
     actor: str | None,
     text: str = "",
     severity: Severity | None = None,
+    expected_ms: int | None = None,
+    solution: str = "",
 ) -> int:
     """Sends one command and waits until it stands in the incident's log.
 
@@ -39,6 +43,8 @@ def give(
         issued_ms=int(time.time() * 1000),
         text=text,
         severity=severity,
+        expected_ms=expected_ms,
+        solution=solution,
     )
     try:
         event = send_and_wait(configuration, command)
@@ -58,6 +64,36 @@ def give(
     did = event.type.replace("_", " ")
     print(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
     return 0
+
+
+def give_expectation(
+    incident: str, when: str, *, config: Path | None, actor: str | None, text: str
+) -> int:
+    """Sends when the incident is expected to be over; as `give`, and 2 for a time that is none."""
+    try:
+        expected_ms = moment_of(when, int(time.time() * 1000))
+    except ValueError as error:
+        print(f"tocsin expect: {error}", file=sys.stderr)
+        return 2
+    return give("expect", incident, config=config, actor=actor, text=text, expected_ms=expected_ms)
+
+
+def moment_of(when: str, now_ms: int) -> int:
+    """Unix ms of a span from now (`45m`, `1h30m`) or of a time with its zone. Raises ValueError."""
+    if span := re.fullmatch(r"(?:(\d{1,3})h)?(?:(\d{1,4})m(?:in)?)?", when.replace(" ", "")):
+        hours, minutes = (int(part or 0) for part in span.groups())
+        if hours or minutes:
+            return now_ms + (hours * 60 + minutes) * 60_000
+    try:
+        at = datetime.fromisoformat(when)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(
+            f"{when!r} is no time; give a span from now, such as 45m or 1h30m, or a time with its "
+            "zone, such as 2026-11-24T18:00+01:00"
+        )
+    return int(at.timestamp() * 1000)
 
 
 def send_and_wait(configuration: Configuration, command: Command) -> IncidentEvent | None:

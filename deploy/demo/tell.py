@@ -14,6 +14,8 @@ HEADLINES = {
     "acknowledged": "acknowledged",
     "public_message": "public message",
     "noted": "note",
+    "workaround": "workaround",
+    "follow_up": "follow-up",
     "resolved": "incident resolved",
 }
 

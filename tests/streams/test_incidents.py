@@ -248,6 +248,31 @@ def test_commands_write_into_the_same_log_and_a_repeat_changes_nothing() -> None
     assert made.command(asked) == []
 
 
+def test_what_people_say_for_customers_stands_in_the_record() -> None:
+    made = stage()
+    name = told(anomaly(), until=30, made=made)[0].incident_id
+    expected_ms = START + 3_600 * SECOND
+    asked = [
+        command("workaround", name, text="Use the phone.", number=1),
+        command("expect", name, number=2),
+        msgspec.structs.replace(command("expect", name, number=3), expected_ms=expected_ms),
+        msgspec.structs.replace(
+            command("conclude", name, text="A disk was full.", number=4), solution="It is bigger."
+        ),
+    ]
+    events = made.command(asked)
+    assert [event.type for event in events] == ["workaround", "noted", "updated", "follow_up"]
+    last = events[-1].incident
+    assert (last.workaround, last.reason, last.solution) == (
+        "Use the phone.",
+        "A disk was full.",
+        "It is bigger.",
+    )
+    assert last.expected_resolution_ms == expected_ms
+    assert events[-1].changes["solution"] == "none → It is bigger."
+    assert [refusal.reason for _, refusal in made.refused] == ["no_time"]
+
+
 def test_a_reopened_incident_needs_somebody_anew() -> None:
     made = stage()
     name = told(anomaly(), until=30, made=made)[0].incident_id
