@@ -1,0 +1,236 @@
+"""What to expect of an incident, learned from those that are closed: its category, how hard it is
+to recover from, and how long it will last. Pure.
+
+The models are River's: a Bernoulli naive Bayes for the two classes, and Bayesian linear regression
+(Bishop, Pattern Recognition and Machine Learning, 3.3) on the logarithm of the duration. How sure
+they are is not their own opinion: each closed incident is predicted before it is learned
+(progressive validation), and the shares of right answers and the errors of those predictions are
+what is said. With fewer closed incidents than `least` nothing is.
+
+The state is the closed incidents themselves, from which the models are made anew.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from math import ceil, exp, log, log1p
+from typing import Any
+
+import msgspec
+
+from schemas.configuration import Service
+from schemas.incidents import Incident, Signal
+from schemas.outlook import Category, Complexity, Guess, Outlook
+
+MOST = 500
+"""Closed incidents remembered, as systems change; past it the oldest `FORGET` go at once, since
+the models are made anew then: they know nothing that is not remembered."""
+
+FORGET = 100
+
+RECENT = 100
+"""Predictions that the stated certainty comes from."""
+
+COVERAGE = 0.8
+"""Share of the durations that shall lie in the stated interval."""
+
+_CATEGORY: dict[str, Category] = {
+    "saturation": "capacity",
+    "forecast": "capacity",
+    "network": "network",
+    "new_error_template": "software",
+    "error_log_rate": "software",
+    "error_ratio": "software",
+    "latency": "performance",
+    "traffic": "demand",
+    "silence": "availability",
+    "level": "other",
+}
+_HARD_MS = 7_200_000
+_SIMPLE_MS = 1_800_000
+_MANY_SERVICES = 5
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A closed incident: what was known of it when it was opened, and what came of it."""
+
+    features: dict[str, float]
+    category: Category
+    complexity: Complexity
+    lasted_ms: int
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """How good the predictions of the last `examples` closed incidents were.
+
+    `category_right` and `complexity_right` are shares; `off_by` is the factor by which the
+    duration was missed at the median, and `within` the share inside the stated interval. All are
+    None before anything was predicted.
+    """
+
+    examples: int
+    category_right: float | None
+    complexity_right: float | None
+    off_by: float | None
+    within: float | None
+
+
+def category_of(signals: Iterable[Signal], cause: str | None) -> Category:
+    """What kind of trouble it is: after the strongest signal of its likely cause."""
+    found = sorted(signals, key=lambda s: (s.service != cause, s.kind == "level", -s.score))
+    return _CATEGORY[found[0].kind] if found else "other"
+
+
+def complexity_of(incident: Incident) -> Complexity:
+    """How hard the recovery was, from how it went: who had to see to it, how long, how far."""
+    lasted_ms = lasted(incident)
+    if incident.reopened or lasted_ms > _HARD_MS or len(incident.services) > _MANY_SERVICES:
+        return "hard"
+    if incident.acknowledged_by is None:
+        return "self_healing"
+    return "simple" if lasted_ms <= _SIMPLE_MS else "moderate"
+
+
+def lasted(incident: Incident) -> int:
+    """From its first sign to its last, milliseconds."""
+    return max(incident.last_anomaly_ms - incident.first_anomaly_ms, 0)
+
+
+def features_of(incident: Incident, catalogue: Mapping[str, Service]) -> dict[str, float]:
+    """What is known of an incident early on, as River takes it: names with numbers."""
+    cause = incident.suspected_causes[0] if incident.suspected_causes else ""
+    known = catalogue.get(cause)
+    features = {f"kind={signal.kind}": 1.0 for signal in incident.signals}
+    features[f"cause={cause}"] = 1.0
+    features[f"tier={known.tier if known else 'unknown'}"] = 1.0
+    features[f"severity={incident.severity}"] = 1.0
+    features["services"] = log1p(len(incident.services))
+    features["always"] = 1.0
+    return features
+
+
+class Lessons:
+    """Learns from closed incidents and says what to expect of open ones.
+
+    Parameters
+    ----------
+    least
+        Closed incidents before anything is said.
+    """
+
+    def __init__(self, least: int = 20) -> None:
+        self.least = least
+        self._examples: list[Example] = []
+        self._models: _Models | None = None
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def learn(self, example: Example) -> None:
+        """Takes a closed incident in, after predicting it for the validation."""
+        self._examples.append(example)
+        if len(self._examples) > MOST:
+            del self._examples[:FORGET]
+            self._models = None
+        elif self._models is not None:
+            self._models.learn(example, judge=len(self._examples) > self.least)
+
+    def outlook(self, features: dict[str, float]) -> Outlook | None:
+        """What to expect; None while there are fewer than `least` closed incidents."""
+        if len(self._examples) < self.least:
+            return None
+        return self._learned().outlook(features, len(self._examples))
+
+    def validation(self) -> Validation:
+        """How good the last predictions were."""
+        return self._learned().validation()
+
+    def _learned(self) -> "_Models":
+        """The models; made only when they are asked for, as River takes a second to import."""
+        if self._models is None:
+            self._models = _Models()
+            for number, example in enumerate(self._examples):
+                self._models.learn(example, judge=number >= self.least)
+        return self._models
+
+    def dump(self) -> list[Any]:
+        """The closed incidents; `load` makes the same models of them."""
+        return [msgspec.to_builtins(example) for example in self._examples]
+
+    def load(self, state: list[Any]) -> None:
+        """Takes a state from `dump`."""
+        self._examples = msgspec.convert(state, list[Example])
+        self._models = None
+
+
+class _Models:
+    """River's models, and how their predictions fared."""
+
+    def __init__(self) -> None:
+        from river.linear_model import BayesianLinearRegression  # noqa: PLC0415
+        from river.naive_bayes import BernoulliNB  # noqa: PLC0415
+        from river.preprocessing import TargetStandardScaler  # noqa: PLC0415
+
+        self._category = BernoulliNB()
+        self._complexity = BernoulliNB()
+        self._duration = TargetStandardScaler(BayesianLinearRegression())
+        self._category_right: deque[bool] = deque(maxlen=RECENT)
+        self._complexity_right: deque[bool] = deque(maxlen=RECENT)
+        self._errors: deque[float] = deque(maxlen=RECENT)
+        self._within: deque[bool] = deque(maxlen=RECENT)
+
+    def learn(self, example: Example, *, judge: bool) -> None:
+        """Predicts the example, if it is to be judged, and then learns it."""
+        x, seconds = example.features, max(example.lasted_ms / 1000, 1.0)
+        if judge:
+            self._category_right.append(self._category.predict_one(x) == example.category)
+            self._complexity_right.append(self._complexity.predict_one(x) == example.complexity)
+            error = abs(log(seconds) - float(self._duration.predict_one(x)))
+            if self._errors:
+                self._within.append(error <= self._margin())
+            self._errors.append(error)
+        self._category.learn_one(x, example.category)
+        self._complexity.learn_one(x, example.complexity)
+        self._duration.learn_one(x, log(seconds))
+
+    def outlook(self, x: dict[str, float], examples: int) -> Outlook:
+        expected = float(self._duration.predict_one(x))
+        margin = self._margin() if self._errors else None
+        return Outlook(
+            examples=examples,
+            category=self._guess(self._category.predict_one(x), self._category_right),
+            complexity=self._guess(self._complexity.predict_one(x), self._complexity_right),
+            lasts_ms=_ms(expected),
+            lasts_from_ms=None if margin is None else _ms(expected - margin),
+            lasts_to_ms=None if margin is None else _ms(expected + margin),
+        )
+
+    @staticmethod
+    def _guess(value: str, right: deque[bool]) -> Guess:
+        """The guess with the share of right ones among the last, after Laplace's rule."""
+        return Guess(value=value, sure=round((sum(right) + 1) / (len(right) + 2), 3))
+
+    def _margin(self) -> float:
+        """Error of the log duration that `COVERAGE` of the last predictions did not pass.
+
+        Split conformal prediction (Lei et al. 2018): the ceil((n + 1) × coverage)-th smallest.
+        """
+        errors = sorted(self._errors)
+        return errors[min(ceil((len(errors) + 1) * COVERAGE), len(errors)) - 1]
+
+    def validation(self) -> Validation:
+        errors = sorted(self._errors)
+        return Validation(
+            examples=len(errors),
+            category_right=_share(self._category_right),
+            complexity_right=_share(self._complexity_right),
+            off_by=exp(errors[len(errors) // 2]) if errors else None,
+            within=_share(self._within),
+        )
+
+
+def _share(right: deque[bool]) -> float | None:
+    return sum(right) / len(right) if right else None
+
+
+def _ms(log_seconds: float) -> int:
+    return round(exp(min(log_seconds, 20.0)) * 1000)
