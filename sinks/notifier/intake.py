@@ -10,6 +10,7 @@ from schemas.incidents import Delivery, IncidentEvent
 from sinks.notifier import metrics, outbox
 from sinks.notifier.channels.channel import NO_DETAILS, Message
 from sinks.notifier.links import Linker
+from sinks.notifier.messages import Ask
 from sinks.notifier.outbox import Entry
 from sinks.notifier.routing import Decision, Router
 from sinks.notifier.store import add_deliveries, read_version, write_incident
@@ -87,7 +88,14 @@ class Intake:
         self, event: IncidentEvent, decision: Decision, recorded_ms: int, now_ms: int
     ) -> Entry:
         incident, recipient = event.incident, decision.recipient
-        said = self._writer.write(event, decision) if decision.withheld is None else None
+        asked = Ask(
+            stage=decision.stage,
+            recipient=recipient,
+            rule=decision.rule,
+            event=event,
+            first=decision.first,
+        )
+        said = self._writer.write(asked) if decision.withheld is None else None
         is_told = said is not None and recipient.audience != "customer"
         is_news = decision.first and decision.stage == "opened"
         return Entry(

@@ -184,7 +184,9 @@ async def next_attempt_ms_after(
     return None if found is None else int(found)
 
 
-async def mark_sent(connection: AsyncConnection, entry: Entry, thread_token: str | None) -> None:
+async def mark_sent(
+    connection: AsyncConnection, entry: Entry, thread_token: str | None, now_ms: int
+) -> None:
     """The message has arrived; its thread, if it began one, is kept for the next."""
     await _set(connection, entry, state="sent", attempts=entry.attempts + 1)
     if thread_token is not None:

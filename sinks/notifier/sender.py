@@ -128,7 +128,7 @@ class Sender:
         now_ms = self._now_ms()
         seconds = seconds_to_communicate(entry, now_ms)
         async with self._database.writing() as connection:
-            await outbox.mark_sent(connection, entry, receipt.thread)
+            await outbox.mark_sent(connection, entry, receipt.thread, now_ms)
             sent = entry.delivery(
                 "sent",
                 now_ms,

@@ -13,7 +13,8 @@ from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
 from schemas.times import utc
-from sinks.notifier.routing import Decision, public_names
+from sinks.notifier.messages import Ask, Digest, HandOver, Stage
+from sinks.notifier.routing import public_names
 from sinks.words import clock, hurts, joined, moment
 
 MAX_VALUE = 400
@@ -37,6 +38,16 @@ _SYMPTOMS: tuple[tuple[frozenset[AnomalyKind], str, str], ...] = (
     (frozenset(("saturation",)), "may be slower than usual", "may be slower than usual"),
 )
 _OTHER_SYMPTOM = "may not work as usual"
+
+
+_TEMPLATES: dict[Stage, Stage] = {
+    "unacknowledged": "updated",
+    "no_change": "updated",
+    "workaround": "updated",
+    "follow_up": "updated",
+    "final": "resolved",
+    "retracted": "updated",
+}
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -69,13 +80,25 @@ class Writer:
             utc=moment, clock=clock, duration=duration, number=number, percent=percent, words=words
         )
 
-    def write(self, event: IncidentEvent, decision: Decision) -> Words:
-        """The message that a decision asks for. Raises jinja2.TemplateError for a template."""
-        audience = decision.recipient.audience
-        name = f"{audience}/{decision.stage}.j2"
-        rendered = self._environment.get_template(name).render(self._facts(event, audience))
+    def write(self, ask: Ask) -> Words:
+        """The message that is asked for. Raises jinja2.TemplateError for a template."""
+        audience = ask.recipient.audience
+        name = f"{audience}/{_TEMPLATES.get(ask.stage, ask.stage)}.j2"
+        rendered = self._environment.get_template(name).render(self._facts(ask.event, audience))
         subject, _, text = rendered.strip().partition("\n")
         return Words(subject.strip()[:MAX_SUBJECT], _tidy(text)[:MAX_TEXT])
+
+    def digest(self, digest: Digest) -> Words:
+        """What was held back, a line each."""
+        about = f"{digest.count} messages about {digest.incidents} incidents"
+        lines = [f"- {clean(item.subject)}" for item in digest.items]
+        return Words(f"{about} in one", "\n".join([f"{about} were held back:", "", *lines]))
+
+    def hand_over(self, hand_over: HandOver) -> Words:
+        """A shift begins or ends."""
+        said = "You are on call now" if hand_over.comes_on else "You are off call now"
+        lines = [f"- {clean(title)}" for title in hand_over.open_incidents]
+        return Words(f"{said}: {hand_over.schedule}", "\n".join([f"{said}.", "", *lines]))
 
     def _facts(self, event: IncidentEvent, audience: str) -> dict[str, object]:
         """What a template can name; for customers nothing internal is within its reach."""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from schemas.configuration import Recipient
 from schemas.incidents import EventType, Impact, Incident, IncidentEvent
 from sinks.notifier.channels.channel import LABELS, paragraphs
-from sinks.notifier.routing import STAGES, Decision, Stage
+from sinks.notifier.messages import Ask, Stage
+from sinks.notifier.routing import STAGES
 from sinks.notifier.words import Words, Writer, clean, duration, percent, symptom, words
 from sinks.words import moment
 from tests.sinks.examples import cpu_incident, event, network_incident
@@ -21,10 +22,11 @@ replace = msgspec.structs.replace
 def write(
     audience: str, stage: Stage, incident: Incident | None = None, **changes: object
 ) -> Words:
-    made = event(incident or cpu_incident(), stage)
+    made = event(incident or cpu_incident(), stage)  # type: ignore[arg-type]
     made = replace(made, **changes)
     recipient = Recipient(name="x", channel="console", audience=audience)  # type: ignore[arg-type]
-    return Writer(CATALOGUE).write(made, Decision(recipient, "rule", stage, first=True))
+    ask = Ask(stage=stage, recipient=recipient, rule="rule", event=made, first=True)
+    return Writer(CATALOGUE).write(ask)
 
 
 def at_stage(stage: Stage) -> Incident:
@@ -214,9 +216,8 @@ def test_one_service_is_and_two_services_are() -> None:
 def test_a_reopened_incident_says_since_when_it_is_back() -> None:
     back: EventType = "reopened"
     incident = cpu_incident(reopened=1, updated_ms=cpu_incident().opened_ms + 3_600_000)
-    made = Writer(CATALOGUE).write(
-        event(incident, back),
-        Decision(Recipient(name="x", channel="console"), "rule", "reopened", first=False),
-    )
+    recipient = Recipient(name="x", channel="console")
+    ask = Ask(stage="reopened", recipient=recipient, rule="rule", event=event(incident, back))
+    made = Writer(CATALOGUE).write(ask)
     assert "back since 03:35 UTC" in made.text
     assert isinstance(event(incident, back), IncidentEvent)
