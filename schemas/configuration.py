@@ -163,7 +163,11 @@ class Incidents(Section, frozen=True, kw_only=True):
     reopen_within_seconds: Annotated[float, Meta(ge=0)] = 120
     """The same trouble reopens an incident so long after it was resolved; later it is a new one."""
     close_after_seconds: Positive = 86_400
-    public_severities: tuple[Literal["P1", "P2", "P3", "P4"], ...] = ("P1", "P2", "P3")
+    public_severities: tuple[SeverityName, ...] = ("P1", "P2", "P3")
+    review_severities: tuple[SeverityName, ...] = ()
+    """What the public is told of these waits until it is approved, by another than its author."""
+    outlook_after_incidents: Annotated[int, Meta(ge=2)] = 20
+    """Closed incidents from which on category, recovery and duration of new ones are guessed."""
     feedback_half_life_seconds: Positive = 2_592_000
     """After so much event time half of what people's feedback moved is forgotten."""
 

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from schemas.anomalies import AnomalyKind, Forecast
+from schemas.outlook import Category, Outlook
 
 Severity = Literal["P1", "P2", "P3", "P4"]
 State = Literal["investigating", "identified", "monitoring", "resolved", "closed"]
@@ -22,6 +23,10 @@ EventType = Literal[
     "closed",
     "workaround",  # a way round was told to customers
     "follow_up",  # the reason and the solution were told
+    "unacknowledged",  # nobody has it any more
+    "proposed",  # words for the public wait for approval
+    "approved",  # the incident may be told in public
+    "retracted",  # the public message was taken back
 ]
 CommandType = Literal[
     "acknowledge",
@@ -34,6 +39,10 @@ CommandType = Literal[
     "conclude",  # `text`: the reason; `solution`
     "not_an_incident",  # it was a false alarm
     "missed",  # there was trouble, and no incident
+    "set_category",  # `category`: what kind of trouble it is
+    "unacknowledge",
+    "approve",
+    "retract",
 ]
 
 
@@ -133,6 +142,18 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusted: bool = False
 
 
+ProposalKind = Literal["public_message", "workaround", "follow_up"]
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Words for the public that wait until somebody other than `by` approves them."""
+
+    kind: ProposalKind
+    text: str
+    by: str
+    solution: str = ""
+
+
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """The latest state of one incident; what the compacted incident topic holds by `id`.
 
@@ -140,6 +161,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     said it; `first_anomaly_ms` the start of its first anomalous window. State, public phase and
     visibility are three independent axes. `public_message`, `workaround`, `reason` and `solution`
     are people's words for customers; `expected_resolution_ms` is wall time, as a person said it.
+    `category` is read off the signals unless `category_by` says who set it; `outlook` is what
+    closed incidents teach of this one, as of when it was opened.
     """
 
     id: str
@@ -171,7 +194,14 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     expected_resolution_ms: int | None = None
     reason: str | None = None
     solution: str | None = None
+    proposal: Proposal | None = None
+    awaits_review: bool = False
+    """It would be public by its severity, or has a proposal, and nobody has approved that yet."""
+    approved_by: str | None = None
     reopened: int = 0
+    category: Category = "other"
+    category_by: str | None = None
+    outlook: Outlook | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()
@@ -217,6 +247,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     issued_ms: int
     text: str = ""
     severity: Severity | None = None
+    category: Category | None = None
     expected_ms: int | None = None
     solution: str = ""
     service: str | None = None
@@ -226,6 +257,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 DeliveryStatus = Literal[
+    "scheduled",  # will be asked for at `due_ms`, unless somebody acknowledges before
+    "held",  # kept for a digest
     "asked",
     "sent",  # the receiver's server took it
     "accepted",  # and confirmed it, with an id of its own in `detail`
@@ -257,6 +290,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: FailureClass | None = None
     detail: str = ""
     seconds_to_communicate: float | None = None
+    due_ms: int | None = None
     schema_version: int = 1
 
     @property

@@ -84,7 +84,8 @@ class Schedule(Section, frozen=True, kw_only=True):
 class Step(Section, frozen=True, kw_only=True):
     """A step of an escalation: who is paged, so long after the step before it.
 
-    Without `after_minutes` the first step is at once, and each other one after 5 minutes. `notify` names recipients and schedules. With `round_robin` one of them is paged, the next one
+    Without `after_minutes` the first step is at once, and each other one after 5 minutes. `notify`
+    names recipients and schedules. With `round_robin` one of them is paged, the next one
     in the next incident or round.
     """
 

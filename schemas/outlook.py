@@ -1,6 +1,6 @@
 """What is expected of an incident from those that are closed."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,7 @@ Category = Literal[
     "availability",  # it, or its telemetry, is gone
     "other",
 ]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 Complexity = Literal["self_healing", "simple", "moderate", "hard"]
 """How hard the recovery is: went by itself; somebody, within half an hour; somebody, longer; more
 than two hours, came back, or more than five services."""

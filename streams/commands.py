@@ -3,9 +3,18 @@
 from typing import Literal, NamedTuple
 
 from schemas.incidents import Command, EventType
+from schemas.outlook import CATEGORIES
 from schemas.times import stamp
 from streams.dossier import Dossier
 from streams.lifecycle import Rules, phase_after
+from streams.review import (
+    approve,
+    must_be_reviewed,
+    propose,
+    retract,
+    show,
+    why_not_approved,
+)
 
 NEEDS_TEXT = frozenset(("note", "public_message", "workaround", "conclude"))
 
@@ -14,7 +23,14 @@ class Refusal(NamedTuple):
     """Why a command was not obeyed: a word to count by, and a sentence for the one who gave it."""
 
     reason: Literal[
-        "unknown_incident", "no_actor", "no_text", "no_severity", "no_time", "already_resolved"
+        "unknown_incident",
+        "no_actor",
+        "no_text",
+        "no_severity",
+        "no_category",
+        "no_time",
+        "already_resolved",
+        "no_effect",
     ]
     text: str
 
@@ -28,6 +44,10 @@ def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
         return Refusal("no_actor", "nobody gave it: `actor` is empty")
     if command.type in ("acknowledge", "resolve", "expect") and dossier.is_over:
         return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
+    if command.type in ("approve", "retract") and (why := why_not_approved(command, dossier)):
+        return Refusal("no_effect", why)
+    if command.type == "unacknowledge" and dossier.acknowledged_by is None:
+        return Refusal("no_effect", "nobody has acknowledged it")
     return _what_is_missing(command)
 
 
@@ -36,6 +56,8 @@ def _what_is_missing(command: Command) -> Refusal | None:
         return Refusal("no_text", f"{command.type} needs a `text`")
     if command.type == "set_severity" and command.severity is None:
         return Refusal("no_severity", "set_severity needs a `severity`: P1, P2, P3 or P4")
+    if command.type == "set_category" and command.category is None:
+        return Refusal("no_category", f"set_category needs a `category`: {', '.join(CATEGORIES)}")
     if command.type == "expect" and command.expected_ms is None:
         return Refusal("no_time", "expect needs `expected_ms`, when it will be over")
     return None
@@ -45,13 +67,8 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
     """Does what a valid command says; returns the type and text of its entry in the log."""
     time_ms = end_ms + rules.lateness_ms
     match command.type:
-        case "acknowledge":
-            told = f"{command.actor} is on it."
-            if dossier.acknowledged_ms is None:
-                dossier.acknowledged_ms, dossier.acknowledged_by = time_ms, command.actor
-            elif dossier.acknowledged_by != command.actor:
-                told = f"{command.actor} is on it too; {dossier.acknowledged_by} has it already."
-            return "acknowledged", command.text or told
+        case "acknowledge" | "unacknowledge":
+            return _take(command, dossier, time_ms)
         case "note":
             return "noted", command.text
         case "resolve":
@@ -61,13 +78,41 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
             return "resolved", command.text or f"Resolved by {command.actor}."
         case "set_severity":
             dossier.override, dossier.override_by = command.severity, command.actor
-            if command.severity in rules.public:
-                dossier.visibility = "public"
+            show(dossier, rules)
             return "severity_changed", command.text or (
                 f"{command.actor} set the severity to {command.severity}."
             )
+        case "set_category":
+            dossier.category_set, dossier.category_by = command.category, command.actor
+            return "updated", command.text or (
+                f"{command.actor} set the category to {command.category}."
+            )
         case _:
-            return _tell(command, dossier)
+            return _publish(command, dossier, rules)
+
+
+def _take(command: Command, dossier: Dossier, time_ms: int) -> tuple[EventType, str]:
+    """Somebody takes the incident, or gives it back."""
+    if command.type == "unacknowledge":
+        had, dossier.acknowledged_ms, dossier.acknowledged_by = dossier.acknowledged_by, None, None
+        return "unacknowledged", command.text or f"{had} has it no more; nobody does."
+    told = f"{command.actor} is on it."
+    if dossier.acknowledged_ms is None:
+        dossier.acknowledged_ms, dossier.acknowledged_by = time_ms, command.actor
+    elif dossier.acknowledged_by != command.actor:
+        told = f"{command.actor} is on it too; {dossier.acknowledged_by} has it already."
+    return "acknowledged", command.text or told
+
+
+def _publish(command: Command, dossier: Dossier, rules: Rules) -> tuple[EventType, str]:
+    """What the public is told, or what waits until it may be."""
+    if command.type == "approve":
+        return approve(command, dossier, _tell)
+    if command.type == "retract":
+        return retract(command, dossier)
+    if must_be_reviewed(command, dossier, rules):
+        return propose(command, dossier)
+    return _tell(command, dossier)
 
 
 def _tell(command: Command, dossier: Dossier) -> tuple[EventType, str]:

@@ -10,12 +10,14 @@ from schemas.incidents import (
     Grading,
     Impact,
     Incident,
+    Proposal,
     PublicPhase,
     Severity,
     Signal,
     State,
     Visibility,
 )
+from schemas.outlook import Category, Outlook
 
 VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
 """Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
@@ -52,7 +54,8 @@ class Dossier(msgspec.Struct, kw_only=True):
     end of the last window with a trusted signal; `pace_ms` the least time between two anomalous
     windows of one series, 0 while unknown; `settled_ms` the window end up to which timers were
     looked at; `seen` by service when it was first and last out; `told` the incident as last
-    published; `lower_since_ms` since when the grade would be lower than the one that stands.
+    published; `lower_since_ms` since when the grade would be lower than the one that stands;
+    `features` what was known when it was opened, for `streams.outlook`.
     """
 
     id: str
@@ -87,11 +90,18 @@ class Dossier(msgspec.Struct, kw_only=True):
     expected_resolution_ms: int | None = None
     reason: str | None = None
     solution: str | None = None
+    proposal: Proposal | None = None
+    awaits_review: bool = False
+    approved_by: str | None = None
     resolved_ms: int | None = None
     resolved_end_ms: int | None = None
     resolved_by: str | None = None
     closed_ms: int | None = None
     reopened: int = 0
+    category_set: Category | None = None
+    category_by: str | None = None
+    features: dict[str, float] = {}
+    outlook: Outlook | None = None
 
     @property
     def is_over(self) -> bool:

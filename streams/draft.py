@@ -8,6 +8,7 @@ from schemas.times import duration, stamp
 from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.harm import harm_of
+from streams.outlook import category_of
 from streams.words import clock, number, summary, title
 
 UNKNOWN_TIER = 3
@@ -95,7 +96,13 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         expected_resolution_ms=dossier.expected_resolution_ms,
         reason=dossier.reason,
         solution=dossier.solution,
+        proposal=dossier.proposal,
+        awaits_review=dossier.awaits_review,
+        approved_by=dossier.approved_by,
         reopened=dossier.reopened,
+        category=dossier.category_set or category_of(telling, dossier.cause),
+        category_by=dossier.category_by,
+        outlook=dossier.outlook,
     )
 
 
@@ -112,7 +119,7 @@ def _services(dossier: Dossier) -> tuple[str, ...]:
 def changes(old: Incident, new: Incident) -> dict[str, str]:
     """What a reader would call a change, as `before → after`; empty if there is none."""
     found: dict[str, str] = {}
-    for name in ("severity", "state", "public_phase", "visibility"):
+    for name in ("severity", "state", "public_phase", "visibility", "category"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             found[name] = f"{before} → {after}"
@@ -129,7 +136,7 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
             new.severity_override_by or "tocsin"
         )
     if old.public_message != new.public_message:
-        found["public message"] = f"{old.public_message or 'none'} → {new.public_message}"
+        found["public message"] = f"{old.public_message or 'none'} → {new.public_message or 'none'}"
     for name in ("workaround", "reason", "solution"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:

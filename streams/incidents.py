@@ -15,8 +15,10 @@ from streams.commands import Refusal, obey, why_refused
 from streams.dossier import Dossier
 from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
+from streams.outlook import Example, Lessons, example_of, features_of
+from streams.review import show
 
-VERSION = 1
+VERSION = 2
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
 MAX_COMMANDS = 10_000
@@ -63,6 +65,7 @@ class IncidentStage:
         self._aligner = Aligner[AnomalyBatch](shards)
         self._base = catalogue
         self._casebook = Casebook(environment, self.rules, catalogue)
+        self._lessons = Lessons(incidents.outlook_after_incidents)
 
     @property
     def _memory(self) -> Memory:
@@ -175,6 +178,7 @@ class IncidentStage:
             events += self._settle_one(dossier, end_ms, name in opened)
             dossier.settled_ms = end_ms
             if dossier.state == "closed":
+                self._learn_from(dossier)
                 del self._memory.dossiers[name]
         return events + self._close_early()
 
@@ -188,6 +192,7 @@ class IncidentStage:
         for dossier in sorted(resolved, key=lambda d: (d.resolved_end_ms or 0, d.id))[:over]:
             dossier.state, dossier.closed_ms = "closed", self.time_ms
             events.append(self._say(dossier, "closed"))
+            self._learn_from(dossier)
             del self._memory.dossiers[dossier.id]
         return events
 
@@ -222,8 +227,7 @@ class IncidentStage:
         grows = end_ms - dossier.grown_ms < self.rules.gap_ms
         facts = facts_of(dossier, self.catalogue, grows=grows)
         hold_severity(dossier, grade(facts), end_ms, self.rules.resolve_ms)
-        if (dossier.override or dossier.severity) in self.rules.public:
-            dossier.visibility = "public"
+        show(dossier, self.rules)
 
     def _report(self, dossier: Dossier, was: State, opened: bool) -> list[IncidentEvent]:
         """The one event that says what this tick changed, or none."""
@@ -252,6 +256,8 @@ class IncidentStage:
         command_id: str | None = None,
     ) -> IncidentEvent:
         """Writes the next entry of the incident's log."""
+        if event_type in ("opened", "reopened"):
+            self._look_ahead(dossier)
         incident = self._draft(dossier)
         changed = changes(dossier.told, incident) if dossier.told else {}
         dossier.told = incident
@@ -267,24 +273,41 @@ class IncidentStage:
             command_id=command_id,
         )
 
+    def _look_ahead(self, dossier: Dossier) -> None:
+        """Writes down what is known early, and what closed incidents teach of such a case."""
+        dossier.features = features_of(self._draft(dossier), self.catalogue)
+        dossier.outlook = self._lessons.outlook(dossier.features)
+
+    def _learn_from(self, dossier: Dossier) -> None:
+        """Takes a closed incident as an example for later ones, unless it was none."""
+        told = dossier.told
+        if told is not None and dossier.features and told.false_alarm_by is None:
+            self._lessons.learn(example_of(told, dossier.features))
+
     # -- state -----------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
         """The whole state."""
         calls = [Call(caller, callee) for caller, callee in self._casebook.graph.learned()]
-        return msgspec.msgpack.encode((VERSION, self._memory, calls, self._aligner.snapshot()))
+        aligner = self._aligner.snapshot()
+        return msgspec.msgpack.encode(
+            (VERSION, self._memory, calls, aligner, self._lessons.examples)
+        )
 
     def restore(self, data: bytes) -> None:
         """Replaces the state. Raises `ValueError` if the snapshot is of another version."""
-        version = msgspec.msgpack.decode(data, type=tuple[int, msgspec.Raw, msgspec.Raw, bytes])[0]
-        if version != VERSION:
+        version, *parts = msgspec.msgpack.decode(data, type=list[msgspec.Raw])
+        if (read := msgspec.msgpack.decode(version, type=int)) not in (1, VERSION):
             raise ValueError(
-                f"incident snapshot of version {version}, this is version {VERSION}: "
+                f"incident snapshot of version {read}, this is version {VERSION}: "
                 "replay from the start, or run the version that wrote it"
             )
-        _, memory, calls, aligner = msgspec.msgpack.decode(
-            data, type=tuple[int, Memory, list[Call], bytes]
-        )
+        memory = msgspec.msgpack.decode(parts[0], type=Memory)
+        calls = msgspec.msgpack.decode(parts[1], type=list[Call])
+        aligner = msgspec.msgpack.decode(parts[2], type=bytes)
+        # Version 1 knew no examples.
+        lessons = msgspec.msgpack.decode(parts[3], type=list[Example]) if read > 1 else []
         self._casebook = Casebook(self.environment, self.rules, self._base, memory)
+        self._lessons.load(lessons)
         self._casebook.graph.learn(calls)
         self._aligner.restore(aligner, AnomalyBatch)

@@ -24,6 +24,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     close_ms: int
     max_distance: int
     public: frozenset[Severity]
+    review: frozenset[Severity]
 
     @classmethod
     def of(cls, windows: Windows, incidents: Incidents) -> "Rules":
@@ -39,6 +40,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             close_ms=round(incidents.close_after_seconds * 1000),
             max_distance=incidents.max_graph_distance,
             public=frozenset(incidents.public_severities),
+            review=frozenset(incidents.review_severities),
         )
 
 

@@ -11,9 +11,8 @@ The state is the closed incidents themselves, from which the models are made ane
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, exp, log, log1p
-from typing import Any
 
 import msgspec
 
@@ -95,6 +94,11 @@ def lasted(incident: Incident) -> int:
     return max(incident.last_anomaly_ms - incident.first_anomaly_ms, 0)
 
 
+def example_of(incident: Incident, features: dict[str, float]) -> Example:
+    """A closed incident as an example; `features` are those of when it was opened."""
+    return Example(features, incident.category, complexity_of(incident), lasted(incident))
+
+
 def features_of(incident: Incident, catalogue: Mapping[str, Service]) -> dict[str, float]:
     """What is known of an incident early on, as River takes it: names with numbers."""
     cause = incident.suspected_causes[0] if incident.suspected_causes else ""
@@ -125,6 +129,11 @@ class Lessons:
     def __len__(self) -> int:
         return len(self._examples)
 
+    @property
+    def examples(self) -> list[Example]:
+        """The closed incidents that are remembered: the whole state."""
+        return self._examples
+
     def learn(self, example: Example) -> None:
         """Takes a closed incident in, after predicting it for the validation."""
         self._examples.append(example)
@@ -152,13 +161,9 @@ class Lessons:
                 self._models.learn(example, judge=number >= self.least)
         return self._models
 
-    def dump(self) -> list[Any]:
-        """The closed incidents; `load` makes the same models of them."""
-        return [msgspec.to_builtins(example) for example in self._examples]
-
-    def load(self, state: list[Any]) -> None:
-        """Takes a state from `dump`."""
-        self._examples = msgspec.convert(state, list[Example])
+    def load(self, examples: Sequence[Example]) -> None:
+        """Takes the `examples` of others, and makes the same models of them."""
+        self._examples = list(examples)
         self._models = None
 
 

@@ -77,7 +77,8 @@ def test_what_is_restored_says_the_same_and_goes_on_alike() -> None:
     lessons, again = taught(MOST - 1), Lessons(least=20)
     features = features_of(cpu_incident(), {})
     lessons.outlook(features)
-    again.load(msgspec.msgpack.decode(msgspec.msgpack.encode(lessons.dump())))
+    saved = msgspec.msgpack.encode(lessons.examples)
+    again.load(msgspec.msgpack.decode(saved, type=list[Example]))
     for example in history(FORGET + 5):
         lessons.learn(example)
         again.learn(example)
