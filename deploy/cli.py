@@ -214,6 +214,30 @@ def conclude(
     return _command("conclude", incident, config, actor, text=reason, solution=solution)
 
 
+@app.command(group=ANSWERS)
+def unack(
+    incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
+    """Give an acknowledgement back: nobody has the incident, and people are paged again."""
+    return _command("unacknowledge", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def approve(
+    incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
+    """Let the public have what waits for review: somebody else's words, or the incident itself."""
+    return _command("approve", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def retract(
+    incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
+    """Take the last public message back; the log, and whoever read it, are told so."""
+    return _command("retract", incident, config, actor, text=text)
+
+
 def _command(
     kind: Literal[
         "acknowledge",
@@ -223,6 +247,9 @@ def _command(
         "public_message",
         "workaround",
         "conclude",
+        "unacknowledge",
+        "approve",
+        "retract",
     ],
     incident: str,
     config: Path | None,
