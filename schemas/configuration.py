@@ -183,6 +183,8 @@ class Service(Section, frozen=True, kw_only=True):
     owner: str | None = None
     depends_on: tuple[str, ...] = ()
     public_name: str | None = None
+    public_names: dict[str, str] = {}
+    """The same in other languages: `{de: Warenkorb}`."""
     segments: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     customers: Annotated[int, Meta(ge=0)] = 0
@@ -196,6 +198,8 @@ class Catalogue(Section, frozen=True, kw_only=True):
 
     include: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
+    segment_names: dict[str, dict[str, str]] = {}
+    """What the customers of a segment are called, by language: `{retail: {de: Privatkunden}}`."""
 
 
 class Listen(Section, frozen=True, kw_only=True):
@@ -325,6 +329,8 @@ class Notifier(Section, frozen=True, kw_only=True):
     give_up_after_seconds: Positive = 86_400
     stale_after_seconds: Positive = 3600
     """What happened longer ago than this is no news any more: it is withheld, not sent."""
+    templates: str | None = None
+    """A folder with templates of one's own, named as those that ship: `de/customer/update.j2`."""
     channels: Channels = Channels()
     recipients: tuple[Recipient, ...] = (Recipient(name="console", channel="console"),)
     routes: tuple[Route, ...] = (Route(name="everyone", recipients=("console",)),)

@@ -49,7 +49,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     configuration = msgspec.convert(values, Configuration)
     base = path.parent if path else Path()
     services = _services(configuration.catalogue, file, document, base, mistakes)
-    catalogue = Catalogue(include=configuration.catalogue.include, services=tuple(services))
+    catalogue = msgspec.structs.replace(configuration.catalogue, services=tuple(services))
     configuration = msgspec.structs.replace(configuration, catalogue=catalogue)
     mistakes += broken_references(configuration, file, lambda place: _find(document, place))
     if mistakes:
