@@ -6,7 +6,8 @@ from typing import Literal
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
-from detectors.profile import SeasonalProfile
+from detectors.profile import NO_BAND, SeasonalProfile
+from detectors.shift import LevelShift
 from detectors.tails import student_score
 from detectors.units import (
     failing_side,
@@ -15,12 +16,18 @@ from detectors.units import (
     smallest_difference,
     subject,
 )
+from schemas.times import DAY_MS
 from schemas.units import metric_of
 
 _TAIL_DEGREES = 16
+_INSIDE = 0.2
+"""How much of a deviation moves the level where the season leaves it open what to expect."""
 _LEAST_SIZE = 1e-30
 _MOST_SIZES = 1e15
 _CARRY = 0.5
+_BASE_MS = 2 * DAY_MS
+"""The season is what is left over the mean level of so long: the level itself follows the series
+within hours, and would leave the season nothing to learn."""
 _WORK_SCORE = 10.0
 """What counts bytes or system calls follows the load, so alone it must be this far out."""
 
@@ -32,7 +39,8 @@ class SeasonalDetector:
     but no less than the smallest difference that matters in its unit: linear for small values,
     logarithmic for large ones, fit for zero and for negative values. Expected is an
     exponentially weighted level plus a damped trend plus the profile of the time of day and week;
-    the scatter is the weighted mean absolute deviation. The deviation in scatters is given a
+    the scatter is the weighted mean absolute deviation. Only what lies outside the profile's band
+    (an hour early or late, or like another weekday) is strange; that, in scatters, is given a
     Student tail, which `TailCalibrator` then holds to the series' own history.
 
     Evidence of neighbouring samples on the same side adds up: half of what the one before had, and
@@ -41,7 +49,7 @@ class SeasonalDetector:
     Cold start: scores 0 for the first `warmup_samples`. Learning is robust: no sample moves the
     level by more than its step for 2.5 scatters, an anomalous one by a tenth of that, so an outage
     is not learnt as normal. What stays outside on the same side for `adopt_after_ms` is adopted as
-    the new level.
+    the new level (see `LevelShift`).
 
     Parameters
     ----------
@@ -68,24 +76,25 @@ class SeasonalDetector:
     """
 
     __slots__ = (
+        "_band",
+        "_base",
+        "_end_ms",
         "_evidence",
         "_expected",
+        "_is_back",
         "_last",
         "_level",
         "_matters",
         "_n",
-        "_out",
-        "_out_dev",
-        "_out_mean",
-        "_out_since",
         "_raw",
         "_scatter",
         "_score",
+        "_shift",
         "_size",
         "_spread",
         "_trend",
         "_warmup",
-        "adopt_after_ms",
+        "_z",
         "calibrator",
         "confirm_history",
         "confirm_ms",
@@ -114,7 +123,6 @@ class SeasonalDetector:
         self.memory = memory
         self.relative_floor = relative_floor
         self.confirm_samples = confirm_samples
-        self.adopt_after_ms = adopt_after_ms
         self.confirm_ms = confirm_ms
         self.confirm_history = confirm_history
         self.harmless_low = harmless_low
@@ -127,15 +135,17 @@ class SeasonalDetector:
         self._level = 0.0
         self._trend = 0.0
         self._scatter = 0.0
-        self._out = 0
-        self._out_since = 0
-        self._out_mean = 0.0
-        self._out_dev = 0.0
+        self._base = 0.0
+        self._end_ms = 0
+        self._shift = LevelShift(adopt_after_ms, memory)
+        self._is_back = False
         self._last: Sample | None = None
         self._raw = 0.0
         self._score = 0.0
         self._expected = 0.0
         self._spread = 0.0
+        self._band = NO_BAND
+        self._z = 0.0
         self._evidence = 0.0
 
     def score_one(self, x: Sample) -> float:
@@ -144,10 +154,18 @@ class SeasonalDetector:
             self._score = self._raw = 0.0
             return 0.0
         y = self._squash(x.observation.mean)
-        self._expected = self._level + self._trend + self.profile.at(x.start_ms)
+        season, below, above = self._band = self.profile.band(x.start_ms)
+        self._expected = self._level + self._trend + season
         self._spread = max(self._scatter, self._floor(y)) * sqrt(1.0 + 2.0 / self._n)
-        z = (y - self._expected) / self._spread
+        off = y - self._expected
+        strange = off - above if off > above else off - below if off < below else 0.0
+        self._z = z = strange / self._spread
+        self._is_back = False
         if abs(z) < 2.0:
+            self._raw = self._score = 0.0
+            return 0.0
+        if self._shift.is_back(x.start_ms, y - season, 4.0 * self._spread):
+            self._is_back = True
             self._raw = self._score = 0.0
             return 0.0
         alone = student_score(abs(z), _TAIL_DEGREES)
@@ -173,19 +191,25 @@ class SeasonalDetector:
         self.calibrator.learn(self._raw)
         deviation = y - self._expected
         self._evidence = self._raw if deviation > 0 else -self._raw
-        if self._note_shift(x, y, deviation / self._spread):
+        if (abs(self._z) > 2.0 or self._shift.out) and self._note_shift(x, y):
             return
         anomalous = self._score >= 4.0
         step = max(1.0 / (self._n + 1), 1.0 / self.memory) * (0.1 if anomalous else 1.0)
         clipped = max(-2.5 * self._spread, min(2.5 * self._spread, deviation))
+        strange = self._z * self._spread
+        shift = strange + _INSIDE * (deviation - strange)
+        shift = max(-2.5 * self._spread, min(2.5 * self._spread, shift))
         self._n = min(self._n + 1, 1_000_000)
-        self._level += self._trend + step * clipped
-        self._trend = 0.98 * (self._trend + 0.02 * step * clipped)
-        size = min(abs(deviation), 4.0 * self._spread)
+        self._level += self._trend + step * shift
+        self._trend = 0.98 * (self._trend + 0.02 * step * shift)
+        size = min(max(abs(strange), 0.5 * abs(deviation)), 4.0 * self._spread)
         rate = max(1.0 / (self._n + 1), 0.02) * (0.1 if anomalous else 1.0)
         self._scatter += rate * (1.2533 * size - self._scatter)
+        passed = min((x.end_ms - self._end_ms) / _BASE_MS, 0.1)
+        self._end_ms = x.end_ms
+        self._base += passed * (self._level - self._base)
         if not anomalous:
-            self.profile.learn(x.start_ms, clipped + self._expected - self._level)
+            self.profile.learn(x.start_ms, clipped + self._expected - self._base)
 
     def _warm_up(self, x: Sample, value: float) -> None:
         self._warmup.append(value)
@@ -201,36 +225,37 @@ class SeasonalDetector:
         self._level = median(ys)
         self._scatter = 1.2533 * sum(abs(y - self._level) for y in ys) / len(ys)
         self._n = len(values)
+        self._base, self._end_ms = self._level, x.end_ms
 
-    def _note_shift(self, x: Sample, y: float, z: float) -> bool:
-        """Counts a run on one side of the bounds; True when it has become the new level."""
+    def _note_shift(self, x: Sample, y: float) -> bool:
+        """Whether a level that has lasted becomes the level with this sample."""
+        season, z = self._band[0], self._z
+        if self._is_back:
+            former = self._shift.back()
+            if former is not None:
+                self._move(former)
+            return former is not None
         side = 1 if z > 4.0 else -1 if z < -4.0 else 0
-        if side == 0 or (self._out and (self._out > 0) != (side > 0)):
-            self._out = 0
-        if side == 0:
+        new = self._shift.note(x.start_ms, x.end_ms, y, side)
+        if new is None:
             return False
-        if not self._out:
-            self._out_since, self._out_mean, self._out_dev = x.start_ms, y, 0.0
-        self._out += side
-        rate = 1.0 / abs(self._out) if abs(self._out) < self.memory else 1.0 / self.memory
-        self._out_dev += rate * (abs(y - self._out_mean) - self._out_dev)
-        self._out_mean += rate * (y - self._out_mean)
-        if x.end_ms - self._out_since < self.adopt_after_ms or abs(self._out) < 5:
-            return False
-        self._level = self._out_mean - self.profile.at(x.start_ms)
-        self._trend = 0.0
-        self._scatter = max(self._scatter, 1.2533 * self._out_dev)
-        self._out = 0
+        self._shift.adopted(x.end_ms, self._level)
+        self._move(new[0] - season)
+        self._scatter = max(self._scatter, new[1])
         return True
+
+    def _move(self, level: float) -> None:
+        self._base += level - self._level
+        self._level, self._trend = level, 0.0
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"
         o = self._last.observation
         metric = metric_of(o.series)
         reach = 4.0 * self._spread
+        _, below, above = self._band
         expected, lower, upper = (
-            self._size * sinh(v)
-            for v in (self._expected, self._expected - reach, self._expected + reach)
+            self._size * sinh(self._expected + v) for v in (0.0, below - reach, above + reach)
         )
         value = o.mean
         lower, upper = held_to_history(lower, upper, value, o.min)
@@ -240,9 +265,9 @@ class SeasonalDetector:
             f"{show_in_unit(upper, metric)}"
         )
         side, failing = 1 if value > expected else -1, failing_side(metric)
-        run = self._out * side + 1
+        run = self._shift.out * side + 1
         lasts = run >= self.confirm_samples or (
-            run >= 2 and self._last.end_ms - self._out_since >= self.confirm_ms
+            run >= 2 and self._last.end_ms - self._shift.since_ms >= self.confirm_ms
         )
         confirmed = (
             lasts
@@ -264,10 +289,9 @@ class SeasonalDetector:
             self._trend,
             self._scatter,
             self._evidence,
-            self._out,
-            self._out_since,
-            self._out_mean,
-            self._out_dev,
+            self._base,
+            self._end_ms,
+            self._shift.dump(),
             self.calibrator.dump(),
             self.profile.dump(),
         ]
@@ -282,14 +306,14 @@ class SeasonalDetector:
             self._trend,
             self._scatter,
             self._evidence,
-            self._out,
-            self._out_since,
-            self._out_mean,
-            self._out_dev,
+            self._base,
+            self._end_ms,
+            shift,
             calibrator,
             profile,
         ) = state
         self._warmup = list(warmup)
+        self._shift.load(shift)
         self.calibrator.load(calibrator)
         self.profile.load(profile)
 

@@ -18,7 +18,7 @@ from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
 from streams.graph import MAX_EDGES
 from streams.merge import merge
 
-_VERSION = 2
+_VERSION = 3
 _FORGET_MS = 14 * DAY_MS
 
 

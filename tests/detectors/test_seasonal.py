@@ -11,6 +11,8 @@ from detectors.profile import SeasonalProfile
 from detectors.seasonal import SeasonalDetector
 from tests.detectors.series import DAY_MS, START_MS, gauge, scores
 
+HOUR_MS = 3_600_000
+
 CHANCE = random.Random
 
 
@@ -143,14 +145,33 @@ def test_a_share_of_failures_that_rises_is_told_as_such_and_one_that_falls_is_no
 def test_a_profile_says_nothing_on_its_first_day_and_more_with_every_day() -> None:
     profile = SeasonalProfile()
     heights = []
-    for day in range(6):
-        heights.append(profile.at(START_MS + day * DAY_MS))
-        for minute in range(0, 60, 5):
-            profile.learn(START_MS + day * DAY_MS + minute * 60_000, 1.0)
+    for hour in range(24 * 6):
+        time_ms = START_MS + hour * HOUR_MS
+        noon = hour % 24 == 12
+        if noon:
+            heights.append(profile.at(time_ms + HOUR_MS // 2))
+        profile.learn(time_ms, 1.0 if noon else 0.0)
     assert heights[0] == 0.0
     assert heights == sorted(heights)
     assert 0.4 < heights[-1] < 0.9
-    assert profile.at(START_MS + 12 * 3_600_000) == 0.0
+    assert profile.at(START_MS + 7 * DAY_MS) == 0.0
+
+
+def test_a_profile_holds_for_normal_what_any_weekday_and_the_hours_nearby_expect() -> None:
+    profile = SeasonalProfile()
+    for hour in range(24 * 28):
+        weekday = (hour // 24 + 2) % 7  # the first day is a Wednesday
+        profile.learn(START_MS + hour * HOUR_MS, float(8 <= hour % 24 < 20 and weekday < 5))
+    monday = START_MS + (28 + 5) * DAY_MS
+    noon, night = monday + 13 * HOUR_MS, monday + 3 * HOUR_MS
+    expected, below, above = profile.band(noon)
+    assert expected > 0.75
+    assert expected + below < 0.3  # like a Sunday
+    assert expected + above < 1.1
+    assert profile.band(night)[1] == pytest.approx(profile.band(night)[2], abs=0.1)
+    expected, below, above = profile.band(monday + 8 * HOUR_MS - HOUR_MS // 2)
+    assert expected < 0.3
+    assert expected + above > 0.7  # the rush may begin an hour early
 
 
 @settings(max_examples=25, deadline=None)
