@@ -238,6 +238,39 @@ def retract(
     return _command("retract", incident, config, actor, text=text)
 
 
+@app.command(group=ANSWERS)
+def category(
+    incident: Incident,
+    category: Literal[
+        "capacity", "network", "software", "performance", "demand", "availability", "other"
+    ],
+    text: Text = "",
+    *,
+    config: Config = None,
+    actor: Actor = None,
+) -> int:
+    """Say what kind of trouble an incident is; later guesses learn from it."""
+    from deploy.commands.say import give
+
+    return give("set_category", incident, config=config, actor=actor, text=text, category=category)
+
+
+@app.command(group=ANSWERS)
+def merge(incident: Incident, into: str, *, config: Config = None, actor: Actor = None) -> int:
+    """Say that an incident is the same as another, in which it goes on from now on."""
+    from deploy.commands.say import give
+
+    return give("merge", incident, config=config, actor=actor, into=into)
+
+
+@app.command(group=ANSWERS)
+def split(incident: Incident, *services: str, config: Config = None, actor: Actor = None) -> int:
+    """Say that services of an incident are another incident, which is opened for them."""
+    from deploy.commands.say import give
+
+    return give("split", incident, config=config, actor=actor, services=services)
+
+
 def _command(
     kind: Literal[
         "acknowledge",

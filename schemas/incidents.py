@@ -40,6 +40,8 @@ CommandType = Literal[
     "not_an_incident",  # it was a false alarm
     "missed",  # there was trouble, and no incident
     "set_category",  # `category`: what kind of trouble it is
+    "merge",  # it is the same as the incident `into`
+    "split",  # its `services` are an incident of their own
     "unacknowledge",
     "approve",
     "retract",
@@ -202,6 +204,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     category: Category = "other"
     category_by: str | None = None
     outlook: Outlook | None = None
+    merged_into: str | None = None
+    split_from: str | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()
@@ -250,6 +254,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     category: Category | None = None
     expected_ms: int | None = None
     solution: str = ""
+    into: str | None = None
+    services: tuple[str, ...] = ()
     service: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None

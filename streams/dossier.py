@@ -102,6 +102,8 @@ class Dossier(msgspec.Struct, kw_only=True):
     category_by: str | None = None
     features: dict[str, float] = {}
     outlook: Outlook | None = None
+    merged_into: str | None = None
+    split_from: str | None = None
 
     @property
     def is_over(self) -> bool:

@@ -103,6 +103,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         category=dossier.category_set or category_of(telling, dossier.cause),
         category_by=dossier.category_by,
         outlook=dossier.outlook,
+        merged_into=dossier.merged_into,
+        split_from=dossier.split_from,
     )
 
 

@@ -1,6 +1,6 @@
 """Ids of incidents: short, readable aloud, and the same after every replay."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from hashlib import blake2b
 
 from schemas.anomalies import Anomaly
@@ -14,7 +14,17 @@ def incident_id(environment: str, first: Anomaly, taken: Container[str]) -> str:
 
     If the id is among those `taken`, a counter goes into the hash until it is not.
     """
-    about = "\0".join((environment, first.series, first.kind, str(first.window_end_ms)))
+    return _name(
+        "\0".join((environment, first.series, first.kind, str(first.window_end_ms))), taken
+    )
+
+
+def split_id(name: str, services: Iterable[str], taken: Container[str]) -> str:
+    """The id of the incident that these services of the incident `name` become."""
+    return _name("\0".join((name, *sorted(services))), taken)
+
+
+def _name(about: str, taken: Container[str]) -> str:
     counter = 0
     while True:
         text = about if counter == 0 else f"{about}\0{counter}"

@@ -16,6 +16,7 @@ from streams.dossier import Dossier
 from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
+from streams.regroup import regroup, why_not_regrouped
 from streams.review import show
 
 VERSION = 2
@@ -32,8 +33,9 @@ class IncidentStage:
     timers are looked at, each at the very tick at which it falls due, however far apart batches
     are. All events of a tick have `time_ms` = the window's end + the allowed lateness.
 
-    Open incidents are never merged: evidence that links two of them goes to the nearer one, and
-    both keep their ids, since people and other systems already know them by these.
+    Open incidents are never merged by themselves: evidence that links two of them goes to the
+    nearer one, and both keep their ids, since people and other systems already know them by these.
+    People may merge and split them.
 
     Parameters
     ----------
@@ -122,6 +124,12 @@ class IncidentStage:
             if dossier is None:
                 continue
             self._remember(command)
+            if refusal is None and command.type in ("merge", "split"):
+                if (why := why_not_regrouped(command, dossier, self._memory.dossiers)) is None:
+                    events += self._regroup(command, dossier)
+                    continue
+                refusal = Refusal("no_effect", why)
+                self.refused.append((command, refusal))
             event_type, text, actor = self._answer(command, dossier, refusal)
             events.append(self._say(dossier, event_type, text, actor, command_id=command.id))
         return events
@@ -135,6 +143,18 @@ class IncidentStage:
             what = command.type.replace("_", " ")
             return "noted", f"Did not do what {who} asked ({what}): {refusal.text}.", "tocsin"
         return *obey(command, dossier, self._memory.end_ms or 0, self.rules), command.actor
+
+    def _regroup(self, command: Command, dossier: Dossier) -> list[IncidentEvent]:
+        """Merges or splits; says so in the logs of both incidents."""
+        end_ms, memory, events = self._memory.end_ms or 0, self._memory, []
+        moved = regroup(command, dossier, memory.dossiers, end_ms, self.rules)
+        for one, event_type, text in moved:
+            if not one.is_over:
+                self._assess(one, self._causes(one)[0], end_ms)
+                one.touched = False
+            said = self._say(one, event_type, text, command.actor, command_id=command.id)
+            events.append(said)
+        return events
 
     def _remember(self, command: Command) -> None:
         self._memory.commands[command.id] = None
@@ -200,10 +220,8 @@ class IncidentStage:
         if not opened and not dossier.touched and not is_due(dossier, end_ms, self.rules):
             return []
         dossier.touched = False
-        trusted = dossier.trusted_signals()
-        causes = rank(tuple(dossier.signals.values()), self._casebook.graph, trusted)
-        clear = is_clear(causes, trusted)
         was = dossier.state
+        causes, clear = self._causes(dossier)
         dossier.state = state_at(dossier, end_ms, self.rules, clear)
         dossier.public_phase = phase_after(dossier.public_phase, dossier.state)
         if dossier.state == "resolved" and was != "resolved":
@@ -213,6 +231,12 @@ class IncidentStage:
         if not dossier.is_over or dossier.told is None:
             self._assess(dossier, causes, end_ms)
         return self._report(dossier, was, opened)
+
+    def _causes(self, dossier: Dossier) -> tuple[tuple[Cause, ...], bool]:
+        """The ranked causes, and whether the first of them is clear."""
+        trusted = dossier.trusted_signals()
+        causes = rank(tuple(dossier.signals.values()), self._casebook.graph, trusted)
+        return causes, is_clear(causes, trusted)
 
     def _assess(self, dossier: Dossier, causes: tuple[Cause, ...], end_ms: int) -> None:
         """Writes causes, impact and severity into the dossier.

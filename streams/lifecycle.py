@@ -111,7 +111,8 @@ def is_due(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
 
 
 def can_reopen(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
-    """Whether the incident is resolved, and not for too long."""
-    if dossier.state != "resolved" or dossier.resolved_end_ms is None:
+    """Whether the incident is resolved by itself or by hand, not merged, and not for too long."""
+    resolved = dossier.state == "resolved" and dossier.merged_into is None
+    if not resolved or dossier.resolved_end_ms is None:
         return False
     return end_ms - dossier.resolved_end_ms <= rules.reopen_ms

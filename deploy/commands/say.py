@@ -15,6 +15,7 @@ from deploy.configuration import load
 from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
+from schemas.outlook import Category
 
 ANSWER_SECONDS = 10.0
 
@@ -29,6 +30,9 @@ def give(
     severity: Severity | None = None,
     expected_ms: int | None = None,
     solution: str = "",
+    category: Category | None = None,
+    into: str | None = None,
+    services: tuple[str, ...] = (),
 ) -> int:
     """Sends one command and waits until it stands in the incident's log.
 
@@ -45,6 +49,9 @@ def give(
         severity=severity,
         expected_ms=expected_ms,
         solution=solution,
+        category=category,
+        into=into,
+        services=services,
     )
     try:
         event = send_and_wait(configuration, command)
