@@ -370,6 +370,31 @@ def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> 
     return run(folder, config=config, json=json)
 
 
+@bench.command
+def nab(
+    *,
+    data: Path | None = None,
+    results: Path | None = None,
+    prefix: str = "",
+    json: JsonFile = None,
+) -> int:
+    """Score the default detector of gauges by the Numenta Anomaly Benchmark's own rules.
+
+    Parameters
+    ----------
+    data
+        The benchmark's corpus, or another of the same layout: folders of timestamp,value files
+        and labels/combined_windows.json. By default nab or data/nab, here or in a folder beside.
+    results
+        Also write every score here in the benchmark's layout; its own program can score them.
+    prefix
+        A detector's name to put before the results' file names, as the benchmark's program wants.
+    """
+    from deploy.bench.nab import main as run
+
+    return run(data, results=results, prefix=prefix, json=json)
+
+
 def main() -> None:
     """The console script."""
     try:

@@ -2,6 +2,7 @@
 
 import csv
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LABELS = "labels/combined_windows.json"
-_LAYOUT = "give --data a folder with labels/combined_windows.json and the files it names"
+_LAYOUT = f"give --data a folder with {LABELS} and the files it names"
+_PLACES = ("nab", "data/nab", "../*/data/nab")
 
 
 class CorpusError(ValueError):
@@ -38,10 +40,29 @@ class Series(NamedTuple):
     windows: list[Window]
 
 
+def find_corpus() -> Path:
+    """A corpus in `nab` or `data/nab` here, or in `data/nab` of a folder beside this one.
+
+    Raises `CorpusError` if there is none.
+    """
+    for place in _PLACES:
+        for folder in sorted(Path().glob(place)):
+            if (folder / LABELS).is_file():
+                return folder
+    raise CorpusError(f"none of {', '.join(_PLACES)} holds {LABELS}; {_LAYOUT}")
+
+
 def read_corpus(folder: Path) -> list[Series]:
-    """All series that the labels name, ordered by name. Raises `CorpusError`."""
+    """All series that the labels name, ordered by name. Raises `CorpusError`.
+
+    A checkout of the benchmark itself, with its files below `data`, will do as well.
+    """
     labels = _labels(folder / LABELS)
-    return [_series(folder, name, labels[name]) for name in sorted(labels)]
+    files = folder / "data" if (folder / "data").is_dir() else folder
+    return [
+        _series(files / name, name, labels[name], f"{folder / LABELS}: {name}")
+        for name in sorted(labels)
+    ]
 
 
 def _labels(path: Path) -> dict[str, list[tuple[str, str]]]:
@@ -57,8 +78,7 @@ def _labels(path: Path) -> dict[str, list[tuple[str, str]]]:
     return labels
 
 
-def _series(folder: Path, name: str, labels: list[tuple[str, str]]) -> Series:
-    path = folder / name
+def _series(path: Path, name: str, labels: list[tuple[str, str]], where: str) -> Series:
     stamps: list[str] = []
     times: list[int] = []
     values: list[float] = []
@@ -77,17 +97,23 @@ def _series(folder: Path, name: str, labels: list[tuple[str, str]]) -> Series:
         raise CorpusError(f"{path}: {error}; {_LAYOUT}") from error
     if not values:
         raise CorpusError(f"{path}:2: no rows follow the first line; remove it from {LABELS}")
-    windows = _windows(times, labels, f"{folder / LABELS}: {name}")
-    return Series(name, stamps, times, np.array(values), windows)
+    return Series(name, stamps, times, np.array(values), _windows(times, labels, where))
 
 
 def _row(row: list[str], where: str) -> tuple[str, int, float]:
     try:
         stamp, text = row
-        return stamp, to_ms(stamp), float(text)
+        return stamp, to_ms(stamp), _number(text)
     except ValueError as error:
         message = "a row is a timestamp and a number, like 2014-04-01 00:00:00,20.1"
         raise CorpusError(f"{where}: {error}; {message}") from error
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text!r} is not finite")
+    return value
 
 
 def to_ms(stamp: str) -> int:
