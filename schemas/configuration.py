@@ -153,6 +153,24 @@ class Detection(Section, frozen=True, kw_only=True):
     rules: tuple[DetectorRule, ...] = ()
 
 
+class GradingRules(Section, frozen=True, kw_only=True):
+    """How impact and urgency, each 1 (worst) to 3, make a severity, and what counts for impact.
+
+    `matrix` has a row for each impact and in it a severity for each urgency; the default is the
+    usual ITIL matrix, its last two as one. A step reached is a point of impact.
+    """
+
+    matrix: tuple[tuple[SeverityName, SeverityName, SeverityName], ...] = (
+        ("P1", "P2", "P3"),
+        ("P2", "P3", "P4"),
+        ("P3", "P4", "P4"),
+    )
+    service_steps: tuple[int, ...] = (5, 10)
+    customer_steps: tuple[int, ...] = (1_000, 10_000)
+    revenue_steps: tuple[float, ...] = (1_000, 10_000)
+    """Of revenue an hour, in the catalogue's currency."""
+
+
 class Incidents(Section, frozen=True, kw_only=True):
     """Correlation, grading and life cycle."""
 
@@ -166,6 +184,7 @@ class Incidents(Section, frozen=True, kw_only=True):
     public_severities: tuple[SeverityName, ...] = ("P1", "P2", "P3")
     review_severities: tuple[SeverityName, ...] = ()
     """What the public is told of these waits until it is approved, by another than its author."""
+    grading: GradingRules = GradingRules()
     outlook_after_incidents: Annotated[int, Meta(ge=2)] = 20
     """Closed incidents from which on category, recovery and duration of new ones are guessed."""
     feedback_half_life_seconds: Positive = 2_592_000
@@ -188,6 +207,8 @@ class Service(Section, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     customers: Annotated[int, Meta(ge=0)] = 0
+    revenue_per_hour: Annotated[float, Meta(ge=0)] = 0
+    """What it earns, in the catalogue's currency; at risk while its users feel trouble."""
     runbook: str | None = None
     limits: dict[str, float] = msgspec.field(default_factory=dict)
     """By metric: the value at which it is full, or used up, as `detection.limits` has them."""
@@ -198,6 +219,7 @@ class Catalogue(Section, frozen=True, kw_only=True):
 
     include: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
     segment_names: dict[str, dict[str, str]] = {}
     """What the customers of a segment are called, by language: `{retail: {de: Privatkunden}}`."""
 

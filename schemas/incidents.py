@@ -99,7 +99,10 @@ class Grading(msgspec.Struct, frozen=True):
 
 
 class Impact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the incident has touched so far, from the counts that raised it and the catalogue."""
+    """What the incident has touched so far, from the counts that raised it and the catalogue.
+
+    `revenue_per_hour` is at risk, in `currency`; 0 and empty if the catalogue says nothing of it.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -107,6 +110,8 @@ class Impact(msgspec.Struct, frozen=True, omit_defaults=True):
     customers: int = 0
     segments: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    revenue_per_hour: float = 0.0
+    currency: str = ""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

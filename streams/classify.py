@@ -1,29 +1,16 @@
 """Severity P1 to P4 as impact × urgency, every step of the arithmetic kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from schemas.configuration import GradingRules
 from schemas.incidents import Grading, GradingStep, Severity
 from streams.dossier import Dossier
 from streams.harm import Harm, reached
 
-MATRIX: Mapping[tuple[int, int], Severity] = {
-    (1, 1): "P1",
-    (1, 2): "P2",
-    (1, 3): "P3",
-    (2, 1): "P2",
-    (2, 2): "P3",
-    (2, 3): "P4",
-    (3, 1): "P3",
-    (3, 2): "P4",
-    (3, 3): "P4",
-}
-"""Impact and urgency, 1 (worst) to 3, to severity: the usual ITIL matrix, its last two as one."""
-
+DEFAULT = GradingRules()
 TIER_POINTS = {1: 3, 2: 2, 3: 1, 4: 0}
-SERVICE_STEPS = (5, 10)
-CUSTOMER_STEPS = (1_000, 10_000)
 LASTING_STEPS_SECONDS = (300.0, 900.0)
 """What has lasted so long does not pass by itself."""
 
@@ -40,8 +27,9 @@ SIGN_WORDS: Mapping[str, str] = {
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What severity is made of.
 
-    `harm` is what users feel at the service where that weighs most, `tier` that service's tier
-    and `customers` those of its customers who are known; `spreading` says whether a further
+    `harm` is what users feel at the service where that weighs most, `tier` that service's tier,
+    `customers` those of its customers who are known and `revenue_per_hour` what it earns, in
+    `currency`; `spreading` says whether a further
     service was drawn in lately, `lasting_seconds` for how long signals were out of order.
     """
 
@@ -49,15 +37,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     tier: int
     harm: Harm
     customers: int
+    revenue_per_hour: float = 0.0
+    currency: str = ""
     spreading: bool
     lasting_seconds: float
 
 
-def grade(facts: Facts) -> Grading:
+def grade(facts: Facts, rules: GradingRules = DEFAULT) -> Grading:
     """The grading of an incident. Any number of `Facts` getting worse never lowers it."""
-    impact, impact_steps = _impact(facts)
+    impact, impact_steps = _impact(facts, rules)
     urgency, urgency_steps = _urgency(facts)
-    severity = MATRIX[impact, urgency]
+    severity = rules.matrix[impact - 1][urgency - 1]
     last = GradingStep(
         name="severity",
         value=float(severity[1]),
@@ -77,12 +67,13 @@ def weight(tier: int, harm: Harm) -> int:
     return TIER_POINTS[tier] + harm.points
 
 
-def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
+def _impact(facts: Facts, rules: GradingRules) -> tuple[int, list[GradingStep]]:
     harm = facts.harm
     tier = TIER_POINTS[facts.tier]
-    spread = reached(facts.services, SERVICE_STEPS)
-    customers = reached(facts.customers, CUSTOMER_STEPS) if harm.points else 0
-    points = tier + harm.points + spread + customers
+    spread = reached(facts.services, rules.service_steps)
+    customers = reached(facts.customers, rules.customer_steps) if harm.points else 0
+    revenue = reached(facts.revenue_per_hour, rules.revenue_steps) if harm.points else 0
+    points = tier + harm.points + spread + customers + revenue
     impact = 1 if points >= 6 else 2 if points >= 2 else 3
     return impact, [
         _step("tier", facts.tier, f"catalogue: {harm.service}", tier),
@@ -90,10 +81,16 @@ def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
         _step(
             "customers",
             facts.customers,
-            "catalogue; from 1,000 and 10,000, if they feel it",
+            f"catalogue; {_from(rules.customer_steps)}, if they feel it",
             customers,
         ),
-        _step("services", facts.services, "services surely out of order; from 5 and 10", spread),
+        *_revenue(facts, rules, revenue),
+        _step(
+            "services",
+            facts.services,
+            f"services surely out of order; {_from(rules.service_steps)}",
+            spread,
+        ),
         GradingStep(
             name="impact",
             value=float(points),
@@ -101,6 +98,22 @@ def _impact(facts: Facts) -> tuple[int, list[GradingStep]]:
             result=f"impact {impact}",
         ),
     ]
+
+
+def _revenue(facts: Facts, rules: GradingRules, points: int) -> list[GradingStep]:
+    """The line for revenue at risk, where the catalogue says anything of it."""
+    if not facts.revenue_per_hour:
+        return []
+    source = (
+        f"{facts.currency} an hour at risk, catalogue: {facts.harm.service}; "
+        f"{_from(rules.revenue_steps)}, if users feel it"
+    )
+    return [_step("revenue", facts.revenue_per_hour, source, points)]
+
+
+def _from(steps: Sequence[float]) -> str:
+    """The steps in words: `from 5 and 10`."""
+    return f"from {' and '.join(f'{step:,.10g}' for step in steps)}" if steps else "not counted"
 
 
 def _felt(harm: Harm) -> str:

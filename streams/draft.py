@@ -15,7 +15,7 @@ UNKNOWN_TIER = 3
 MAX_SERVICES = 200
 
 
-def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
+def impact_of(dossier: Dossier, catalogue: Mapping[str, Service], currency: str) -> Impact:
     """What the incident has touched so far.
 
     One request passes several services, so requests and errors are those of the service with the
@@ -24,6 +24,7 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
     affected = sorted(dossier.affected())
     counts = [dossier.counts[name] for name in affected if name in dossier.counts]
     known = [catalogue[name] for name in affected if name in catalogue]
+    revenue = max((s.revenue_per_hour for s in known), default=0.0)
     ratios = [c.errors / c.requests for c in counts if c.requests]
     return Impact(
         requests=max((c.requests for c in counts), default=0),
@@ -32,10 +33,14 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service]) -> Impact:
         customers=max((s.customers for s in known), default=0),
         segments=tuple(sorted({name for s in known for name in s.segments})),
         regions=tuple(sorted({name for s in known for name in s.regions})),
+        revenue_per_hour=revenue,
+        currency=currency if revenue else "",
     )
 
 
-def facts_of(dossier: Dossier, catalogue: Mapping[str, Service], *, grows: bool) -> Facts:
+def facts_of(
+    dossier: Dossier, catalogue: Mapping[str, Service], currency: str, *, grows: bool
+) -> Facts:
     """What its severity is made of."""
     trusted = dossier.trusted_signals()
     harms = [
@@ -48,6 +53,8 @@ def facts_of(dossier: Dossier, catalogue: Mapping[str, Service], *, grows: bool)
         tier=_tier(harm.service, catalogue),
         harm=harm,
         customers=known.customers if known else 0,
+        revenue_per_hour=known.revenue_per_hour if known else 0.0,
+        currency=currency,
         spreading=grows,
         lasting_seconds=(dossier.last_end_ms - dossier.first_anomaly_ms) / 1000,
     )

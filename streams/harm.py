@@ -1,6 +1,6 @@
 """What the users of a service feel, read from its signals and counts, as points from 0 to 3."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -98,6 +98,6 @@ def failing_share(signal: Signal) -> float:
     return min(max((signal.value - signal.expected) * failing_side(metric), 0.0), 1.0)
 
 
-def reached(value: float, steps: tuple[float, ...]) -> int:
+def reached(value: float, steps: Sequence[float]) -> int:
     """How many of the steps the value reaches."""
     return sum(value >= step for step in steps)

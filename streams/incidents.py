@@ -66,6 +66,7 @@ class IncidentStage:
         self.refused: list[tuple[Command, Refusal]] = []
         self._aligner = Aligner[AnomalyBatch](shards)
         self._base = catalogue
+        self._grading = incidents.grading
         self._casebook = Casebook(environment, self.rules, catalogue)
         self._lessons = Lessons(incidents.outlook_after_incidents)
 
@@ -245,12 +246,13 @@ class IncidentStage:
         how bad it was, and nobody needs to be told that quiet is less urgent.
         """
         dossier.causes = causes
-        dossier.impact = impact_of(dossier, self.catalogue)
+        dossier.impact = impact_of(dossier, self.catalogue, self._base.currency)
         if dossier.state == "monitoring" and dossier.told is not None:
             return
         grows = end_ms - dossier.grown_ms < self.rules.gap_ms
-        facts = facts_of(dossier, self.catalogue, grows=grows)
-        hold_severity(dossier, grade(facts), end_ms, self.rules.resolve_ms)
+        facts = facts_of(dossier, self.catalogue, self._base.currency, grows=grows)
+        graded = grade(facts, self._grading)
+        hold_severity(dossier, graded, end_ms, self.rules.resolve_ms)
         show(dossier, self.rules)
 
     def _report(self, dossier: Dossier, was: State, opened: bool) -> list[IncidentEvent]:

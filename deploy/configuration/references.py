@@ -28,6 +28,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_addresses(configuration),
         *_notifier(configuration),
         *_catalogue(configuration),
+        *_grading(configuration),
     ]
     return [Mistake(file, line(path), path, message) for path, message in found]
 
@@ -67,6 +68,20 @@ def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:
         )
     if (kafka.ssl_certificate_location is None) != (kafka.ssl_key_location is None):
         yield "kafka", "ssl_certificate_location and ssl_key_location go together"
+
+
+def _grading(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    rules = configuration.incidents.grading
+    path = "incidents.grading"
+    if len(rules.matrix) != 3:
+        yield f"{path}.matrix", f"needs 3 rows, one for each impact; it has {len(rules.matrix)}"
+    columns = list(zip(*rules.matrix, strict=True))
+    if any(list(line) != sorted(line) for line in (*rules.matrix, *columns)):
+        yield f"{path}.matrix", "severity must not rise where impact or urgency falls"
+    for name in ("service_steps", "customer_steps", "revenue_steps"):
+        steps = getattr(rules, name)
+        if list(steps) != sorted(set(steps)):
+            yield f"{path}.{name}", "steps must rise from one to the next"
 
 
 def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.configuration import Service
+from schemas.configuration import GradingRules, Service
 from streams.classify import Facts, grade, hold_severity
 from streams.dossier import Dossier
 from streams.harm import Harm
@@ -22,6 +22,7 @@ facts = st.fixed_dictionaries(
         "reported_ratio": st.floats(0, 1),
         "sign": st.sampled_from(("", "saturation")),
         "customers": st.integers(0, 50_000),
+        "revenue_per_hour": st.floats(0, 50_000),
         "spreading": st.booleans(),
         "lasting_seconds": st.floats(0, 10_000),
     }
@@ -38,6 +39,26 @@ CALM: dict[str, Any] = {
     "spreading": False,
     "lasting_seconds": 30.0,
 }
+
+
+def test_revenue_at_risk_counts_if_users_feel_it_and_its_line_says_so() -> None:
+    earns = CALM | {"revenue_per_hour": 12_000.0, "currency": "EUR"}
+    felt = {"slow_seconds": 1.0}
+    assert grade(made(CALM | felt)).severity == "P3"
+    assert grade(made(earns)).severity == grade(made(CALM)).severity
+    grading = grade(made(earns | felt))
+    line = next(step for step in grading.steps if step.name == "revenue")
+    assert (line.value, line.result) == (12_000.0, "+2")
+    assert "EUR an hour at risk" in line.source
+    assert line.source.endswith("from 1,000 and 10,000, if users feel it")
+
+
+def test_the_matrix_and_the_steps_are_ones_own() -> None:
+    strict = GradingRules(matrix=(("P1", "P1", "P1"), ("P1", "P1", "P2"), ("P2", "P3", "P4")))
+    lax = GradingRules(service_steps=(), customer_steps=())
+    many = CALM | {"slow_seconds": 1.0, "customers": 50_000, "services": 20}
+    assert grade(made(many), strict).severity <= grade(made(many)).severity
+    assert grade(made(many), lax).impact > grade(made(many)).impact
 
 
 FELT = ("errors", "slow_seconds", "lost_ratio", "reported_ratio", "sign")

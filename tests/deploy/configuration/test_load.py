@@ -198,3 +198,22 @@ def test_a_service_named_twice_is_a_mistake_with_both_places(tmp_path: Path) -> 
     (mistake,) = mistakes_of(tmp_path, text)
     assert mistake.startswith("tocsin.yaml:4: service 'cart' stands already in ")
     assert mistake.endswith("tocsin.yaml:3")
+
+
+@pytest.mark.parametrize(
+    ("grading", "says"),
+    [
+        ("matrix: [[P1, P2, P3]]", "needs 3 rows, one for each impact; it has 1"),
+        (
+            "matrix: [[P2, P1, P3], [P2, P3, P4], [P3, P4, P4]]",
+            "severity must not rise where impact or urgency falls",
+        ),
+        ("customer_steps: [1000, 10]", "steps must rise from one to the next"),
+    ],
+)
+def test_grading_rules_that_contradict_themselves_are_mistakes(
+    tmp_path: Path, grading: str, says: str
+) -> None:
+    path = write(tmp_path, f"incidents:\n  grading:\n    {grading}\n")
+    with pytest.raises(ConfigurationError, match=says):
+        load(path, {})
