@@ -13,6 +13,7 @@ AnomalyKind = Literal[
     "saturation",  # a resource is at its limit
     "new_error_template",  # a kind of error log line never seen before
     "error_log_rate",  # a known error template comes far more often
+    "code_path",  # a step of a service's work stays away that always came with others
     "silence",  # a series that reported regularly has stopped
     "forecast",  # a limit will be reached soon if it goes on like this
 ]

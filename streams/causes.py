@@ -13,6 +13,7 @@ OWN: Mapping[AnomalyKind, float] = {
     "saturation": 2.5,
     "network": 1.5,
     "new_error_template": 1.2,
+    "code_path": 1.0,
     "latency": 0.8,
     "error_ratio": 0.8,
     "error_log_rate": 0.6,
@@ -24,7 +25,7 @@ OWN: Mapping[AnomalyKind, float] = {
 limit is there and nowhere else; slowness and errors are passed on by whoever calls."""
 
 CARRIED: frozenset[AnomalyKind] = frozenset(
-    ("latency", "network", "error_ratio", "new_error_template", "error_log_rate")
+    ("latency", "network", "error_ratio", "new_error_template", "error_log_rate", "code_path")
 )
 """Kinds that a failing callee hands up to its callers."""
 

@@ -19,6 +19,7 @@ SIGN_WORDS: Mapping[str, str] = {
     "saturation": "a resource at its limit",
     "new_error_template": "new errors",
     "error_log_rate": "many errors",
+    "code_path": "steps of its work left out",
     "error_ratio": "failing requests",
     "silence": "no sign of life",
 }

@@ -38,6 +38,7 @@ _CATEGORY: dict[str, Category] = {
     "network": "network",
     "new_error_template": "software",
     "error_log_rate": "software",
+    "code_path": "software",
     "error_ratio": "software",
     "latency": "performance",
     "traffic": "demand",

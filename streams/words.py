@@ -20,6 +20,7 @@ PLAIN: tuple[AnomalyKind, ...] = (
     "network",
     "saturation",
     "error_log_rate",
+    "code_path",
     "silence",
     "traffic",
     "level",
@@ -137,6 +138,11 @@ def _error_lines(signal: Signal) -> str:
     return f"{number(signal.value)} error lines a window, {between(signal, '')}: {line}"
 
 
+def _code_path(signal: Signal) -> str:
+    came = f"{number(signal.value)} times where {number(signal.expected)} belong"
+    return f"a step of its work came {came}: {short(signal.example or signal.reason)}"
+
+
 def _traffic(signal: Signal) -> str:
     way = "few" if signal.value < signal.expected else "many"
     return f"unusually {way} requests: {number(signal.value)}, {between(signal, '')}"
@@ -152,6 +158,7 @@ _PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
     "error_ratio": _errors,
     "new_error_template": _new_error,
     "error_log_rate": _error_lines,
+    "code_path": _code_path,
     "traffic": _traffic,
     "silence": _silence,
 }
@@ -181,6 +188,7 @@ _HEADLINES: Mapping[str, str] = {
     "error_ratio": "fails",
     "new_error_template": "logs errors",
     "error_log_rate": "logs errors",
+    "code_path": "leaves out steps of its work",
     "silence": "has gone silent",
 }
 

@@ -25,6 +25,7 @@ _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "error_ratio": "errors",
     "new_error_template": "errors",
     "error_log_rate": "errors",
+    "code_path": "errors",
     "latency": "slow",
     "network": "slow",
     "saturation": "slow",
