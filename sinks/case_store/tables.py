@@ -99,6 +99,7 @@ delivery = Table(
     Column("failure", Text),
     Column("detail", Text, nullable=False),
     Column("seconds_to_communicate", Float),
+    Column("due_ms", BigInteger),
     Index(None, "incident_id", "time_ms"),
 )
 """Who was told; no foreign key, since a delivery can be read before its incident."""

@@ -18,8 +18,11 @@ PENDING_MS = 900_000
 REPLAY_MS = 3_600_000
 LONGEST_TIMELINE, FIRST_LINES, LAST_LINES = 80, 20, 40
 STATUS_WORDS = {
+    "scheduled": "will be sent",
+    "held": "held for a digest",
     "asked": "being sent",
     "sent": "sent",
+    "accepted": "received",
     "failed": "failed",
     "withheld": "withheld",
     "acknowledged": "acknowledged",
@@ -119,9 +122,10 @@ def _folded(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], ...]:
 
 
 def _steps_shown(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Without `asked` where a later step of the same message says what became of it."""
-    further = {d.message_id for d in deliveries if d.status != "asked"}
-    return [d for d in deliveries if d.status != "asked" or d.message_id not in further]
+    """Without `scheduled` and `asked` where a later step says what became of the message."""
+    early = ("scheduled", "asked")
+    further = {d.message_id for d in deliveries if d.status not in early}
+    return [d for d in deliveries if d.status not in early or d.message_id not in further]
 
 
 def messages(

@@ -57,10 +57,11 @@ async def test_all_sinks_may_share_one_database(store_url: str) -> None:
 async def test_two_processes_may_migrate_at_once(store_url: str, schema: Schema) -> None:
     databases = [Database(schema, store_url) for _ in range(3)]
     await asyncio.gather(*(database.migrate() for database in databases))
+    newest = max(file.name[:4] for file in schema.migrations.glob("[0-9]*.py"))
     for database in databases:
         async with database.reading() as connection:
             found = await connection.exec_driver_sql(f"SELECT * FROM {schema.version_table}")
-            assert found.all() == [("0001",)]
+            assert found.all() == [(newest,)]
         await database.close()
 
 
