@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from schemas.configuration import Source
 from schemas.reading import UNREADABLE
 from streams.mapping import Mapping, is_wire_format
-from streams.raw import Raw
+from streams.raw import Raw, SoundRaw
 from streams.reject import Rejected
 
 Decode = Callable[[bytes], Raw]
@@ -30,6 +31,15 @@ def decoder(source: Source) -> Decode:
     decoding a whole run in one call gains less than a tenth, and one bad record would cost it.
     """
     return msgspec.json.Decoder(Raw).decode if is_wire_format(source) else Mapping(source)
+
+
+def sound_decoder(source: Source) -> Callable[[Any], SoundRaw] | None:
+    """Reads the records that are within all bounds, and raises for all others.
+
+    None for a source whose records are not in the wire format, or are all of one named kind.
+    """
+    sound = source.kind == "auto" and is_wire_format(source)
+    return msgspec.json.Decoder(SoundRaw).decode if sound else None
 
 
 def check_size(value: bytes | None, max_bytes: int) -> Rejected:

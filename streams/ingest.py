@@ -1,27 +1,29 @@
 """The ingest stage: raw records of one partition in, closed windows and bad records out. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import length_hint
 
 import msgspec
 
 from schemas.configuration import Source, Windows
 from schemas.events import DeadLetter
 from schemas.observations import Observation, ObservationBatch
-from streams.decode import UNDECODABLE, check_size, decoder, explain
+from streams.decode import UNDECODABLE, check_size, decoder, explain, sound_decoder
 from streams.fold import Fold
+from streams.intake import Intake
 from streams.kinds import is_heartbeat, missing, placing
-from streams.raw import Raw
-from streams.reject import Rejected
+from streams.raw import Raw, SoundRaw
+from streams.reject import Rejected, dead_letter
 from streams.run import Run
 from streams.series import shard_of
+from streams.timely import checked, surely_ms
 from streams.windows import SeriesNames, Window
 
 NEVER_MS = -1
 """The `window_end_ms` of an idle batch of a source that has closed no window yet."""
 
-_EARLIEST_MS = 946_684_800_000  # 2000-01-01
-_LATEST_MS = 4_102_444_800_000  # 2100-01-01
+_SETTLE_RECORDS, _SETTLE_RECORDS_A_CELL = 16_384, 4
 _VERSION = 1
 
 
@@ -72,12 +74,14 @@ class Ingest:
         self._lateness_ms = round(windows.allowed_lateness_seconds * 1_000)
         self._ahead_ms = round(windows.max_ahead_seconds * 1_000)
         self._decode = decoder(source)
+        self._decode_sound = sound_decoder(source)
         self._kind_of = placing(source)
         self._kind = source.kind
-        self._fold = Fold(windows).by_kind
+        self._fold = Fold(windows)
         self._names = SeriesNames(4 * windows.max_series)
         self._shard_of: dict[str, int] = {}
-        self._open: dict[int, Window] = {}
+        self._open: dict[int, Intake] = {}
+        self._unsettled = 0
         self.watermark_ms = NEVER_MS
         self.closed_ms = NEVER_MS
         self._next_close_ms = 0
@@ -90,41 +94,102 @@ class Ingest:
     def process(self, run: Run) -> Ingested:
         """Takes the records of a run in, in order; a bad one changes nothing but its own fate."""
         ingested = Ingested()
-        max_bytes = self._windows.max_record_bytes
-        decode, surely_ms = self._decode, self._surely_not_ahead_ms(run.timestamps_ms)
-        kind_of, fold = self._kind_of, self._fold
-        # The window of the last record, at hand while records stay in it, as nearly all do.
-        window: Window | None = None
-        start_ms = end_ms = 0
-        watermark_ms = self.watermark_ms
-        for index, value in enumerate(run.values):
-            try:
-                if value is None or len(value) > max_bytes:
-                    raise check_size(value, max_bytes)
-                raw = decode(value)
-                time_ms = raw.time
-                if time_ms is None or not _EARLIEST_MS <= time_ms <= surely_ms:
-                    time_ms = self._checked(time_ms, run.timestamps_ms[index])
-                kind = kind_of(raw)
-                if window is not None and kind is not None and start_ms <= time_ms < end_ms:
-                    fold[kind](window, raw, time_ms)
-                else:
-                    self._take(raw, time_ms, value)
-                    start_ms = time_ms - time_ms % self._length_ms
-                    window, end_ms = self._open.get(start_ms), start_ms + self._length_ms
-            except Rejected as why:
-                ingested.dead_letters.append(self._dead_letter(run, index, why))
-                continue
-            except UNDECODABLE as error:
-                rejected = explain(run.values[index] or b"", error)
-                ingested.dead_letters.append(self._dead_letter(run, index, rejected))
-                continue
-            if time_ms > watermark_ms:
-                self.watermark_ms = watermark_ms = time_ms
-                if time_ms >= self._next_close_ms:
-                    ingested.batches += self._close()
-                    window = None
+        self._settle_at_times(len(run))
+        if self._decode_sound is None or not self._roomy(run.values):
+            for index in range(len(run)):
+                self._take_any(run, index, ingested)
+            return ingested
+        values = iter(run.values)
+        records = map(self._decode_sound, values)  # goes on after a record that it raised for
+        latest_ms = surely_ms(run.timestamps_ms, self._ahead_ms)
+        while not self._take_sound(records, latest_ms):
+            self._take_any(run, len(run) - length_hint(values) - 1, ingested)
+        for intake in self._open.values():
+            self._fold.settle_lines(intake)
         return ingested
+
+    def _roomy(self, values: Sequence[bytes | None]) -> bool:
+        """Whether no value is missing or too large, and whatever they hold, no window gets full."""
+        try:
+            largest = max(map(len, values), default=0)  # type: ignore[arg-type]
+        except TypeError:
+            return False
+        most = max((len(intake.window) for intake in self._open.values()), default=0)
+        return (
+            largest <= self._windows.max_record_bytes
+            and most + len(values) <= self._windows.max_series
+        )
+
+    def _take_sound(self, records: Iterator[SoundRaw], latest_ms: int) -> bool:
+        """Takes records into open windows until one is not as nearly all are.
+
+        Returns False if there is one, which is then the last that was taken from `records` and has
+        changed nothing, and True if there was none. This is the path of nearly every event.
+        """
+        until_ms = min(latest_ms + 1, self._next_close_ms)
+        watermark_ms = self.watermark_ms
+        start_ms = end_ms = 0
+        try:
+            for raw in records:
+                time_ms = raw.time
+                if not start_ms <= time_ms < end_ms:
+                    start_ms = time_ms - time_ms % self._length_ms
+                    end_ms = min(start_ms + self._length_ms, until_ms)
+                    intake = self._open[start_ms]
+                    if time_ms >= end_ms:
+                        return False
+                    samples, calls, lines = intake.samples, intake.calls, intake.lines
+                metric, value, seconds = raw.metric, raw.value, raw.duration_seconds
+                if metric is not None and value is not None:
+                    samples[raw.service, metric, raw.instance].append((time_ms, value))
+                elif raw.body is not None:
+                    lines.append(raw)
+                elif seconds is not None:
+                    call = (seconds, raw.client_duration_seconds, raw.status)
+                    calls[raw.service, raw.operation, raw.caller].append(call)
+                elif raw.requests is not None:
+                    self._fold.count(intake, raw, time_ms)
+                else:
+                    return False
+                watermark_ms = time_ms if time_ms > watermark_ms else watermark_ms
+        except (*UNDECODABLE, KeyError, Rejected):  # KeyError: its window is not open
+            return False
+        finally:
+            self.watermark_ms = watermark_ms
+        return True
+
+    def _take_any(self, run: Run, index: int, ingested: Ingested) -> None:
+        """Takes one record, whatever it is; it may close windows, or become a dead letter."""
+        value = run.values[index]
+        try:
+            if value is None or len(value) > self._windows.max_record_bytes:
+                raise check_size(value, self._windows.max_record_bytes)
+            raw = self._decode(value)
+            time_ms = checked(raw.time, run.timestamps_ms[index], self._ahead_ms)
+            self._take(raw, time_ms, value)
+        except Rejected as why:
+            ingested.dead_letters.append(dead_letter(run, index, why))
+            return
+        except UNDECODABLE as error:
+            rejected = explain(value or b"", error)
+            ingested.dead_letters.append(dead_letter(run, index, rejected))
+            return
+        if time_ms > self.watermark_ms:
+            self.watermark_ms = time_ms
+            if time_ms >= self._next_close_ms:
+                ingested.batches += self._close()
+
+    def _settle_at_times(self, records: int) -> None:
+        """Keeps what waits in open windows to a small multiple of what they are."""
+        self._unsettled += records
+        cells = sum(len(intake.window) for intake in self._open.values())
+        if self._unsettled > _SETTLE_RECORDS + _SETTLE_RECORDS_A_CELL * cells:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._unsettled = 0
+        for intake in self._open.values():
+            self._fold.settle(intake)
 
     def advance(self, to_ms: int) -> list[ObservationBatch]:
         """Moves the watermark to `to_ms` as a record of that time would; never back."""
@@ -146,7 +211,8 @@ class Ingest:
 
     def snapshot(self) -> bytes:
         """The whole state: open windows, watermark, and how far windows are closed."""
-        windows = [self._open[start] for start in sorted(self._open)]
+        self._settle()
+        windows = [self._open[start].window for start in sorted(self._open)]
         return msgspec.msgpack.encode(
             _State(_VERSION, self._length_ms, self.watermark_ms, self.closed_ms, windows)
         )
@@ -170,7 +236,7 @@ class Ingest:
         state = msgspec.msgpack.decode(data, type=_State)
         self.watermark_ms = state.watermark_ms
         self._closed_until(state.closed_ms)
-        self._open = {window.start_ms: window for window in state.windows}
+        self._open = {window.start_ms: self._fold.open(window) for window in state.windows}
 
     def _take(self, raw: Raw, time_ms: int, value: bytes) -> None:
         start_ms = time_ms - time_ms % self._length_ms
@@ -185,13 +251,11 @@ class Ingest:
             if is_heartbeat(value):
                 return
             raise missing(raw, self._kind)
-        window = self._open.get(start_ms)
-        if window is None:
-            window = Window(start_ms, start_ms + self._length_ms)
-            self._fold[kind](window, raw, time_ms)
-            self._open[start_ms] = window
-        else:
-            self._fold[kind](window, raw, time_ms)
+        intake = self._open.get(start_ms)
+        if intake is None:
+            intake = self._fold.open(Window(start_ms, start_ms + self._length_ms))
+        self._fold.by_kind[kind](intake, raw, time_ms)
+        self._open[start_ms] = intake
 
     def _close(self) -> list[ObservationBatch]:
         """Closes what the watermark has passed; the batches of it, in order."""
@@ -200,10 +264,12 @@ class Ingest:
         if closed_ms <= self.closed_ms:
             return []
         self._closed_until(closed_ms)
-        due = sorted(start for start, w in self._open.items() if w.end_ms <= closed_ms)
+        due = sorted(start for start, i in self._open.items() if i.window.end_ms <= closed_ms)
         batches: list[ObservationBatch] = []
         for start in due:
-            window = self._open.pop(start)
+            intake = self._open.pop(start)
+            self._fold.settle(intake)
+            window = intake.window
             batches += self._batches(window.end_ms, window.observations(self._names))
         if not due or due[-1] + self._length_ms < closed_ms:
             batches += self._batches(closed_ms, [])
@@ -229,44 +295,3 @@ class Ingest:
                 self._shard_of.clear()
             shard = self._shard_of[service] = shard_of(service, self._shards)
         return shard
-
-    def _surely_not_ahead_ms(self, timestamps_ms: Sequence[int]) -> int:
-        """A time that is not too far ahead of any of these Kafka timestamps (-1 is unknown)."""
-        earliest = min(timestamps_ms, default=-1)
-        if earliest < 0:
-            earliest = min((t for t in timestamps_ms if t >= 0), default=_LATEST_MS)
-        return min(earliest + self._ahead_ms, _LATEST_MS)
-
-    def _checked(self, time_ms: int | None, timestamp_ms: int) -> int:
-        if time_ms is None:
-            raise Rejected("missing_field", "$.time is missing; send Unix milliseconds, or map it")
-        if time_ms < 0:
-            raise Rejected("negative", "$.time is negative; send Unix milliseconds, UTC")
-        if not _EARLIEST_MS <= time_ms <= _LATEST_MS:
-            raise Rejected(
-                "out_of_range", "$.time is not between 2000 and 2100; check sources[].time_unit"
-            )
-        if timestamp_ms >= 0 and time_ms > timestamp_ms + self._ahead_ms:
-            raise Rejected(
-                "in_the_future",
-                "$.time is further ahead of the record's Kafka timestamp than"
-                f" windows.max_ahead_seconds = {self._windows.max_ahead_seconds:g}; check the clock"
-                " of the sender",
-            )
-        return time_ms
-
-    def _dead_letter(self, run: Run, index: int, why: Rejected) -> DeadLetter:
-        offset = run.offsets[index]
-        timestamp_ms = run.timestamps_ms[index]
-        decoding = why.reason not in ("late", "too_many_series", "in_the_future")
-        return DeadLetter(
-            topic=run.topic,
-            partition=run.partition,
-            offset=offset,
-            reason=why.reason,
-            message=f"{run.topic}/{run.partition} offset {offset}: {why.message}",
-            stage="VALUE_CONVERTER" if decoding else "TRANSFORMATION",
-            key=run.keys[index],
-            value=run.values[index],
-            timestamp_ms=timestamp_ms if timestamp_ms >= 0 else None,
-        )

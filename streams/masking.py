@@ -1,11 +1,13 @@
 """Log lines with what changes from line to line masked, so that like lines become one text."""
 
 import re
+from collections.abc import Sequence
 
 MASK = "<*>"
 _MAX_BODY_CHARACTERS = 1_000
 _MAX_TEXT_CHARACTERS = 400
 _MAX_REMEMBERED = 5_000
+_SEPARATOR, _SEPARATOR_BYTE = "\0", b"\0"
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 # Quoted values, and every word that holds a digit: numbers, hexadecimal, UUIDs, times, addresses,
@@ -36,6 +38,15 @@ class Masker:
         if text is None:
             text = self._remember(key)
         return text
+
+    def many(self, bodies: Sequence[str]) -> list[str]:
+        """The same for many lines, at a fraction of the cost for each."""
+        joined = _SEPARATOR.join(bodies)
+        keys = joined.encode("utf-8", "replace").translate(_DIGITS_TO_ZERO).split(_SEPARATOR_BYTE)
+        if len(keys) != len(bodies) or max(map(len, keys), default=0) > _MAX_BODY_CHARACTERS:
+            return [self(body) for body in bodies]
+        get = self._remembered.get
+        return [get(key) or self._remember(key) for key in keys]
 
     def _remember(self, key: bytes) -> str:
         masked = _VARIABLE.sub(MASK.encode(), key).decode()

@@ -2,6 +2,9 @@
 
 from typing import Literal, get_args
 
+from schemas.events import DeadLetter
+from streams.run import Run
+
 Reason = Literal[
     "empty",  # a tombstone, or nothing but white space
     "too_large",
@@ -29,3 +32,21 @@ class Rejected(Exception):  # noqa: N818 - it names what happened to the record
         super().__init__(message)
         self.reason: Reason = reason
         self.message = message
+
+
+def dead_letter(run: Run, index: int, why: Rejected) -> DeadLetter:
+    """The record at `index` of a run as one that could not be used."""
+    offset = run.offsets[index]
+    timestamp_ms = run.timestamps_ms[index]
+    decoding = why.reason not in ("late", "too_many_series", "in_the_future")
+    return DeadLetter(
+        topic=run.topic,
+        partition=run.partition,
+        offset=offset,
+        reason=why.reason,
+        message=f"{run.topic}/{run.partition} offset {offset}: {why.message}",
+        stage="VALUE_CONVERTER" if decoding else "TRANSFORMATION",
+        key=run.keys[index],
+        value=run.values[index],
+        timestamp_ms=timestamp_ms if timestamp_ms >= 0 else None,
+    )

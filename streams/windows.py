@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import fsum
+from typing import TypeVar
 
 import msgspec
 
@@ -9,9 +10,11 @@ from schemas.observations import Observation, Sketch
 from streams.series import series_id
 from streams.sketches import ACCURACY, add_bins, add_values
 
+T = TypeVar("T")
+
 _PENDING = 64
-"""Values kept as they came before they are folded into sums and bins: bounds memory and snapshots
-and keeps the path of an event short."""
+"""Values are folded into sums and bins so many at a time, in order of arrival, whenever that is
+done: when it is done changes no rounding."""
 
 
 class GaugeCell(msgspec.Struct, array_like=True, gc=False):
@@ -24,21 +27,11 @@ class GaugeCell(msgspec.Struct, array_like=True, gc=False):
     high: float = 0.0
     last: tuple[int, float] = (-1, 0.0)
 
-    def add(self, time_ms: int, value: float) -> None:
-        """Takes one sample in."""
-        pending = self.pending
-        pending.append((time_ms, value))
-        if len(pending) >= _PENDING:
-            self.fold()
-
-    def fold(self) -> None:
-        """Moves what is pending into the sums."""
-        if not self.pending:
-            return
-        values = [value for _, value in self.pending]
-        _fold_values(self, values)
-        self.last = max(self.last, *self.pending)
-        self.pending = []
+    def fold(self, *, all_of_it: bool) -> None:
+        """Moves what is pending into the sums; what does not fill a portion only if `all_of_it`."""
+        for samples in _portions(self.pending, all_of_it=all_of_it):
+            _fold_values(self, [value for _, value in samples])
+            self.last = max(self.last, *samples)
 
 
 class DurationCell(msgspec.Struct, array_like=True, gc=False):
@@ -51,20 +44,26 @@ class DurationCell(msgspec.Struct, array_like=True, gc=False):
     high: float = 0.0
     bins: dict[int, int] = {}
 
-    def add(self, seconds: float) -> None:
-        """Takes one duration in."""
-        pending = self.pending
-        pending.append(seconds)
-        if len(pending) >= _PENDING:
-            self.fold()
+    def fold(self, *, all_of_it: bool) -> None:
+        """Moves what is pending into sums and bins; what fills no portion only if `all_of_it`."""
+        for values in _portions(self.pending, all_of_it=all_of_it):
+            _fold_values(self, values)
+            add_values(self.bins, values)
 
-    def fold(self) -> None:
-        """Moves what is pending into the sums and bins."""
-        if not self.pending:
-            return
-        _fold_values(self, self.pending)
-        add_values(self.bins, self.pending)
-        self.pending = []
+
+def _portions(pending: list[T], *, all_of_it: bool) -> list[list[T]]:
+    """Takes the portions that are full, and at wish the rest, out of `pending`."""
+    count = len(pending)
+    if count < _PENDING:
+        if not all_of_it or not count:
+            return []
+        portions = [pending[:]]
+        pending.clear()
+        return portions
+    end = count if all_of_it else count - count % _PENDING
+    portions = [pending[i : i + _PENDING] for i in range(0, end, _PENDING)]
+    del pending[:end]
+    return portions
 
 
 def _fold_values(cell: GaugeCell | DurationCell, values: list[float]) -> None:
@@ -147,7 +146,7 @@ class SeriesNames:
 
 def gauge_observation(names: SeriesNames, key: GaugeKey, cell: GaugeCell) -> Observation:
     """One gauge series in one window."""
-    cell.fold()
+    cell.fold(all_of_it=True)
     service, metric, instance = key
     return Observation(
         series=names(metric, service, "instance", instance),
@@ -182,8 +181,8 @@ def request_observations(
     """Counts and durations by service, by operation, and by caller with the network's share."""
     groups: dict[RequestKey, list[RequestCell]] = {}
     for (service, operation, caller), cell in cells.items():
-        cell.durations.fold()
-        cell.networks.fold()
+        cell.durations.fold(all_of_it=True)
+        cell.networks.fold(all_of_it=True)
         groups.setdefault((service, "", ""), []).append(cell)
         if operation:
             groups.setdefault((service, operation, ""), []).append(cell)

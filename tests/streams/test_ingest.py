@@ -274,9 +274,33 @@ def test_any_split_into_runs_says_the_same(values: list[bytes | None], cuts: lis
 
 
 @given(STREAMS, CUTS)
+def test_records_taken_one_by_one_and_many_at_once_say_the_same(
+    values: list[bytes | None], cuts: list[int]
+) -> None:
+    """A tombstone in a run has all its records looked at one by one."""
+    cuts = sorted({min(cut, len(values)) for cut in cuts})
+    runs = [values[a:b] for a, b in pairwise([0, *cuts, len(values)])]
+    together, one_by_one = new(), new()
+    for run in runs:
+        quick = together.process(run_of(run))
+        careful = one_by_one.process(run_of([*run, None]))
+        assert careful.batches == quick.batches
+        assert careful.dead_letters[:-1] == quick.dead_letters
+        assert one_by_one.snapshot() == together.snapshot()
+
+
+@given(STREAMS, CUTS)
 def test_a_restart_from_a_snapshot_changes_nothing(
     values: list[bytes | None], cuts: list[int]
 ) -> None:
+    again = said_in_runs(values, cuts, restart=True)
+    assert msgspec.json.encode(again) == msgspec.json.encode(said_in_runs(values, []))
+
+
+def test_sums_of_many_values_do_not_depend_on_where_runs_and_restarts_fell() -> None:
+    values = [gauge(1 + n / 100, 0.1 * n) for n in range(300)]
+    values += [request(2, 1 / (n + 1), caller="web", client_duration_seconds=1) for n in range(300)]
+    cuts = [1, 63, 64, 65, 130, 201, 299, 301, 380, 555]
     again = said_in_runs(values, cuts, restart=True)
     assert msgspec.json.encode(again) == msgspec.json.encode(said_in_runs(values, []))
 

@@ -36,6 +36,11 @@ def test_a_text_is_cut_to_a_bounded_length() -> None:
     assert len(Masker()("word " * 10_000)) <= 400
 
 
+@given(st.lists(st.text(max_size=60) | st.just("a 1\0b") | st.just("x1" * 600), max_size=20))
+def test_many_lines_at_once_are_masked_as_one_by_one(bodies: list[str]) -> None:
+    assert Masker().many(bodies) == [Masker()(body) for body in bodies]
+
+
 @given(st.lists(st.text(max_size=60), max_size=20))
 def test_the_mask_depends_on_the_line_alone(bodies: list[str]) -> None:
     used = Masker()
