@@ -3,12 +3,13 @@
 Opening the link only shows a page, since mail scanners open links too; the button on it acts.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -17,9 +18,10 @@ from schemas.incidents import Command, Incident
 from sinks.database import Database
 from sinks.html import content_security_policy, inline, templates
 from sinks.notifier import outbox
+from sinks.notifier.clean import clean
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
 from sinks.notifier.store import add_deliveries, read_incident
-from sinks.notifier.words import clean, words
+from sinks.notifier.words import words
 from sinks.sink import Publish
 from sinks.words import clock, moment
 
@@ -35,6 +37,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
+
+OnAcknowledged = Callable[[AsyncConnection, str, str], Awaitable[None]]
+"""Told of an acknowledgement in its transaction: the incident's id and who has it."""
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -52,6 +57,7 @@ class Acknowledgements:
         case_url: str,
         now_ms: Callable[[], int],
         on_delivery: Callable[[], None],
+        on_acknowledged: OnAcknowledged,
     ) -> None:
         self._database = database
         self._tickets = tickets
@@ -60,6 +66,7 @@ class Acknowledgements:
         self._case_url = case_url.rstrip("/")
         self._now_ms = now_ms
         self._on_delivery = on_delivery
+        self._on_acknowledged = on_acknowledged
         self._environment = templates(_FOLDER)
         self._environment.filters.update(utc=moment, clock=clock, words=words, clean=clean)
 
@@ -124,6 +131,7 @@ class Acknowledgements:
                 for entry in entries
             ]
             await add_deliveries(connection, told)
+            await self._on_acknowledged(connection, ticket.incident_id, name)
         self._on_delivery()
 
     def _page(self, page: str, status: int, **values: object) -> Response:

@@ -1,4 +1,4 @@
-"""Publishes the delivery records that the store holds, until Kafka has them all."""
+"""Publishes the delivery records and commands that the store holds, until Kafka has them all."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class DeliveryLog:
         if not rows:
             return False
         results = await asyncio.gather(
-            *(self._publish(self._topic, row.incident_id, row.value) for row in rows),
+            *(self._publish(row.topic or self._topic, row.incident_id, row.value) for row in rows),
             return_exceptions=True,
         )
         done = [

@@ -1,36 +1,52 @@
-"""Turns incident events into messages to send, in the store's transaction."""
+"""Turns incident events into what is to be sent and when, in the store's transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery, IncidentEvent
-from sinks.notifier import metrics, outbox
-from sinks.notifier.channels.channel import NO_DETAILS, Message
-from sinks.notifier.links import Linker
+from sinks.notifier import outbox
+from sinks.notifier.desk import Desk, Order
+from sinks.notifier.escalation.run import Escalations
 from sinks.notifier.messages import Ask
-from sinks.notifier.outbox import Entry
-from sinks.notifier.routing import Decision, Router
-from sinks.notifier.store import add_deliveries, read_version, write_incident
-from sinks.notifier.words import Writer
+from sinks.notifier.muting import Mutes
+from sinks.notifier.people import People
+from sinks.notifier.promises import Promises
+from sinks.notifier.routing import Decision, Moment, Router
+from sinks.notifier.store import (
+    add_deliveries,
+    older_open,
+    read_version,
+    unsubscribed,
+    write_incident,
+)
 
 PIPELINE = "tocsin"
 """The actor of what no person did."""
 
 
 class Intake:
-    """Takes one event in: the incident's latest state, the messages, the delivery records."""
+    """Takes one event in: the incident's latest state, the messages, the delivery records, and
+    what the event means to escalations and promises."""
 
     def __init__(
-        self, configuration: Configuration, linker: Linker, now_ms: Callable[[], int]
+        self,
+        configuration: Configuration,
+        *,
+        desk: Desk,
+        people: People,
+        escalations: Escalations,
+        promises: Promises,
+        now_ms: Callable[[], int],
     ) -> None:
         section = configuration.notifier
-        recipients = {recipient.name: recipient for recipient in section.recipients}
-        self._router = Router(section.routes, recipients, configuration.catalogue)
-        self._writer = Writer(configuration.catalogue)
-        self._linker = linker
+        self._router = router_of(configuration)
+        self._mutes = Mutes(section.silences, section.inhibitions)
+        self._desk = desk
+        self._people = people
+        self._escalations = escalations
+        self._promises = promises
         self._stale_after_ms = int(section.stale_after_seconds * 1000)
         self._now_ms = now_ms
 
@@ -47,78 +63,125 @@ class Intake:
         # it, as on a first start; what a person says is as old as its record.
         said_ms = min(recorded_ms, event.time_ms) if event.actor == PIPELINE else recorded_ms
         stale = self._now_ms() - said_ms > self._stale_after_ms
-        told = await outbox.told(connection, event.incident_id)
-        decisions = self._router.decide(event, told, stale=stale)
-        await self._ask(connection, event, decisions, recorded_ms)
+        heard = await outbox.heard(connection, event.incident_id)
+        moment = Moment(
+            told={name: rule for name, (rule, _) in heard.items()},
+            unheard=frozenset(name for name, (_, more) in heard.items() if not more),
+            stale=stale,
+            muted=await self._muted(connection, event),
+            unsubscribed=await unsubscribed(connection),
+        )
+        decisions = self._router.decide_at(event, moment, self._on_call)
+        promised_ms = await self._promises.take(connection, event, decisions)
+        orders = [
+            Order(
+                ask=_ask(event, decision, promised_ms),
+                recorded_ms=recorded_ms,
+                withheld=decision.withheld,
+                unheard=decision.recipient.name in moment.unheard,
+            )
+            for decision in decisions
+        ]
+        await self._desk.take(connection, orders)
+        await self._desk.take(connection, self._reviews(event, moment, decisions, recorded_ms))
+        await self._say_nobody_is_on_call(connection, event)
+        await self._escalations.take(
+            connection,
+            event,
+            self._router.escalations(event),
+            fresh=not stale and moment.muted is None,
+        )
         return True
 
-    async def _ask(
+    def _on_call(self, schedule: str) -> str | None:
+        return self._people.on_call(schedule, self._now_ms())
+
+    async def _muted(self, connection: AsyncConnection, event: IncidentEvent) -> str | None:
+        """The silence or inhibition that applies to the incident now."""
+        silenced = self._mutes.silenced(event.incident, self._now_ms())
+        if silenced is not None or not self._mutes.inhibitions:
+            return silenced
+        return self._mutes.inhibited(event.incident, await older_open(connection, event.incident))
+
+    def _reviews(
         self,
-        connection: AsyncConnection,
         event: IncidentEvent,
-        decisions: Sequence[Decision],
+        moment: Moment,
+        decisions: tuple[Decision, ...],
         recorded_ms: int,
+    ) -> list[Order]:
+        """Asks those who can approve it to look at what waits for a review: managers who know of
+        the incident, else engineers, but not its author."""
+        asks_now = event.type == "proposed" or any(
+            decision.withheld == "waits for review" for decision in decisions
+        )
+        if not asks_now or moment.stale:
+            return []
+        proposal = event.incident.proposal
+        author = self._people.known(proposal.by) if proposal else None
+        names = [*moment.told, *(d.recipient.name for d in decisions if d.withheld is None)]
+        known = [
+            self._people.recipients[name]
+            for name in dict.fromkeys(names)
+            if name in self._people.recipients
+        ]
+        reviewers = [r for r in known if r.audience == "manager"] or [
+            r for r in known if r.audience == "engineer"
+        ]
+        return [
+            Order(
+                Ask(
+                    kind="review",
+                    stage="public_message",
+                    recipient=recipient,
+                    rule="review",
+                    event=event,
+                    key="review",
+                ),
+                recorded_ms,
+            )
+            for recipient in reviewers
+            if author is None or recipient.name != author.name
+        ]
+
+    async def _say_nobody_is_on_call(
+        self, connection: AsyncConnection, event: IncidentEvent
     ) -> None:
-        now_ms = self._now_ms()
-        entries: list[tuple[Entry, str | None]] = []
-        steps: list[Delivery] = []
-        for decision in decisions:
-            entry = self._entry(event, decision, recorded_ms, now_ms)
-            entries.append((entry, decision.withheld))
-            if decision.withheld is not None:
-                steps.append(entry.delivery("withheld", now_ms, detail=decision.withheld))
-                metrics.notifications.labels(entry.channel, "withheld").inc()
-                continue
-            if not decision.first:
-                steps += await self._overtaken(connection, entry, now_ms)
-            steps.append(entry.delivery("asked", now_ms))
-        await outbox.add(connection, entries)
+        steps = [
+            Delivery(
+                message_id=outbox.message_id(event.id, schedule, "schedule"),
+                event_id=event.id,
+                incident_id=event.incident_id,
+                status="withheld",
+                time_ms=self._now_ms(),
+                recipient=schedule,
+                audience="engineer",
+                channel="schedule",
+                rule=rule,
+                detail="nobody is on call",
+            )
+            for schedule, rule in self._router.nobody_on_call(event, self._on_call)
+        ]
         await add_deliveries(connection, steps)
 
-    async def _overtaken(
-        self, connection: AsyncConnection, entry: Entry, now_ms: int
-    ) -> list[Delivery]:
-        content = entry.content
-        older = await outbox.overtake(connection, content.incident_id, content.recipient)
-        metrics.notifications.labels(entry.channel, "withheld").inc(len(older))
-        detail = "overtaken by a later message"
-        return [entry.delivery("withheld", now_ms, detail=detail) for entry in older]
 
-    def _entry(
-        self, event: IncidentEvent, decision: Decision, recorded_ms: int, now_ms: int
-    ) -> Entry:
-        incident, recipient = event.incident, decision.recipient
-        asked = Ask(
-            stage=decision.stage,
-            recipient=recipient,
-            rule=decision.rule,
-            event=event,
-            first=decision.first,
-        )
-        said = self._writer.write(asked) if decision.withheld is None else None
-        is_told = said is not None and recipient.audience != "customer"
-        is_news = decision.first and decision.stage == "opened"
-        return Entry(
-            content=Message(
-                id=outbox.message_id(event.id, recipient.name, recipient.channel),
-                event_id=event.id,
-                incident_id=incident.id,
-                stage=decision.stage,
-                severity=incident.severity,
-                recipient=recipient.name,
-                audience=recipient.audience,
-                address=recipient.address,
-                subject=said.subject if said else "",
-                text=said.text if said else "",
-                links=self._linker.links(event, decision) if said else (),
-                time_ms=event.time_ms,
-                details=msgspec.Raw(msgspec.json.encode(incident)) if is_told else NO_DETAILS,
-            ),
-            channel=recipient.channel,
-            rule=decision.rule,
-            asked_ms=now_ms,
-            recorded_ms=recorded_ms,
-            detection_delay_ms=(
-                max(0, event.time_ms - incident.first_anomaly_ms) if is_news else None
-            ),
-        )
+def router_of(configuration: Configuration) -> Router:
+    """The router of a configuration. Raises `ValueError` for a route to nobody known."""
+    section = configuration.notifier
+    return Router(
+        section.routes,
+        {recipient.name: recipient for recipient in section.recipients},
+        configuration.catalogue,
+        frozenset(schedule.name for schedule in section.schedules),
+    )
+
+
+def _ask(event: IncidentEvent, decision: Decision, promised_ms: int | None) -> Ask:
+    return Ask(
+        stage=decision.stage,
+        recipient=decision.recipient,
+        rule=decision.rule,
+        event=event,
+        first=decision.first,
+        next_update_ms=promised_ms,
+    )

@@ -9,7 +9,7 @@ from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSaf
 from schemas.configuration import Configuration
 from schemas.incidents import IncidentEvent
 from sinks.notifier.channels.channel import Link
-from sinks.notifier.routing import Decision
+from sinks.notifier.messages import Ask
 
 
 class Ticket(NamedTuple):
@@ -88,27 +88,27 @@ class Linker:
             for service in component.services
         }
 
-    def links(self, event: IncidentEvent, decision: Decision) -> tuple[Link, ...]:
+    def links(self, ask: Ask) -> tuple[Link, ...]:
         """Engineers: acknowledge, case, runbook; managers: case; support: case and status page;
         customers: status page."""
-        audience = decision.recipient.audience
+        event, audience = ask.event, ask.recipient.audience
         made: list[Link] = []
         if audience == "engineer":
-            made += self._acknowledge(event, decision)
+            made += self._acknowledge(event, ask.recipient.name)
         if audience != "customer":
             case = self._configuration.case_store.public_url.rstrip("/")
             made.append(Link("Open the case", f"{case}/incidents/{quote(event.incident_id)}"))
-        if audience == "engineer" and decision.stage != "resolved":
+        if audience == "engineer" and ask.stage != "resolved":
             made += self._runbook(event)
         if audience in ("support", "customer"):
             made.append(Link("Status page", self._status_page(event)))
         return tuple(made)
 
-    def _acknowledge(self, event: IncidentEvent, decision: Decision) -> list[Link]:
+    def _acknowledge(self, event: IncidentEvent, recipient: str) -> list[Link]:
         is_over = event.incident.state in ("resolved", "closed")
         if is_over or event.incident.acknowledged_by:
             return []
-        token = self._tickets.sign(Ticket(event.incident_id, decision.recipient.name, event.id))
+        token = self._tickets.sign(Ticket(event.incident_id, recipient, event.id))
         base = self._configuration.notifier.public_url.rstrip("/")
         return [Link("Acknowledge", f"{base}/acknowledge/{token}")]
 

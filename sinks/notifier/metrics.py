@@ -29,3 +29,24 @@ oldest_unsent_seconds = Gauge(
 unpublished_deliveries = Gauge(
     "tocsin_notifier_unpublished_deliveries", "Delivery records that Kafka has not taken yet"
 )
+digests = Counter("tocsin_digests", "Digests of what was held back", ("channel",))
+digested_messages = Counter(
+    "tocsin_digested_messages", "Messages that came in a digest instead of alone", ("channel",)
+)
+escalations = Counter(
+    "tocsin_escalation_steps",
+    "Moments of escalations by policy and kind: page, reminder, lapse, exhausted, too_late",
+    ("policy", "kind"),
+)
+timer_late_seconds = Histogram(
+    "tocsin_timer_late_seconds",
+    "How late timers of escalations, promises, digests and hand-overs fired",
+    ("kind",),
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+promises = Counter(
+    "tocsin_promises",
+    "Promises of a next update by severity and what became of them: kept, kept_by_no_change, late "
+    "or missed",
+    ("severity", "result"),
+)

@@ -8,19 +8,27 @@ from typing import TextIO
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.times import DAY_MS
 from sinks.database import Database
-from sinks.notifier import outbox, tables
+from sinks.notifier import outbox, tables, timers
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import open_channels
+from sinks.notifier.clockwork import SETTLE_SECONDS, Clockwork
 from sinks.notifier.delivery_log import DeliveryLog
+from sinks.notifier.desk import DIGEST, Desk
+from sinks.notifier.digests import Digests
+from sinks.notifier.escalation.run import PAGE, Escalations
+from sinks.notifier.handovers import HAND_OVER, HandOvers
 from sinks.notifier.intake import Intake
 from sinks.notifier.links import Linker, Tickets
+from sinks.notifier.people import People
+from sinks.notifier.promises import PROMISE, Promises
 from sinks.notifier.sender import Sender
-from sinks.notifier.store import setting_or
+from sinks.notifier.store import forget_trail, setting_or
 from sinks.positions import read_positions, take_new
 from sinks.reading import EventReader
 from sinks.sink import Publish, Record
@@ -28,6 +36,8 @@ from sinks.sink import Publish, Record
 KEPT_MS = 90 * DAY_MS
 """How long messages that are over are kept, ms."""
 FORGET_SECONDS = 6 * 3600
+REFRESH_SECONDS = 60.0
+"""How often it is looked whether calendars have changed."""
 STOP_SECONDS = 1.2
 """What sending and publishing may take to end, within the 1.5 s that the host gives."""
 
@@ -51,6 +61,8 @@ class Notifier:
         The wall clock, Unix ms.
     console
         Where the console channel prints; standard output if None.
+    settle_seconds
+        How long no timer fires after the start, so that events that wait in Kafka come first.
     """
 
     name = "notifier"
@@ -63,6 +75,7 @@ class Notifier:
         publish: Publish,
         now_ms: Callable[[], int],
         console: TextIO | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         section = configuration.notifier
         self.topics = (configuration.topics.incident_events,)
@@ -88,9 +101,15 @@ class Notifier:
             case_url=configuration.case_store.public_url,
             now_ms=now_ms,
             on_delivery=self._deliveries.wake,
+            on_acknowledged=self._acknowledged,
         )
+        self._people = People(configuration)
         self._tickets: Tickets | None = None
         self._intake: Intake | None = None
+        self._escalations: Escalations | None = None
+        self._hand_overs: HandOvers | None = None
+        self._clockwork: Clockwork | None = None
+        self._settle_seconds = settle_seconds
         self._work: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -101,10 +120,40 @@ class Notifier:
         async with self._database.writing() as connection:
             key = self._key or await setting_or(connection, "link_key", secrets.token_urlsafe(32))
         self._tickets = Tickets(key, section.link_max_age_seconds, self._now_ms)
-        linker = Linker(self._configuration, self._tickets)
-        self._intake = Intake(self._configuration, linker, self._now_ms)
+        await self._put_together(Linker(self._configuration, self._tickets))
         self._work = asyncio.create_task(self._run(), name="notifier")
         self._work.add_done_callback(_report)
+
+    async def _put_together(self, linker: Linker) -> None:
+        configuration, people, now_ms = self._configuration, self._people, self._now_ms
+        desk = Desk(configuration, linker, now_ms)
+        escalations = Escalations(configuration, desk, people, now_ms)
+        promises = Promises(configuration, desk, people, now_ms)
+        hand_overs = HandOvers(desk, people, now_ms)
+        digests = Digests(configuration.notifier.limit, desk, people, now_ms)
+        self._intake = Intake(
+            configuration,
+            desk=desk,
+            people=people,
+            escalations=escalations,
+            promises=promises,
+            now_ms=now_ms,
+        )
+        self._escalations, self._hand_overs = escalations, hand_overs
+        self._clockwork = Clockwork(
+            self._database,
+            {
+                PAGE: escalations.fire,
+                PROMISE: promises.fire,
+                DIGEST: digests.fire,
+                HAND_OVER: hand_overs.fire,
+            },
+            now_ms=now_ms,
+            on_fired=self._wake_senders,
+            settle_seconds=self._settle_seconds,
+        )
+        async with self._database.writing() as connection:
+            await hand_overs.plan(connection)
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
         """The next offset to read by topic and partition."""
@@ -126,12 +175,25 @@ class Notifier:
                 event = self._events.read(record)
                 if event is not None:
                     await self._intake.take(connection, event, record.timestamp_ms)
+        if self._clockwork is not None and records:
+            newest_ms = max(record.timestamp_ms for record in records)
+            self._clockwork.heard(newest_ms if newest_ms > 0 else self._now_ms())
         self.wake()
 
     def wake(self) -> None:
         """Looks at once for what is due; for after the clock has moved."""
+        self._wake_senders()
+        if self._clockwork is not None:
+            self._clockwork.wake()
+
+    def _wake_senders(self) -> None:
         self._sender.wake()
         self._deliveries.wake()
+
+    async def _acknowledged(self, connection: AsyncConnection, incident_id: str, by: str) -> None:
+        """Stops pages at once, without waiting until the acknowledgement comes back as an event."""
+        if self._escalations is not None:
+            await self._escalations.acknowledged(connection, incident_id, by)
 
     async def stop(self) -> None:
         """Ends sending; what is not sent by then is kept and sent after the next start."""
@@ -139,6 +201,8 @@ class Notifier:
             self._stopping.set()
             self._sender.stop()
             self._deliveries.stop()
+            if self._clockwork is not None:
+                self._clockwork.stop()
             _, late = await asyncio.wait([self._work], timeout=STOP_SECONDS)
             if late:  # only publishing waits without an end of its own
                 self._work.cancel()
@@ -161,17 +225,37 @@ class Notifier:
             group.create_task(self._sender.run(), name="sender")
             group.create_task(self._deliveries.run(), name="delivery log")
             group.create_task(self._forget(), name="forget")
+            group.create_task(self._refresh(), name="calendars")
+            if self._clockwork is not None:
+                group.create_task(self._clockwork.run(), name="timers")
 
     async def _forget(self) -> None:
         while not self._stopping.is_set():
             try:
                 async with self._database.writing() as connection:
                     await outbox.forget(connection, self._now_ms() - KEPT_MS)
+                    await forget_trail(connection, self._now_ms() - KEPT_MS)
+                    await timers.forget(connection)
             except (SQLAlchemyError, OSError):
                 log.exception("old messages not dropped")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FORGET_SECONDS):
-                    await self._stopping.wait()
+            await self._pause(FORGET_SECONDS)
+
+    async def _refresh(self) -> None:
+        """Takes over calendars that have changed, with their changes of shift."""
+        while not self._stopping.is_set():
+            await self._pause(REFRESH_SECONDS)
+            self._people.rosters.refresh()
+            try:
+                async with self._database.writing() as connection:
+                    if self._hand_overs is not None:
+                        await self._hand_overs.plan(connection)
+            except (SQLAlchemyError, OSError):
+                log.exception("changes of shift not planned")
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
 
 def _report(work: asyncio.Task[None]) -> None:

@@ -2,22 +2,31 @@
 
 A lane is one recipient in one incident. Within a lane messages go out in the order in which
 they were asked for: while one waits, also for its next attempt, the later ones wait behind it.
+Digests have a lane of their own for each recipient. Of what is due at once the most severe goes
+first. What is held back, and what became of it, is in `holding`.
 """
 
 import uuid
 from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, DeliveryStatus, FailureClass
-from sinks.database import upsert
+from sinks.database import insert, upsert
 from sinks.notifier.channels.channel import Message
+from sinks.notifier.store import add_deliveries
 from sinks.notifier.tables import message, pause, thread
 
-_UNSENT = ("waiting", "sending")
+UNSENT = ("waiting", "sending")
+_NEWS = ("news", "page")
 _NAMESPACE = uuid.UUID("6a0b5f0e-54f3-5c0c-9f4e-0d2a6f1a7c11")
+
+
+_RETRIED = {"state": sa.case((message.c.cancelled != "", "withheld"), else_="waiting")}
+"""What a message that was being sent becomes: it waits again, unless it was cancelled meanwhile."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,20 +69,35 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def message_id(event_id: str, recipient: str, channel: str) -> str:
-    """Follows from what the message is about, so that every attempt carries the same id."""
-    return str(uuid.uuid5(_NAMESPACE, "\n".join((event_id, recipient, channel))))
+class Placed(NamedTuple):
+    """An entry with what is done with it: `waiting` to be sent, `held` until a time, `withheld`."""
+
+    entry: Entry
+    state: Literal["waiting", "held", "withheld"] = "waiting"
+    detail: str = ""
+    hold_until_ms: int | None = None
 
 
-async def add(connection: AsyncConnection, entries: Sequence[tuple[Entry, str | None]]) -> None:
-    """Keeps messages, each to be sent or, if there is a reason beside it, as withheld."""
-    if entries:
-        rows = [_row(entry, withheld) for entry, withheld in entries]
-        await connection.execute(message.insert(), rows)
+def message_id(event_id: str, recipient: str, channel: str, key: str = "") -> str:
+    """Follows from what the message is about, so that every attempt carries the same id.
+
+    `key` tells messages about one event to one recipient apart.
+    """
+    parts = (event_id, recipient, channel, key) if key else (event_id, recipient, channel)
+    return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
 
 
-def _row(entry: Entry, withheld: str | None) -> dict[str, str | int | bytes | None]:
-    content = entry.content
+async def add(connection: AsyncConnection, placed: Sequence[Placed]) -> None:
+    """Keeps messages; one whose id is known already is the same and changes nothing."""
+    if placed:
+        statement = insert(connection, message).on_conflict_do_nothing(
+            index_elements=["message_id"]
+        )
+        await connection.execute(statement, [_row(each) for each in placed])
+
+
+def _row(placed: Placed) -> dict[str, str | int | bytes | None]:
+    entry, content = placed.entry, placed.entry.content
     return {
         "message_id": content.id,
         "event_id": content.event_id,
@@ -85,27 +109,44 @@ def _row(entry: Entry, withheld: str | None) -> dict[str, str | int | bytes | No
         "rule": entry.rule,
         "subject": content.subject,
         "content": msgspec.json.encode(content),
-        "state": "waiting" if withheld is None else "withheld",
+        "state": placed.state,
+        "kind": content.kind,
+        "severity": content.severity,
+        "hold_until_ms": placed.hold_until_ms,
+        "hold_reason": placed.detail if placed.state == "held" else "",
+        "cancelled": "",
         "asked_ms": entry.asked_ms,
         "recorded_ms": entry.recorded_ms,
         "detection_delay_ms": entry.detection_delay_ms,
         "attempts": 0,
         "next_attempt_ms": entry.asked_ms,
-        "detail": withheld or "",
+        "detail": placed.detail,
     }
 
 
 async def told(connection: AsyncConnection, incident_id: str) -> dict[str, str]:
     """Who was told of the incident, or is about to be, with the rule by which first."""
+    return {name: rule for name, (rule, _) in (await heard(connection, incident_id)).items()}
+
+
+async def heard(connection: AsyncConnection, incident_id: str) -> dict[str, tuple[str, bool]]:
+    """Who was told of the incident, or is about to be: the rule by which first, and whether
+    anything of it is more than held back."""
+    states = (*UNSENT, "sent", "held", "digested")
     query = (
-        sa.select(message.c.recipient, message.c.rule)
-        .where(message.c.incident_id == incident_id, message.c.state.in_((*_UNSENT, "sent")))
+        sa.select(message.c.recipient, message.c.rule, message.c.state)
+        .where(
+            message.c.incident_id == incident_id,
+            message.c.state.in_(states),
+            message.c.kind.in_(_NEWS),
+        )
         .order_by(message.c.seq)
     )
-    rules: dict[str, str] = {}
+    found: dict[str, tuple[str, bool]] = {}
     for row in await connection.execute(query):
-        rules.setdefault(row.recipient, row.rule)
-    return rules
+        rule, before = found.get(row.recipient, (row.rule, False))
+        found[row.recipient] = (rule, before or row.state != "held")
+    return found
 
 
 async def overtake(connection: AsyncConnection, incident_id: str, recipient: str) -> list[Entry]:
@@ -117,7 +158,7 @@ async def overtake(connection: AsyncConnection, incident_id: str, recipient: str
         message.c.stage == "updated",
         message.c.attempts == 0,
     )
-    entries = [_entry(row) for row in await connection.execute(sa.select(message).where(*where))]
+    entries = [entry_of(row) for row in await connection.execute(sa.select(message).where(*where))]
     if entries:
         change = message.update().where(*where)
         await connection.execute(change.values(state="withheld", detail="overtaken"))
@@ -132,7 +173,7 @@ async def claim_due(
     is_behind = sa.exists().where(
         earlier.c.incident_id == message.c.incident_id,
         earlier.c.recipient == message.c.recipient,
-        earlier.c.state.in_(_UNSENT),
+        earlier.c.state.in_(UNSENT),
         earlier.c.seq < message.c.seq,
     )
     first = (
@@ -143,7 +184,7 @@ async def claim_due(
             message.c.next_attempt_ms <= now_ms,
             ~is_behind,
         )
-        .order_by(message.c.next_attempt_ms, message.c.seq)
+        .order_by(message.c.severity, message.c.next_attempt_ms, message.c.seq)
         .limit(limit)
     )
     seqs = (await connection.scalars(first)).all()
@@ -158,7 +199,7 @@ async def claim_due(
     )
     query = sa.select(message, thread.c.token).join_from(message, thread, follows, isouter=True)
     rows = await connection.execute(query.where(message.c.seq.in_(seqs)).order_by(message.c.seq))
-    return [_entry(row, row.token) for row in rows]
+    return [entry_of(row, row.token) for row in rows]
 
 
 async def release(connection: AsyncConnection, channel: str, under_way: Collection[str]) -> None:
@@ -168,7 +209,7 @@ async def release(connection: AsyncConnection, channel: str, under_way: Collecti
         message.c.channel == channel,
         message.c.message_id.not_in(under_way),
     )
-    await connection.execute(left.values(state="waiting"))
+    await connection.execute(left.values(**_RETRIED))
 
 
 async def next_attempt_ms_after(
@@ -187,9 +228,13 @@ async def next_attempt_ms_after(
 async def mark_sent(
     connection: AsyncConnection, entry: Entry, thread_token: str | None, now_ms: int
 ) -> None:
-    """The message has arrived; its thread, if it began one, is kept for the next."""
-    await _set(connection, entry, state="sent", attempts=entry.attempts + 1)
-    if thread_token is not None:
+    """The message has arrived; its thread, if it began one, is kept for the next.
+
+    With a digest everything in it has arrived.
+    """
+    await _set(connection, entry, state="sent", attempts=entry.attempts + 1, sent_ms=now_ms)
+    await settle_digest(connection, entry, "sent", now_ms)
+    if thread_token is not None and entry.content.incident_id:
         values = {
             "incident_id": entry.content.incident_id,
             "recipient": entry.content.recipient,
@@ -202,34 +247,64 @@ async def mark_sent(
 async def mark_waiting(
     connection: AsyncConnection, entry: Entry, next_ms: int, detail: str
 ) -> None:
-    """The attempt failed; the next one is at `next_ms`."""
+    """The attempt failed; the next one is at `next_ms`, unless the message was cancelled."""
+    values = {"attempts": entry.attempts + 1, "next_attempt_ms": next_ms, "detail": detail}
+    change = message.update().where(message.c.message_id == entry.content.id)
+    await connection.execute(change.values(**values, **_RETRIED))
+
+
+async def mark_failed(
+    connection: AsyncConnection, entry: Entry, detail: str, now_ms: int | None = None
+) -> None:
+    """The message will not be tried again; nor will, with a digest, what is in it."""
+    await _set(connection, entry, state="failed", attempts=entry.attempts + 1, detail=detail)
+    await settle_digest(connection, entry, "failed", now_ms or entry.asked_ms, detail)
+
+
+async def fall_over(connection: AsyncConnection, entry: Entry, now_ms: int) -> Entry | None:
+    """Sends a message that its channel has failed to deliver by the recipient's next way.
+
+    It keeps its place in the lane and becomes a message with an id of its own, as the way is
+    another. None if there is no further way.
+    """
+    if not entry.content.ways:
+        return None
+    way, *further = entry.content.ways
+    content = msgspec.structs.replace(
+        entry.content,
+        id=str(uuid.uuid5(_NAMESPACE, f"{entry.content.id}\n{way.channel}\n{way.address}")),
+        address=way.address,
+        ways=tuple(further),
+        thread=None,
+    )
     await _set(
         connection,
         entry,
+        message_id=content.id,
+        content=msgspec.json.encode(content),
+        channel=way.channel,
         state="waiting",
-        attempts=entry.attempts + 1,
-        next_attempt_ms=next_ms,
-        detail=detail,
+        attempts=0,
+        next_attempt_ms=now_ms,
+        detail=f"after {entry.channel} failed",
     )
-
-
-async def mark_failed(connection: AsyncConnection, entry: Entry, detail: str) -> None:
-    """The message will not be tried again."""
-    await _set(connection, entry, state="failed", attempts=entry.attempts + 1, detail=detail)
+    members = message.update().where(message.c.digest_id == entry.content.id)
+    await connection.execute(members.values(digest_id=content.id))
+    return msgspec.structs.replace(entry, content=content, channel=way.channel, attempts=0)
 
 
 async def waiting_elsewhere(connection: AsyncConnection, channels: Collection[str]) -> list[Entry]:
     """Waiting messages for channels that are no longer there."""
     query = sa.select(message).where(
-        message.c.state.in_(_UNSENT), message.c.channel.not_in(channels)
+        message.c.state.in_(UNSENT), message.c.channel.not_in(channels)
     )
-    return [_entry(row) for row in await connection.execute(query.order_by(message.c.seq))]
+    return [entry_of(row) for row in await connection.execute(query.order_by(message.c.seq))]
 
 
 async def backlog(connection: AsyncConnection, channel: str) -> tuple[int, int | None]:
     """How many messages of the channel wait, and when the oldest was asked for, Unix ms."""
     query = sa.select(sa.func.count(), sa.func.min(message.c.asked_ms)).where(
-        message.c.state.in_(_UNSENT), message.c.channel == channel
+        message.c.state.in_(UNSENT), message.c.channel == channel
     )
     count, oldest_ms = (await connection.execute(query)).one()
     return int(count), oldest_ms
@@ -237,7 +312,8 @@ async def backlog(connection: AsyncConnection, channel: str) -> tuple[int, int |
 
 async def forget(connection: AsyncConnection, before_ms: int) -> None:
     """Drops what was asked for before a time and is over, with threads that nothing is left of."""
-    old = sa.and_(message.c.asked_ms < before_ms, message.c.state.not_in(_UNSENT))
+    kept = (*UNSENT, "held", "digested")
+    old = sa.and_(message.c.asked_ms < before_ms, message.c.state.not_in(kept))
     await connection.execute(message.delete().where(old))
     is_used = sa.exists().where(message.c.incident_id == thread.c.incident_id)
     await connection.execute(thread.delete().where(~is_used))
@@ -259,15 +335,15 @@ async def find(connection: AsyncConnection, event_id: str, recipient: str) -> Se
     query = sa.select(message).where(
         message.c.event_id == event_id, message.c.recipient == recipient
     )
-    return [_entry(row) for row in await connection.execute(query)]
+    return [entry_of(row) for row in await connection.execute(query)]
 
 
-async def _set(connection: AsyncConnection, entry: Entry, **values: str | int) -> None:
+async def _set(connection: AsyncConnection, entry: Entry, **values: str | int | bytes) -> None:
     change = message.update().where(message.c.message_id == entry.content.id)
     await connection.execute(change.values(**values))
 
 
-def _entry(row: sa.Row[tuple[object, ...]], token: str | None = None) -> Entry:
+def entry_of(row: sa.Row[tuple[object, ...]], token: str | None = None) -> Entry:
     content = msgspec.json.decode(row.content, type=Message)
     return Entry(
         content=msgspec.structs.replace(content, thread=token) if token else content,
@@ -278,3 +354,35 @@ def _entry(row: sa.Row[tuple[object, ...]], token: str | None = None) -> Entry:
         detection_delay_ms=row.detection_delay_ms,
         attempts=row.attempts,
     )
+
+
+async def settle_digest(
+    connection: AsyncConnection,
+    digest: Entry,
+    state: Literal["sent", "failed"],
+    now_ms: int,
+    detail: str = "",
+) -> None:
+    """What has become of a digest has become of everything in it."""
+    if digest.content.kind != "digest":
+        return
+    where = message.c.digest_id == digest.content.id
+    rows = list(await connection.execute(sa.select(message).where(where).order_by(message.c.seq)))
+    said = detail or "in a digest"
+    await connection.execute(message.update().where(where).values(state=state, detail=said))
+    steps = []
+    for row in rows:
+        entry = entry_of(row)
+        delay_ms = entry.detection_delay_ms
+        first = state == "sent" and delay_ms is not None
+        seconds = ((delay_ms or 0) + max(0, now_ms - entry.recorded_ms)) / 1000 if first else None
+        step = entry.delivery(
+            state,
+            now_ms,
+            attempt=1,
+            failure="gave_up" if state == "failed" else None,
+            detail=said,
+            seconds_to_communicate=seconds,
+        )
+        steps.append(step)
+    await add_deliveries(connection, steps)

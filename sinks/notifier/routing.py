@@ -1,16 +1,29 @@
 """Who is told of an incident event, by which rule, and what is withheld and why. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
 from schemas.incidents import Incident, IncidentEvent
 from sinks.notifier.messages import Stage
+from sinks.notifier.stakeholders import (
+    OWN_SUBSCRIPTION,
+    OnCall,
+    affected_segments,
+    elsewhere,
+    matches,
+    named,
+    subscribed,
+)
+
+__all__ = ["STAGES", "Decision", "Router", "Stage", "affected_segments", "matches", "public_names"]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
+_FOR_THE_PUBLIC: frozenset[Stage] = frozenset(
+    ("public_message", "workaround", "follow_up", "retracted")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,23 @@ class Decision:
     withheld: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What counts beside the event.
+
+    `told` holds the recipients who were told of this incident before, with the rule by which, and
+    `unheard` those among them whose messages are all still held back. `stale` marks an event too
+    old to be news; `muted` is the silence or inhibition that applies to it; `unsubscribed` are
+    recipients who want to hear nothing more.
+    """
+
+    told: Mapping[str, str]
+    unheard: Collection[str] = frozenset()
+    stale: bool = False
+    muted: str | None = None
+    unsubscribed: Collection[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class _Choice:
     recipient: Recipient
@@ -35,126 +65,171 @@ class _Choice:
     first: bool
 
 
+def _nobody(_: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Router:
     """Decides who is told; a function of its arguments alone.
 
-    Raises `ValueError` for a route to a recipient who is not there, before any incident does.
+    `schedules` are names that routes may use beside those of recipients. Raises `ValueError` for a
+    route to a recipient who is not there, before any incident does.
     """
 
     routes: tuple[Route, ...]
     recipients: Mapping[str, Recipient]
     catalogue: Catalogue
+    schedules: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        named = {name for route in self.routes for name in route.recipients}
-        if unknown := sorted(named - set(self.recipients)):
+        used = {name for route in self.routes for name in route.recipients}
+        if unknown := sorted(used - set(self.recipients) - self.schedules):
             raise ValueError(f"notifier.routes: no recipient is named {', '.join(unknown)}")
 
     def decide(
-        self, event: IncidentEvent, told: Mapping[str, str], *, stale: bool = False
+        self,
+        event: IncidentEvent,
+        told: Mapping[str, str],
+        *,
+        stale: bool = False,
+        on_call: OnCall = _nobody,
+    ) -> tuple[Decision, ...]:
+        """As `decide_at`, with nothing muted."""
+        return self.decide_at(event, Moment(told=told, stale=stale), on_call)
+
+    def decide_at(
+        self, event: IncidentEvent, moment: Moment, on_call: OnCall
     ) -> tuple[Decision, ...]:
         """One decision for each recipient whom the event concerns, in the order of the routes.
 
-        `told` holds the recipients who were told of this incident before, with the rule by which.
         Every matching route adds its recipients, the first route that names one is the rule.
         Who was told that an incident began is also told how it went on: of its end and of its
-        return; engineers, managers and support that somebody has it; customers and support what
-        was said in public. `stale` marks an event too old to be news.
+        return; engineers, managers and support who has it; customers and support what was said in
+        public.
         """
-        stage = next((stage for stage in STAGES if stage == event.type), None)
+        stage = stage_of(event)
         if stage is None:
             return ()
         return tuple(
             self._decision(
-                event, stage, _Choice(self.recipients[name], rule, name not in told), stale=stale
+                event,
+                stage,
+                _Choice(
+                    self.recipients[name],
+                    rule,
+                    name not in moment.told or name in moment.unheard,
+                ),
+                moment,
             )
-            for name, rule in self._chosen(event, stage, told).items()
+            for name, rule in self._chosen(event, stage, moment.told, on_call).items()
         )
 
+    def escalations(self, event: IncidentEvent) -> dict[str, str]:
+        """The policies that matching routes name, each with the first such route."""
+        stage = stage_of(event)
+        if stage is None or stage not in _BEGINNINGS:
+            return {}
+        found: dict[str, str] = {}
+        for route in self.routes:
+            if route.escalation and matches(route, event, stage, self.catalogue):
+                found.setdefault(route.escalation, route.name)
+        return found
+
+    def nobody_on_call(self, event: IncidentEvent, on_call: OnCall) -> list[tuple[str, str]]:
+        """Schedules that matching routes name and by which nobody is on call, with the rule."""
+        stage = stage_of(event)
+        return [
+            (name, route.name)
+            for route in self.routes
+            if stage is not None and matches(route, event, stage, self.catalogue)
+            for name in route.recipients
+            if name not in self.recipients and on_call(name) is None
+        ]
+
     def _chosen(
-        self, event: IncidentEvent, stage: Stage, told: Mapping[str, str]
+        self, event: IncidentEvent, stage: Stage, told: Mapping[str, str], on_call: OnCall
     ) -> dict[str, str]:
         chosen: dict[str, str] = {}
-        for route in self.routes:
-            if not matches(route, event, stage):
-                continue
-            for name in route.recipients:
-                recipient = self.recipients[name]
-                if not self._in_segment(recipient, event.incident):
-                    continue
-                if stage == "resolved" and name not in told and _BEGINNINGS & set(route.events):
-                    continue  # they never heard that it began
-                chosen.setdefault(name, route.name)
+        for name, rule in self._ruled(event, stage, told, on_call):
+            if event.type == "approved" and name in told:
+                continue  # only news to those who could not hear of it before
+            chosen.setdefault(name, rule)
         for name, rule in told.items():
             known = self.recipients.get(name)
             if known is not None and follows(known, event, stage):
                 chosen.setdefault(name, rule)
         return chosen
 
+    def _ruled(
+        self, event: IncidentEvent, stage: Stage, told: Mapping[str, str], on_call: OnCall
+    ) -> Iterator[tuple[str, str]]:
+        """Recipients by routes, then by their own subscriptions."""
+        for route in self.routes:
+            if not matches(route, event, stage, self.catalogue):
+                continue
+            for name in named(route, self.recipients, on_call):
+                if elsewhere(self.recipients[name], event.incident, self.catalogue):
+                    continue
+                if stage == "resolved" and name not in told and _BEGINNINGS & set(route.events):
+                    continue  # they never heard that it began
+                yield name, route.name
+        for recipient in self.recipients.values():
+            if stage == "resolved" and recipient.name not in told:
+                continue
+            if subscribed(recipient, event, stage, self.catalogue):
+                yield recipient.name, OWN_SUBSCRIPTION
+
     def _decision(
-        self, event: IncidentEvent, stage: Stage, choice: _Choice, *, stale: bool
+        self, event: IncidentEvent, stage: Stage, choice: _Choice, moment: Moment
     ) -> Decision:
         if choice.first and stage in ("updated", "severity_changed"):
             stage = "opened"  # news to them, whatever it is to others
-        reason = self._reason_to_withhold(event, stage, choice, stale=stale)
+        reason = self._reason_to_withhold(event, stage, choice, moment)
         return Decision(choice.recipient, choice.rule, stage, choice.first, reason)
 
     def _reason_to_withhold(
-        self, event: IncidentEvent, stage: Stage, choice: _Choice, *, stale: bool
+        self, event: IncidentEvent, stage: Stage, choice: _Choice, moment: Moment
     ) -> str | None:
-        incident = event.incident
-        audience = choice.recipient.audience
-        if audience == "customer":
-            if not public_names(incident, self.catalogue):
-                return "no affected service has a public name"
-            if incident.visibility != "public" and choice.first:
-                return "the incident is internal"
-        if stage == "updated" and audience == "engineer" and incident.acknowledged_by:
-            return f"already acknowledged by {incident.acknowledged_by}"
-        if stale and not (stage == "resolved" and not choice.first):
-            return "the event is too old to be news"
-        return None
+        if choice.recipient.name in moment.unsubscribed:
+            return "unsubscribed"
+        if choice.recipient.audience == "customer":
+            reason = self._not_for_customers(event.incident, choice)
+            if reason is not None:
+                return reason
+        # What was told has an end, whatever was muted since.
+        is_end = stage == "resolved" and choice.recipient.name in moment.told
+        if is_end:
+            return None
+        if moment.muted is not None:
+            return moment.muted
+        by = event.incident.acknowledged_by
+        if stage == "updated" and choice.recipient.audience == "engineer" and by:
+            return f"already acknowledged by {by}"
+        return "the event is too old to be news" if moment.stale else None
 
-    def _in_segment(self, recipient: Recipient, incident: Incident) -> bool:
-        if recipient.segment is None:
-            return True
-        affected = affected_segments(incident, self.catalogue)
-        return not affected or recipient.segment in affected
+    def _not_for_customers(self, incident: Incident, choice: _Choice) -> str | None:
+        if not public_names(incident, self.catalogue):
+            return "no affected service has a public name"
+        if incident.visibility == "public" or not choice.first:
+            return None
+        return "waits for review" if incident.awaits_review else "the incident is internal"
 
 
-def matches(route: Route, event: IncidentEvent, stage: Stage) -> bool:
-    """Whether the route names this kind of event, this severity and one of the services."""
-    return (
-        stage in route.events
-        and event.incident.severity in route.severities
-        and any(
-            fnmatchcase(service, pattern)
-            for service in event.incident.services
-            for pattern in route.services
-        )
-    )
+def stage_of(event: IncidentEvent) -> Stage | None:
+    """The kind of message that an event makes, None if it makes none."""
+    if event.type == "approved":
+        return "opened"
+    return next((stage for stage in STAGES if stage == event.type), None)
 
 
 def follows(recipient: Recipient, event: IncidentEvent, stage: Stage) -> bool:
     """Whether someone who was told of the beginning is told of this without a route of its own."""
     if stage in ("resolved", "reopened"):
         return True
-    if stage == "acknowledged":
+    if stage in ("acknowledged", "unacknowledged"):
         return recipient.audience != "customer" and recipient.name != event.actor
-    return stage == "public_message" and recipient.audience in ("customer", "support")
-
-
-def affected_segments(incident: Incident, catalogue: Catalogue) -> frozenset[str]:
-    """The customer segments that the incident touches; empty when nothing says which."""
-    if incident.impact.segments:
-        return frozenset(incident.impact.segments)
-    return frozenset(
-        segment
-        for service in catalogue.services
-        if service.name in incident.services
-        for segment in service.segments
-    )
+    return stage in _FOR_THE_PUBLIC and recipient.audience in ("customer", "support")
 
 
 def public_names(incident: Incident, catalogue: Catalogue) -> tuple[str, ...]:

@@ -7,9 +7,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.incidents import Delivery, Incident
+from schemas.incidents import Command, Delivery, Incident, Severity
 from sinks.database import upsert
-from sinks.notifier.tables import delivery, incident, setting
+from sinks.notifier.muting import Open
+from sinks.notifier.tables import delivery, incident, preference, setting, trail
+
+UNSUBSCRIBED = "unsubscribed"
 
 
 async def read_incident(connection: AsyncConnection, incident_id: str) -> Incident | None:
@@ -36,17 +39,108 @@ async def write_incident(connection: AsyncConnection, state: Incident, version: 
         "incident_id": state.id,
         "version": version,
         "state": msgspec.json.encode(state),
+        "is_open": state.state not in ("resolved", "closed"),
+        "severity": state.severity,
+        "opened_ms": state.opened_ms,
     }
     await upsert(connection, incident, values)
 
 
+async def open_incidents(connection: AsyncConnection, limit: int = 1000) -> list[Incident]:
+    """Incidents that are not over, the most severe and then the newest first."""
+    query = (
+        sa.select(incident.c.state)
+        .where(incident.c.is_open)
+        .order_by(incident.c.severity, incident.c.opened_ms.desc(), incident.c.incident_id)
+        .limit(limit)
+    )
+    return [msgspec.json.decode(state, type=Incident) for state in await connection.scalars(query)]
+
+
+async def older_open(connection: AsyncConnection, than: Incident) -> list[Open]:
+    """Open incidents that could inhibit one: opened no later, and no less severe."""
+    query = sa.select(incident.c.state).where(
+        incident.c.is_open,
+        incident.c.severity <= than.severity,
+        incident.c.opened_ms <= than.opened_ms,
+        incident.c.incident_id != than.id,
+    )
+    decoder = msgspec.json.Decoder(_OpenState)
+    found = [decoder.decode(state) for state in await connection.scalars(query)]
+    return [Open(each.id, each.severity, each.services, each.opened_ms) for each in found]
+
+
+class _OpenState(msgspec.Struct):
+    id: str
+    severity: Severity
+    services: tuple[str, ...]
+    opened_ms: int
+
+
 async def add_deliveries(connection: AsyncConnection, deliveries: Iterable[Delivery]) -> None:
-    """Puts delivery records into the outbox, in order."""
-    rows = [
-        {"incident_id": made.incident_id, "value": msgspec.json.encode(made)} for made in deliveries
+    """Puts delivery records into the outbox, in order, and into the trail."""
+    made = [(each, msgspec.json.encode(each)) for each in deliveries if each.incident_id]
+    if not made:  # a digest's own: its messages have records of their own
+        return
+    outgoing = [{"incident_id": each.incident_id, "value": value} for each, value in made]
+    await connection.execute(delivery.insert(), outgoing)
+    kept = [
+        {
+            "incident_id": each.incident_id,
+            "recipient": each.recipient,
+            "time_ms": each.time_ms,
+            "value": value,
+        }
+        for each, value in made
     ]
-    if rows:
-        await connection.execute(delivery.insert(), rows)
+    await connection.execute(trail.insert(), kept)
+
+
+async def add_command(connection: AsyncConnection, command: Command, topic: str) -> None:
+    """Puts a command into the outbox."""
+    values = {
+        "incident_id": command.incident_id,
+        "value": msgspec.json.encode(command),
+        "topic": topic,
+    }
+    await connection.execute(delivery.insert(), [values])
+
+
+async def read_trail(
+    connection: AsyncConnection, incident_id: str, recipient: str | None = None
+) -> list[Delivery]:
+    """Every delivery record of an incident, in order; of one recipient, if given."""
+    query = sa.select(trail.c.value).where(trail.c.incident_id == incident_id)
+    if recipient is not None:
+        query = query.where(trail.c.recipient == recipient)
+    values = await connection.scalars(query.order_by(trail.c.seq))
+    return [msgspec.json.decode(value, type=Delivery) for value in values]
+
+
+async def forget_trail(connection: AsyncConnection, before_ms: int) -> None:
+    """Drops delivery records from before a time."""
+    await connection.execute(trail.delete().where(trail.c.time_ms < before_ms))
+
+
+async def unsubscribe(connection: AsyncConnection, recipient: str, now_ms: int) -> None:
+    """The recipient wants to hear nothing more."""
+    values = {"recipient": recipient, "name": UNSUBSCRIBED, "value": "all", "set_ms": now_ms}
+    await upsert(connection, preference, values)
+
+
+async def subscribe_again(connection: AsyncConnection, recipient: str) -> None:
+    """The recipient wants to hear again."""
+    await connection.execute(
+        preference.delete().where(
+            preference.c.recipient == recipient, preference.c.name == UNSUBSCRIBED
+        )
+    )
+
+
+async def unsubscribed(connection: AsyncConnection) -> frozenset[str]:
+    """Recipients who want to hear nothing more."""
+    query = sa.select(preference.c.recipient).where(preference.c.name == UNSUBSCRIBED)
+    return frozenset(await connection.scalars(query))
 
 
 async def pending_deliveries(connection: AsyncConnection, limit: int) -> Sequence[sa.Row[Any]]:

@@ -27,6 +27,9 @@ incident = sa.Table(
     sa.Column("incident_id", sa.String, primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("opened_ms", sa.BigInteger, nullable=False),
 )
 """The latest state of each incident as JSON, and its version: an event at or below is a repeat."""
 
@@ -51,11 +54,21 @@ message = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_attempt_ms", sa.BigInteger, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("sent_ms", sa.BigInteger),
+    sa.Column("hold_until_ms", sa.BigInteger),
+    sa.Column("hold_reason", sa.String, nullable=False, default=""),
+    sa.Column("digest_id", sa.String),
+    sa.Column("cancelled", sa.String, nullable=False, default=""),
     sa.Index("notifier_message_due", "channel", "state", "next_attempt_ms", "seq"),
     sa.Index("notifier_message_lane", "incident_id", "recipient", "seq"),
+    sa.Index("notifier_message_load", "recipient", "state", "sent_ms", "seq"),
+    sa.Index("notifier_message_digest", "digest_id"),
 )
-"""Messages to send and sent, in order. `state`: waiting, sending, sent, failed or
-withheld; a message that a crash left as sending is sent again.
+"""Messages to send and sent, in order. `state`: waiting, sending, sent, failed, withheld, held
+(back for a digest) or digested (in one that is on its way, `digest_id`); a message that a crash
+left as sending is sent again. `cancelled` is why a message that is being sent is not tried again.
 
 `recorded_ms` is the Kafka timestamp of the event; `detection_delay_ms` is there for the message
 by which a recipient first hears of an incident.
@@ -77,8 +90,44 @@ delivery = sa.Table(
     sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
     sa.Column("incident_id", sa.String, nullable=False),
     sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("topic", sa.String, nullable=False, default=""),
 )
-"""Delivery records that Kafka has not acknowledged yet."""
+"""Records that Kafka has not acknowledged yet: deliveries where `topic` is empty, else of it."""
+
+trail = sa.Table(
+    "notifier_trail",
+    metadata,
+    sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("incident_id", sa.String, nullable=False),
+    sa.Column("recipient", sa.String, nullable=False),
+    sa.Column("time_ms", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Index("notifier_trail_of", "incident_id", "recipient", "seq"),
+)
+"""Every delivery record that was made, for `tocsin why`."""
+
+timer = sa.Table(
+    "notifier_timer",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("subject", sa.String, primary_key=True),
+    sa.Column("incident_id", sa.String, nullable=False),
+    sa.Column("due_ms", sa.BigInteger),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+    sa.Index("notifier_timer_due", "due_ms"),
+    sa.Index("notifier_timer_incident", "incident_id"),
+)
+"""What is to happen when, with the state of the machine that decides it; `due_ms` may be none."""
+
+preference = sa.Table(
+    "notifier_preference",
+    metadata,
+    sa.Column("recipient", sa.String, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+    sa.Column("set_ms", sa.BigInteger, nullable=False),
+)
+"""What recipients chose for themselves, such as to be told nothing more."""
 
 pause = sa.Table(
     "notifier_pause",

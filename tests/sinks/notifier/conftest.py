@@ -21,6 +21,7 @@ from schemas.configuration import (
 )
 from schemas.configuration import Notifier as NotifierSection
 from schemas.incidents import Command, Delivery, IncidentEvent
+from schemas.oncall import MessageLimit
 from sinks.notifier import Notifier
 from sinks.sink import Publish, Record
 
@@ -113,19 +114,20 @@ class Bench:
         catalogue: Catalogue = CATALOGUE,
         give_up_after_seconds: float = 3600,
         stale_after_seconds: float = NEVER_STALE_SECONDS,
+        **more: object,
     ) -> Configuration:
         everyone = Route(name="everyone", recipients=tuple(r.name for r in recipients))
-        return Configuration(
-            catalogue=catalogue,
-            notifier=NotifierSection(
-                store=self.store or f"sqlite:///{self.file}",
-                channels=channels or Channels(),
-                recipients=recipients,
-                routes=(everyone,) if routes is None else routes,
-                give_up_after_seconds=give_up_after_seconds,
-                stale_after_seconds=stale_after_seconds,
-            ),
+        section = NotifierSection(
+            store=self.store or f"sqlite:///{self.file}",
+            channels=channels or Channels(),
+            recipients=recipients,
+            routes=(everyone,) if routes is None else routes,
+            give_up_after_seconds=give_up_after_seconds,
+            stale_after_seconds=stale_after_seconds,
+            limit=MessageLimit(messages=0),
         )
+        section = msgspec.structs.replace(section, **more)
+        return Configuration(catalogue=catalogue, notifier=section)
 
     def make(
         self, configuration: Configuration | None = None, publish: Publish | None = None
@@ -136,6 +138,7 @@ class Bench:
             publish=publish or self.kafka.publish,
             now_ms=self.clock,
             console=self.console,
+            settle_seconds=0,
         )
 
     def resolve(self, secret: Secret) -> str:

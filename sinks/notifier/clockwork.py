@@ -1,0 +1,133 @@
+"""Fires the store's timers when their time has come, also what a crash or a stop left behind."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sinks.database import Database
+from sinks.notifier import metrics, timers
+from sinks.notifier.timers import Timer
+
+BATCH = 50
+LONGEST_WAIT_SECONDS = 1.0
+"""The wall clock is looked at so often; timers fire at most so late, and as late as the store."""
+SETTLE_SECONDS = 2.0
+PUT_OFF_MS = 60_000
+BEHIND_MS = 10_000
+"""Events older than this are of the past that is being caught up with."""
+
+log = structlog.get_logger("tocsin.notifier")
+
+Fire = Callable[[AsyncConnection, Timer], Awaitable[None]]
+
+
+class Clockwork:
+    """One loop for all timers.
+
+    Each timer fires in a transaction of its own with what it leads to, so that after a crash it
+    has either fired or not. Right after a start, and while old events are being caught up with, it
+    waits a moment, so that no step fires whose acknowledgement is among them.
+
+    Parameters
+    ----------
+    fire
+        What to do by kind of timer; must move or drop the timer.
+    now_ms
+        The wall clock.
+    on_fired
+        Called after something has fired: there may be something to send.
+    settle_seconds
+        How long nothing fires after the start, or after old events.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        fire: Mapping[str, Fire],
+        *,
+        now_ms: Callable[[], int],
+        on_fired: Callable[[], None],
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._fire = fire
+        self._now_ms = now_ms
+        self._on_fired = on_fired
+        self._settle_seconds = settle_seconds
+        self._settled_at = 0.0
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+
+    def wake(self) -> None:
+        """Says that timers have changed, or that time has passed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Asks `run` to end."""
+        self._is_stopping = True
+        self.wake()
+
+    def heard(self, recorded_ms: int) -> None:
+        """Events have come, the newest of them recorded then, Unix ms."""
+        if self._now_ms() - recorded_ms > BEHIND_MS:
+            self._settled_at = time.monotonic() + self._settle_seconds
+        self.wake()
+
+    async def run(self) -> None:
+        """Works until `stop` is called. Not to be cancelled: it may be in a transaction."""
+        self._settled_at = time.monotonic() + self._settle_seconds
+        while not self._is_stopping:
+            self._wake.clear()
+            wait_seconds = self._settled_at - time.monotonic()
+            if wait_seconds <= 0:
+                try:
+                    wait_seconds = await self._turn()
+                except (SQLAlchemyError, OSError):
+                    log.exception("the store does not answer; timers wait")
+                    wait_seconds = LONGEST_WAIT_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(LONGEST_WAIT_SECONDS, wait_seconds))):
+                    await self._wake.wait()
+
+    async def _turn(self) -> float:
+        """Fires what is due; how long until there may be more, seconds."""
+        while not self._is_stopping and await self._fire_due():
+            self._on_fired()
+        async with self._database.reading() as connection:
+            next_ms = await timers.next_due_ms(connection)
+        return LONGEST_WAIT_SECONDS if next_ms is None else (next_ms - self._now_ms()) / 1000
+
+    async def _fire_due(self) -> bool:
+        """Fires each timer that is due; whether there was any."""
+        async with self._database.reading() as connection:
+            waiting = await timers.due(connection, self._now_ms(), BATCH)
+        for due in waiting:
+            try:
+                async with self._database.writing() as connection:
+                    await self._fire_one(connection, due)
+            except (SQLAlchemyError, OSError):
+                raise
+            except Exception:  # a mistake about one incident must not stop all others' timers
+                log.exception("timer failed", kind=due.kind, subject=due.subject)
+                async with self._database.writing() as connection:
+                    later_ms = self._now_ms() + PUT_OFF_MS
+                    await timers.put(connection, due._replace(due_ms=later_ms))
+        return bool(waiting)
+
+    async def _fire_one(self, connection: AsyncConnection, due: Timer) -> None:
+        # It may have been moved since it was read: by an acknowledgement, most of all.
+        timer = await timers.get(connection, due.kind, due.subject)
+        if timer is None or timer.due_ms is None or timer.due_ms > self._now_ms():
+            return
+        late_ms = max(0, self._now_ms() - timer.due_ms)
+        metrics.timer_late_seconds.labels(timer.kind).observe(late_ms / 1000)
+        fire = self._fire.get(timer.kind)
+        if fire is None:
+            await timers.drop(connection, timer.kind, timer.subject)
+        else:
+            await fire(connection, timer)

@@ -1,0 +1,133 @@
+"""What a recipient has had lately, what is held back from them, and what is taken back."""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.oncall import MessageLimit
+from sinks.notifier.bundling import Load
+from sinks.notifier.messages import Held, Kind
+from sinks.notifier.outbox import UNSENT, Entry, entry_of
+from sinks.notifier.tables import message
+
+DIGEST_ITEMS = 20
+"""Incidents that a digest lists; of more it says how many."""
+
+
+async def load_of(
+    connection: AsyncConnection, recipient: str, limit: MessageLimit, now_ms: int
+) -> Load:
+    """What the recipient has had within the span of the limit, and what is on its way."""
+    if limit.messages == 0:
+        return Load(0, None)
+    since_ms = now_ms - round(limit.per_seconds * 1000)
+    mine = message.c.recipient == recipient
+    waiting = sa.select(sa.func.count()).where(mine, message.c.state.in_(UNSENT))
+    sent = sa.select(sa.func.count(), sa.func.min(message.c.sent_ms)).where(
+        mine, message.c.state == "sent", message.c.sent_ms > since_ms
+    )
+    count, oldest_ms = (await connection.execute(sent)).one()
+    return Load(int(count) + int(await connection.scalar(waiting) or 0), oldest_ms)
+
+
+async def held_for(
+    connection: AsyncConnection, recipient: str, now_ms: int
+) -> Sequence[tuple[Entry, str, int]]:
+    """What is held back and may come in a digest now: with the reason and its place in order."""
+    query = (
+        sa.select(message)
+        .where(
+            message.c.recipient == recipient,
+            message.c.state == "held",
+            sa.or_(message.c.hold_until_ms <= now_ms, message.c.hold_reason == "limit"),
+        )
+        .order_by(message.c.seq)
+    )
+    rows = await connection.execute(query)
+    return [(entry_of(row), row.hold_reason, row.seq) for row in rows]
+
+
+async def next_hold_ms(connection: AsyncConnection, recipient: str) -> int | None:
+    """When the next of what is held back from a recipient may go out, None if nothing is."""
+    query = sa.select(sa.func.min(message.c.hold_until_ms)).where(
+        message.c.recipient == recipient, message.c.state == "held"
+    )
+    found = await connection.scalar(query)
+    return None if found is None else int(found)
+
+
+async def held_until_ms(
+    connection: AsyncConnection, incident_id: str, recipient: str
+) -> tuple[int, str] | None:
+    """Until when, and why, something of an incident is held back from a recipient."""
+    query = (
+        sa.select(message.c.hold_until_ms, message.c.hold_reason)
+        .where(
+            message.c.incident_id == incident_id,
+            message.c.recipient == recipient,
+            message.c.state == "held",
+        )
+        .order_by(message.c.hold_until_ms)
+        .limit(1)
+    )
+    row = (await connection.execute(query)).first()
+    return None if row is None else (int(row.hold_until_ms), str(row.hold_reason))
+
+
+async def take_into(connection: AsyncConnection, digest_id: str, seqs: Sequence[int]) -> None:
+    """Puts what was held back into a digest."""
+    for start in range(0, len(seqs), 500):
+        some = message.update().where(message.c.seq.in_(seqs[start : start + 500]))
+        await connection.execute(some.values(state="digested", digest_id=digest_id))
+
+
+async def cancel(
+    connection: AsyncConnection,
+    incident_id: str,
+    kinds: Collection[Kind],
+    detail: str,
+    recipient: str | None = None,
+) -> list[Entry]:
+    """Takes back what is not sent yet; what is being sent is not tried again if that fails.
+
+    Returns what was taken back.
+    """
+    where = [message.c.incident_id == incident_id, message.c.kind.in_(kinds)]
+    if recipient is not None:
+        where.append(message.c.recipient == recipient)
+    unsent = sa.select(message).where(*where, message.c.state.in_(("waiting", "held")))
+    entries = [entry_of(row) for row in await connection.execute(unsent)]
+    if entries:
+        change = message.update().where(*where, message.c.state.in_(("waiting", "held")))
+        await connection.execute(change.values(state="withheld", detail=detail))
+    under_way = message.update().where(*where, message.c.state == "sending")
+    await connection.execute(under_way.values(cancelled=detail))
+    return entries
+
+
+async def give_up(connection: AsyncConnection, recipient: str, detail: str) -> list[Entry]:
+    """Nothing of what is held back from a recipient will be sent; returns what that is."""
+    where = (message.c.recipient == recipient, message.c.state == "held")
+    entries = [entry_of(row) for row in await connection.execute(sa.select(message).where(*where))]
+    await connection.execute(message.update().where(*where).values(state="failed", detail=detail))
+    return entries
+
+
+def listed(held: Sequence[tuple[Entry, str, int]]) -> tuple[Held, ...]:
+    """The latest message of each incident, most severe first, at most a page of them."""
+    latest = {entry.content.incident_id: (entry, reason) for entry, reason, _ in held}
+    items = [
+        Held(
+            message_id=entry.content.id,
+            incident_id=entry.content.incident_id,
+            stage=entry.content.stage,
+            severity=entry.content.severity,
+            subject=entry.content.subject,
+            asked_ms=entry.asked_ms,
+            reason=reason,
+        )
+        for entry, reason in latest.values()
+    ]
+    items.sort(key=lambda item: (item.severity, -item.asked_ms, item.incident_id))
+    return tuple(items[:DIGEST_ITEMS])

@@ -1,0 +1,183 @@
+"""Keeps the promises of a next update: makes them, reminds, speaks or escalates."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.configuration import Configuration, Recipient
+from schemas.incidents import Incident, IncidentEvent
+from sinks.notifier import cadence, metrics, outbox, timers
+from sinks.notifier.cadence import Promise
+from sinks.notifier.desk import Desk, Order
+from sinks.notifier.escalation.run import as_event
+from sinks.notifier.messages import Ask, Kind, Stage
+from sinks.notifier.people import People
+from sinks.notifier.routing import Decision
+from sinks.notifier.store import read_incident
+from sinks.notifier.timers import Timer
+
+PROMISE = "promise"
+"""The kind of timer that a promise is; its subject is the incident."""
+OUTSIDE = ("customer", "support")
+RULE = "cadence"
+
+
+class Promises:
+    """All promises. What it does is in the transaction that it is given."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        desk: Desk,
+        people: People,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._cadence = configuration.notifier.cadence
+        self._reviewed = frozenset(configuration.incidents.review_severities)
+        self._desk = desk
+        self._people = people
+        self._now_ms = now_ms
+
+    async def take(
+        self, connection: AsyncConnection, event: IncidentEvent, decisions: Sequence[Decision]
+    ) -> int | None:
+        """An event has come; returns the promise that its messages make, Unix ms."""
+        before = await self._read(connection, event.incident_id)
+        if event.incident.state in ("resolved", "closed"):
+            if before is not None:
+                self._count(before, automatic=False)
+                await timers.drop(connection, PROMISE, event.incident_id)
+            return None
+        tells = any(
+            decision.withheld is None and decision.recipient.audience in OUTSIDE
+            for decision in decisions
+        )
+        if tells:
+            return await self._renew(connection, event.incident, before, automatic=False)
+        if before is None:
+            return None
+        if event.changes:
+            await self._write(
+                connection, event.incident_id, cadence.changed(before, self._now_ms())
+            )
+        return before.due_ms
+
+    async def fire(self, connection: AsyncConnection, timer: Timer) -> None:
+        """The time of a promise's next moment has come."""
+        before = msgspec.json.decode(timer.state, type=Promise)
+        incident = await read_incident(connection, timer.incident_id)
+        if incident is None or incident.state in ("resolved", "closed"):
+            await timers.drop(connection, PROMISE, timer.subject)
+            return
+        may_speak = incident.severity not in self._reviewed
+        after, action = cadence.fire(self._cadence, before, self._now_ms(), may_speak=may_speak)
+        await self._write(connection, incident.id, after)
+        if action == "no_change":
+            await self._say_no_change(connection, incident, after)
+        elif action is not None:
+            if action == "escalate" and not before.escalated:
+                metrics.promises.labels(before.severity, "missed").inc()
+            people = await self._responsible(connection, incident, escalate=action == "escalate")
+            key = f"{before.due_ms}/{action}/{after.escalated}"
+            await self._tell(connection, incident, people, after.due_ms, kind="update_due", key=key)
+
+    async def _say_no_change(
+        self, connection: AsyncConnection, incident: Incident, promise: Promise
+    ) -> None:
+        due_ms = await self._renew(connection, incident, promise, automatic=True)
+        told = await outbox.told(connection, incident.id)
+        outside = [
+            recipient
+            for name in told
+            if (recipient := self._people.recipients.get(name)) is not None
+            and recipient.audience in OUTSIDE
+        ]
+        await self._tell(
+            connection, incident, outside, due_ms, stage="no_change", key=str(promise.due_ms)
+        )
+
+    async def _tell(
+        self,
+        connection: AsyncConnection,
+        incident: Incident,
+        people: Sequence[Recipient],
+        due_ms: int | None,
+        *,
+        kind: Kind = "news",
+        stage: Stage = "updated",
+        key: str = "",
+    ) -> None:
+        event, now_ms = as_event(incident), self._now_ms()
+        asks = [
+            Ask(
+                kind=kind,
+                stage=stage,
+                recipient=recipient,
+                rule=RULE,
+                event=event,
+                key=f"{RULE}/{key}",
+                next_update_ms=due_ms,
+            )
+            for recipient in people
+        ]
+        await self._desk.take(connection, [Order(ask, now_ms) for ask in asks])
+
+    async def _responsible(
+        self, connection: AsyncConnection, incident: Incident, *, escalate: bool
+    ) -> list[Recipient]:
+        """Who has the incident, else the engineers who were told of it; those to whom a missed
+        promise is escalated as well."""
+        told = await outbox.told(connection, incident.id)
+        owner = self._people.known(incident.acknowledged_by)
+        people = (
+            [owner]
+            if owner
+            else [
+                recipient
+                for name in told
+                if (recipient := self._people.recipients.get(name)) is not None
+                and recipient.audience == "engineer"
+            ]
+        )
+        if escalate:
+            now_ms = self._now_ms()
+            resolved = [self._people.resolve(name, now_ms) for name in self._cadence.escalate_to]
+            people += [recipient for recipient in resolved if recipient is not None]
+        return list({recipient.name: recipient for recipient in people}.values())
+
+    async def _renew(
+        self,
+        connection: AsyncConnection,
+        incident: Incident,
+        before: Promise | None,
+        *,
+        automatic: bool,
+    ) -> int | None:
+        """There is an update: the promise before is settled and another one is made."""
+        if before is not None:
+            self._count(before, automatic=automatic)
+            before = cadence.changed(before, self._now_ms()) if not automatic else before
+        made = cadence.make(
+            self._cadence, before, incident.severity, self._now_ms(), automatic=automatic
+        )
+        if made is None:
+            await timers.drop(connection, PROMISE, incident.id)
+            return None
+        await self._write(connection, incident.id, made)
+        return made.due_ms
+
+    def _count(self, promise: Promise, *, automatic: bool) -> None:
+        result = cadence.result(promise, self._now_ms(), automatic=automatic)
+        if result is not None:
+            metrics.promises.labels(promise.severity, result).inc()
+
+    async def _read(self, connection: AsyncConnection, incident_id: str) -> Promise | None:
+        timer = await timers.get(connection, PROMISE, incident_id)
+        return None if timer is None else msgspec.json.decode(timer.state, type=Promise)
+
+    async def _write(self, connection: AsyncConnection, incident_id: str, promise: Promise) -> None:
+        state = msgspec.json.encode(promise)
+        await timers.put(
+            connection, Timer(PROMISE, incident_id, incident_id, promise.fire_ms, state)
+        )
