@@ -16,6 +16,8 @@ later episode of a template: an outage is not usual, but what keeps coming back 
 
 
 _SHORT_MS = 60_000
+_GONE_WINDOWS = 3
+"""So many windows with lines of a service, but without an error, say that it does not last."""
 
 
 class _Lines(NamedTuple):
@@ -35,6 +37,15 @@ class _Seen(NamedTuple):
     expected: float
     raw: float
     score: float
+
+
+class _Waiting(NamedTuple):
+    """What will count as confirmed once it has lasted, unless the service logs without it."""
+
+    finding: "LogFinding"
+    first_end_ms: int
+    end_ms: int
+    active: int
 
 
 class LogFinding(NamedTuple):
@@ -68,8 +79,6 @@ class LogTemplates:
     confirm_windows, confirm_ms
         In so many windows of the pool, and so far apart, a template must come to count as
         confirmed: one failed request can write many lines, but only once.
-    again_ms
-        So far apart for a template that once was new and has come in trouble only since.
     known_windows
         The rate of any other template counts as confirmed only after so many windows in which its
         service logged, since how errors come and go by nature shows only in time.
@@ -84,9 +93,8 @@ class LogTemplates:
         learning_windows: int = 3,
         pool_ms: int = 180_000,
         new_for_ms: int = 300_000,
-        confirm_windows: int = 4,
-        confirm_ms: int = 30_000,
-        again_ms: int = 45_000,
+        confirm_windows: int = 3,
+        confirm_ms: int = 60_000,
         known_windows: int = 360,
         most: int = 100_000,
     ) -> None:
@@ -95,7 +103,6 @@ class LogTemplates:
         self.new_for_ms = new_for_ms
         self.confirm_windows = confirm_windows
         self.confirm_ms = confirm_ms
-        self.again_ms = again_ms
         self.known_windows = known_windows
         self.most = most
         self.left_out = 0
@@ -106,6 +113,7 @@ class LogTemplates:
         self._fleet_lines: dict[int, int] = {}
         self._fleet_windows = 0
         self._episodes: dict[int, int] = {}
+        self._waiting: dict[tuple[str, int], _Waiting] = {}
 
     def process(
         self, start_ms: int, end_ms: int, logs: Sequence[Observation], least: float
@@ -123,7 +131,23 @@ class LogTemplates:
             for lines in self._count(logs)
             if self._admit((lines.service, lines.template))
         ]
-        return [finding for finding in found if finding is not None]
+        return [finding for finding in found if finding is not None] + self._due(end_ms)
+
+    def _due(self, end_ms: int) -> list[LogFinding]:
+        """What has lasted by now although the service has logged nothing since."""
+        self._waiting = {
+            key: waiting
+            for key, waiting in self._waiting.items()
+            if end_ms - waiting.end_ms <= self.pool_ms
+            and self._active.get(key[0], 0) - waiting.active < _GONE_WINDOWS
+        }
+        due = [k for k, w in self._waiting.items() if end_ms - w.first_end_ms >= self.confirm_ms]
+        found = []
+        for key in due:
+            finding = self._waiting.pop(key).finding
+            explanation = finding.explanation._replace(confirmed=True)
+            found.append(finding._replace(explanation=explanation))
+        return found
 
     def _count(self, logs: Sequence[Observation]) -> list[_Lines]:
         """The error lines of the services that are watched, by service and template."""
@@ -181,11 +205,17 @@ class LogTemplates:
             self._episodes[came.template] = episodes + 1
         for r in rate.recent:
             r.told = True
-        explanation = self._explain(came, rate, most)
+        explanation, lasting = self._explain(came, rate, most), self._lasting(came, rate)
         name = self.tree.name(came.template)
         series = f'error_log{{service="{came.service}",template="{name}"}}'
         example = came.observation.example
-        return LogFinding(series, came.service, rate.since_ms, score, explanation, example)
+        finding = LogFinding(series, came.service, rate.since_ms, score, explanation, example)
+        key = (came.service, came.template)
+        self._waiting.pop(key, None)
+        if lasting and not explanation.confirmed:
+            first_end_ms = rate.recent[0].end_ms
+            self._waiting[key] = _Waiting(finding, first_end_ms, end_ms, active)
+        return finding
 
     def _seen(
         self, service: str, rate: TemplateRate, end_ms: int, span_ms: int, each: float
@@ -206,7 +236,7 @@ class LogTemplates:
 
     def _explain(self, came: _Lines, rate: TemplateRate, seen: _Seen) -> Explanation:
         lines, span_ms, expected = seen[:3]
-        new = rate.first_ms > 0 and rate.since_ms - rate.first_ms < self.new_for_ms
+        new = self._is_new(rate)
         text = self.tree.template(came.template)
         if len(text) > 120:
             text = text[:119] + "…"
@@ -225,19 +255,25 @@ class LogTemplates:
             0.0,
             upper,
             reason,
-            self._confirmed(rate, new, shared=self._fleet_lines[came.template] > rate.total),
+            self._lasting(came, rate) and self._span_ms(rate) >= self.confirm_ms,
         )
 
-    def _confirmed(self, rate: TemplateRate, new: bool, *, shared: bool) -> bool:
-        """Whether it lasts, and is the service's own or known so well that a rise counts."""
-        recent = rate.recent
-        span_ms = recent[-1].end_ms - recent[0].end_ms
-        if len(recent) < self.confirm_windows or span_ms < self.confirm_ms:
+    def _span_ms(self, rate: TemplateRate) -> int:
+        return rate.recent[-1].end_ms - rate.recent[0].end_ms
+
+    def _is_new(self, rate: TemplateRate) -> bool:
+        return rate.first_ms > 0 and rate.since_ms - rate.first_ms < self.new_for_ms
+
+    def _lasting(self, came: _Lines, rate: TemplateRate) -> bool:
+        """Whether it has come often enough, and is the service's own or known so well that a rise
+        counts: it is confirmed as soon as it has lasted."""
+        if len(rate.recent) < self.confirm_windows:
             return False
-        if recent[-1].active >= self.known_windows:
+        if rate.recent[-1].active >= self.known_windows:
             return True
-        again = rate.first_ms > 0 and rate.usual == 0 and span_ms >= self.again_ms
-        return not shared and (new or again)
+        again = rate.first_ms > 0 and rate.usual == 0
+        shared = self._fleet_lines[came.template] > rate.total
+        return not shared and (self._is_new(rate) or again)
 
     def forget(self, before_ms: int) -> None:
         """Drops the services and their templates that have not been seen since.
@@ -263,11 +299,12 @@ class LogTemplates:
             list(self._fleet_lines.items()),
             self._fleet_windows,
             list(self._episodes.items()),
+            [[*key, *waiting] for key, waiting in self._waiting.items()],
         ]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        tree, active, lately, rates, fleet_lines, self._fleet_windows, episodes = state
+        tree, active, lately, rates, fleet_lines, self._fleet_windows, episodes, waiting = state
         self.tree.load(tree)
         self._active = dict(active)
         self._lately = {service: list(ends) for service, ends in lately.items()}
@@ -277,3 +314,10 @@ class LogTemplates:
             rate.load(dumped)
         self._fleet_lines = dict(fleet_lines)
         self._episodes = dict(episodes)
+        self._waiting = {}
+        for service, number, found, first_end_ms, end_ms, active in waiting:
+            series, _, since_ms, score, explanation, example = found
+            finding = LogFinding(
+                series, service, since_ms, score, Explanation(*explanation), example
+            )
+            self._waiting[service, number] = _Waiting(finding, first_end_ms, end_ms, active)

@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from detectors.base import Sample
 from detectors.error_logs import LogTemplates
+from detectors.limits import rules_of
 from detectors.registry import Registry
 from detectors.silence import SilenceWatch
+from detectors.steps import StepWatch
 from schemas.anomalies import Anomaly, AnomalyBatch, Call, ServiceTraffic
 from schemas.configuration import Catalogue, Detection, Windows
 from schemas.observations import Observation, ObservationBatch
@@ -17,6 +19,8 @@ from streams.align import Aligner
 from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
 from streams.graph import MAX_EDGES
 from streams.merge import merge
+from streams.series import series_id
+from streams.steps import steps_of
 
 _VERSION = 3
 _FORGET_MS = 14 * DAY_MS
@@ -57,7 +61,7 @@ class Detect:
     ) -> None:
         self.source = f"shard/{shard}"
         self._window_ms = round(windows.window_seconds * 1000)
-        self._registry = Registry(detection)
+        self._registry = Registry(detection, rules_of(detection, catalogue))
         tiers = {service.name: service.tier for service in catalogue.services}
         self._bank = Bank(self._registry, tiers, windows.max_series)
         self._aligner: Aligner[ObservationBatch] = Aligner(sources)
@@ -65,6 +69,7 @@ class Detect:
         self._logs = LogTemplates(
             pool_ms=max(180_000, 6 * self._window_ms), most=windows.max_series
         )
+        self._steps = StepWatch()
         self._calls: set[tuple[str, str]] = set()
         self._calls_left_out = 0
         self._tick_ms: int | None = None
@@ -121,6 +126,7 @@ class Detect:
                 anomalies += self._bank.judge(Sample(start_ms, end_ms, o))
                 self._silence.heard(o, end_ms)
         anomalies += self._judge_logs(end_ms, [o for o in observations if o.kind == "log"])
+        anomalies += self._judge_steps(end_ms, observations)
         anomalies += self._judge_silence(end_ms)
         calls = self._new_calls(observations)
         if anomalies or calls:
@@ -136,9 +142,26 @@ class Detect:
                 example=f.example,
                 opens=f.explanation.confirmed
                 and f.score >= self._bank.threshold(f.series, f.service),
+                threshold=self._bank.threshold(f.series, f.service),
             )
-            for f in (self._logs.process(*window, logs, CORROBORATES_FROM) if logs else ())
+            for f in self._logs.process(*window, logs, CORROBORATES_FROM)
             if self._registry.enabled(f.series)
+        ]
+
+    def _judge_steps(self, end_ms: int, observations: list[Observation]) -> list[Anomaly]:
+        window = (end_ms - self._window_ms, end_ms)
+        found = self._steps.process(*window, steps_of(observations), CORROBORATES_FROM)
+        return [
+            replace(
+                anomaly_of(series, f.service, window, f.explanation),
+                since_ms=f.since_ms,
+                score=round(f.score, 3),
+                example=f.step,
+                opens=f.explanation.confirmed
+                and f.score >= self._bank.threshold(series, f.service),
+            )
+            for f in found
+            if self._registry.enabled(series := series_id("steps", {"service": f.service}))
         ]
 
     def _judge_silence(self, end_ms: int) -> list[Anomaly]:
@@ -202,6 +225,7 @@ class Detect:
         if self._tick_ms is not None and day != self._tick_ms // DAY_MS:
             self._bank.forget(day * DAY_MS - _FORGET_MS)
             self._silence.forget(day * DAY_MS - _FORGET_MS)
+            self._steps.forget(day * DAY_MS - _FORGET_MS)
             self._logs.forget(day * DAY_MS - _FORGET_MS)
         self._tick_ms = end_ms
 
@@ -215,6 +239,7 @@ class Detect:
                 self._bank.dump(),
                 self._silence.dump(),
                 self._logs.dump(),
+                self._steps.dump(),
                 sorted(self._calls),
             ]
         )
@@ -234,9 +259,10 @@ class Detect:
                 "run the release that wrote it, or read the topics anew under another "
                 "worker.consumer_group"
             )
-        aligner, self._tick_ms, bank, silence, logs, calls = state
+        aligner, self._tick_ms, bank, silence, logs, steps, calls = state
         self._aligner.restore(aligner, ObservationBatch)
         self._bank.load(bank)
         self._silence.load(silence)
         self._logs.load(logs)
+        self._steps.load(steps)
         self._calls = {(caller, callee) for caller, callee in calls}

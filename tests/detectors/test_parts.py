@@ -148,9 +148,33 @@ def test_a_burst_in_one_window_is_not_confirmed_and_a_minute_of_errors_is() -> N
     assert watch(logs, 60, line("cannot reach the bank", 30)) == []
     for i in range(61, 120):
         watch(logs, i)
-    said = [watch(logs, 120 + i, line("out of stock at the depot", 3)) for i in range(6)]
-    assert said[:3] == [[], [], []]
-    assert said[3] == ["new_error_template"]
+    said = [watch(logs, 120 + i, line("out of stock at the depot", 3)) for i in range(7)]
+    assert said[:6] == [[]] * 6
+    assert said[6] == ["new_error_template"]
+
+
+def test_errors_after_which_a_service_says_nothing_more_are_told_after_a_minute() -> None:
+    logs = LogTemplates()
+    for i in range(60):
+        watch(logs, i)
+    for i in range(60, 63):
+        assert watch(logs, i, line("out of stock at the depot", 3)) == []
+    after = [
+        logs.process(START_MS + i * 10_000 - 10_000, START_MS + i * 10_000, [], 4.0)
+        for i in range(63, 80)
+    ]
+    told = [i for i, found in enumerate(after, 63) if found]
+    assert told == [66]
+    assert after[3][0].explanation.confirmed
+
+
+def test_errors_that_stop_while_the_service_goes_on_are_not_told() -> None:
+    logs = LogTemplates()
+    for i in range(60):
+        watch(logs, i)
+    for i in range(60, 63):
+        assert watch(logs, i, line("out of stock at the depot", 3)) == []
+    assert [watch(logs, i) for i in range(63, 80)] == [[]] * 17
 
 
 def test_errors_of_an_earlier_outage_are_told_again_when_they_come_back() -> None:

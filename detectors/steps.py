@@ -1,0 +1,366 @@
+"""Steps of a service's work that belong together: where one comes and the other stays away."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from detectors.base import Explanation, State
+from detectors.calibration import TailCalibrator
+from detectors.invariants import Floats, Invariants, Missing
+from detectors.units import show
+
+_ODD_WEIGHT = 0.05
+_GAP_MS = 90_000
+"""After so long without any step what came before and what comes now are not judged together, and
+a step that stayed away is heard of no more."""
+_REPLACED = 0.5
+_MAX_CANDIDATES = 500
+
+
+class Step(NamedTuple):
+    """Something that a service does: writes a line, serves a request, calls another service.
+
+    `name` tells it from the service's other steps of that kind, and tells it to people.
+    """
+
+    kind: Literal["line", "error", "request", "call"]
+    name: str
+
+
+class StepFinding(NamedTuple):
+    """That steps of a service stay away; the explanation is of the one that is missed most."""
+
+    service: str
+    since_ms: int
+    score: float
+    step: str
+    explanation: Explanation
+
+
+class Away(msgspec.Struct, array_like=True):
+    """A step that stays away: in the windows from `since_ms` to `last_end_ms`."""
+
+    since_ms: int
+    first_end_ms: int
+    last_end_ms: int = 0
+    score: float = 0.0
+    value: float = 0.0
+    expected: float = 0.0
+    confirmed: bool = False
+    step: str = ""
+    reason: str = ""
+
+    @property
+    def explanation(self) -> Explanation:
+        """The same as detectors say it."""
+        expected = self.expected
+        return Explanation(
+            "code_path", self.value, expected, expected, expected, self.reason, self.confirmed
+        )
+
+
+class _Window:
+    """The counts of one window of a service, until they are learnt.
+
+    `fresh` counts the lines of kinds that had begun to come only then; `odd` says that some step
+    stayed away.
+    """
+
+    __slots__ = ("counts", "end_ms", "fresh", "odd", "start_ms")
+
+    def __init__(
+        self, start_ms: int, end_ms: int, counts: Floats, fresh: float, odd: bool = False
+    ) -> None:
+        self.start_ms = start_ms
+        self.end_ms = end_ms
+        self.counts = counts
+        self.fresh = fresh
+        self.odd = odd
+
+    def dump(self) -> State:
+        return [self.start_ms, self.end_ms, self.counts.tolist(), self.fresh, self.odd]
+
+
+class ServiceSteps:
+    """The steps of one service, how firmly they go together, and which of them stay away."""
+
+    def __init__(self, most: int, pool_windows: int, adopt_windows: int) -> None:
+        self.most = most
+        self.pool_windows = pool_windows
+        self.adopt_windows = adopt_windows
+        self.last_ms = 0
+        self.told_ms = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.invariants = Invariants(most=self.most)
+        self.windows: list[_Window] = []
+        self.away: dict[int, Away] = {}
+        self._steps: list[Step] = []
+        self._places: dict[Step, int] = {}
+        self._admitted: list[int] = []
+        self._candidates: dict[Step, None] = {}
+        self._seen = 0
+        self._odd_in_a_row = 0
+        self._judged_at: dict[int, int] = {}
+        self._calibrators: dict[int, TailCalibrator] = {}
+
+    def take(self, start_ms: int, end_ms: int, came: Mapping[Step, int]) -> int:
+        """Takes one window in and learns the one that is too old to be judged.
+
+        Returns how much was left out for want of room.
+        """
+        self.last_ms = end_ms
+        left_out, fresh = 0, 0.0
+        for step in sorted(came):
+            if step not in self._places and not self._admit(step):
+                left_out += len(self._steps) >= self.most
+        counts = np.zeros(len(self._steps))
+        for step, count in came.items():
+            place = self._places.get(step)
+            if place is not None:
+                counts[place] = count
+                recent = self._seen - self._admitted[place] < self.pool_windows
+                fresh += count if recent and step.kind == "line" else 0.0
+        self.windows.append(_Window(start_ms, end_ms, counts, fresh))
+        self._seen += 1
+        if len(self.windows) > self.pool_windows:
+            self._learn(self.windows.pop(0))
+        return left_out
+
+    def _admit(self, step: Step) -> bool:
+        """Whether a new step gets a place: what never comes again is not worth one."""
+        if step not in self._candidates:
+            if len(self._candidates) >= _MAX_CANDIDATES:
+                self._candidates.clear()
+            self._candidates[step] = None
+            return False
+        place = self.invariants.add()
+        if place is None:
+            return False
+        del self._candidates[step]
+        self._places[step] = place
+        self._steps.append(step)
+        self._admitted.append(self._seen)
+        return True
+
+    def _learn(self, old: _Window) -> None:
+        self._odd_in_a_row = self._odd_in_a_row + 1 if old.odd else 0
+        if self._odd_in_a_row >= self.adopt_windows:
+            self._begin()
+        else:
+            self.invariants.learn(old.counts, _ODD_WEIGHT if old.odd else 1.0)
+
+    def judge(self, service: str, least: float) -> None:
+        """Looks at the last window, with those before it, for steps that stay away."""
+        may_miss = [step.kind in ("line", "call") for step in self._steps]
+        missing = self.invariants.missing([w.counts for w in self._unbroken()], may_miss)
+        for place in sorted(missing):
+            self._suspect(service, place, missing[place], least)
+        counts = self.windows[-1].counts
+        for place in [p for p in self.away if p not in missing and counts[p : p + 1].sum() > 0]:
+            del self.away[place]
+
+    def _unbroken(self) -> list[_Window]:
+        windows = self.windows
+        start = len(windows) - 1
+        while start and windows[start].start_ms - windows[start - 1].end_ms <= _GAP_MS:
+            start -= 1
+        return windows[start:]
+
+    def _suspect(self, service: str, place: int, missing: Missing, least: float) -> None:
+        calibrator = self._calibrators.get(place)
+        if calibrator is None:
+            calibrator = self._calibrators[place] = TailCalibrator(outage_samples=3)
+        quiet = self._seen - 1 - self._judged_at.get(place, 0)
+        if quiet > 0:
+            calibrator.learn(0.0, quiet)
+        self._judged_at[place] = self._seen
+        score = calibrator.score(missing.raw)
+        calibrator.learn(missing.raw)
+        if score < least:
+            return
+        run = self.windows[-missing.span :]
+        for window in run:
+            window.odd = True
+        away = self.away.get(place)
+        if away is None:
+            away = self.away[place] = Away(run[0].start_ms, run[0].end_ms)
+        away.last_end_ms, away.score = run[-1].end_ms, score
+        self._explain(service, place, missing, run, away)
+
+    def _explain(
+        self, service: str, place: int, missing: Missing, run: list[_Window], away: Away
+    ) -> None:
+        step, other = self._steps[place], self._steps[missing.other]
+        seconds = (run[-1].end_ms - run[0].start_ms) / 1000
+        lost = step.kind == "line" and other.kind != "line" and self._is_mute(run)
+        absent = missing.expected - missing.came
+        replaced = sum(window.fresh for window in run) >= _REPLACED * absent
+        away.confirmed = missing.windows >= 2 and not lost and not replaced
+        away.value, away.expected, away.step = missing.came, missing.expected, _named(step)
+        away.reason = (
+            f"{service}: {_named(step)} came {show(missing.came)} times in {seconds:g} s, expected "
+            f"{show(missing.expected)}, as always with {_named(other)}"
+        )
+
+    def _is_mute(self, run: list[_Window]) -> bool:
+        """Whether no line at all has come: then it is the log that is lost."""
+        lines = [i for i, step in enumerate(self._steps) if step.kind in ("line", "error")]
+        return not any(w.counts[i] for w in run for i in lines if i < len(w.counts))
+
+    def dump(self) -> State:
+        """The whole state."""
+        return [
+            self.last_ms,
+            self.told_ms,
+            self.invariants.dump(),
+            [window.dump() for window in self.windows],
+            [[place, msgspec.to_builtins(away)] for place, away in self.away.items()],
+            [list(step) for step in self._steps],
+            self._admitted,
+            [list(step) for step in self._candidates],
+            self._seen,
+            self._odd_in_a_row,
+            list(self._judged_at.items()),
+            [[place, calibrator.dump()] for place, calibrator in self._calibrators.items()],
+        ]
+
+    def load(self, state: State) -> None:
+        """Takes a state from `dump`."""
+        self._begin()
+        self.last_ms, self.told_ms, invariants, windows, away, steps, admitted = state[:7]
+        candidates, self._seen, self._odd_in_a_row, judged_at, calibrators = state[7:]
+        self.invariants.load(invariants)
+        for start_ms, end_ms, counts, fresh, odd in windows:
+            self.windows.append(_Window(start_ms, end_ms, np.array(counts), fresh, odd))
+        self.away = {place: msgspec.convert(one, Away) for place, one in away}
+        self._steps = [Step(kind, name) for kind, name in steps]
+        self._places = {step: place for place, step in enumerate(self._steps)}
+        self._admitted = list(admitted)
+        self._candidates = {Step(kind, name): None for kind, name in candidates}
+        self._judged_at = dict(judged_at)
+        for place, dumped in calibrators:
+            self._calibrators[place] = TailCalibrator(outage_samples=3)
+            self._calibrators[place].load(dumped)
+
+
+class StepWatch:
+    """Watches the steps of many services: log lines by kind, requests served, calls made.
+
+    A code path that breaks off, or takes another turn, often makes nothing slow and logs no error;
+    but what always went together does so no more (`Invariants`). Error lines never count as
+    missing, and requests neither, since where lines come without them it is the tracing that has
+    gaps. For the same reason lines do not count as missing if the service has written none.
+
+    What stays away must do so for `lasts_ms`, without a window in which all was right: a service
+    whose callee restarts comes back by itself. If nothing more is heard of the service meanwhile,
+    that time passes all the same. What stays away for `adopt_windows` in a row is the usual from
+    then on, and everything is learnt anew; where new kinds of lines have come instead of the
+    missing ones, the code was rather changed than broken, and that only corroborates.
+
+    Parameters
+    ----------
+    learning_windows
+        Windows with steps, learnt `pool_windows` after they came, before a service is spoken of.
+    pool_windows
+        So many of the service's last windows are judged together.
+    lasts_ms
+        How long a step must have stayed away, milliseconds.
+    adopt_windows
+        Windows in a row after which that is the usual.
+    most_steps
+        Steps of a service; what is new beyond is not looked at.
+    most
+        Services watched at once. What is beyond is counted in `left_out`, also for steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_windows: int = 12,
+        pool_windows: int = 18,
+        lasts_ms: int = 60_000,
+        adopt_windows: int = 180,
+        most_steps: int = 48,
+        most: int = 5_000,
+    ) -> None:
+        self.learning_windows = learning_windows
+        self.pool_windows = pool_windows
+        self.lasts_ms = lasts_ms
+        self.adopt_windows = adopt_windows
+        self.most_steps = most_steps
+        self.most = most
+        self.left_out = 0
+        self._services: dict[str, ServiceSteps] = {}
+
+    def process(
+        self, start_ms: int, end_ms: int, steps: Mapping[str, Mapping[Step, int]], least: float
+    ) -> list[StepFinding]:
+        """Judges and learns one window; tells what scores at least `least` and has lasted."""
+        for name in sorted(steps):
+            service = self._services.get(name)
+            if service is None:
+                if len(self._services) >= self.most:
+                    self.left_out += 1
+                    continue
+                service = self._services[name] = self._new()
+            self.left_out += service.take(start_ms, end_ms, steps[name])
+            if service.invariants.windows >= self.learning_windows:
+                service.judge(name, least)
+        found = [
+            self._due(name, service, end_ms)
+            for name, service in self._services.items()
+            if service.away
+        ]
+        return [finding for finding in found if finding is not None]
+
+    def _new(self) -> ServiceSteps:
+        return ServiceSteps(self.most_steps, self.pool_windows, self.adopt_windows)
+
+    def _due(self, name: str, service: ServiceSteps, end_ms: int) -> StepFinding | None:
+        """What is to be told of a service now: news, or what has lasted long enough meanwhile."""
+        service.away = {
+            place: away
+            for place, away in service.away.items()
+            if end_ms - away.last_end_ms <= _GAP_MS
+        }
+        lasting = [
+            away
+            for away in service.away.values()
+            if end_ms - away.first_end_ms >= self.lasts_ms and away.last_end_ms > service.told_ms
+        ]
+        if not lasting:
+            return None
+        worst = max(lasting, key=lambda away: (away.confirmed, away.score))
+        service.told_ms = max(away.last_end_ms for away in lasting)
+        since_ms = min(away.since_ms for away in lasting)
+        return StepFinding(name, since_ms, worst.score, worst.step, worst.explanation)
+
+    def forget(self, before_ms: int) -> None:
+        """Drops the services of which nothing has come since."""
+        self._services = {n: s for n, s in self._services.items() if s.last_ms >= before_ms}
+
+    def dump(self) -> State:
+        """The whole state."""
+        return [[name, service.dump()] for name, service in self._services.items()]
+
+    def load(self, state: State) -> None:
+        """Takes a state from `dump`."""
+        self._services = {}
+        for name, dumped in state:
+            service = self._services[name] = self._new()
+            service.load(dumped)
+
+
+def _named(step: Step) -> str:
+    match step.kind:
+        case "request":
+            return f"{step.name} requests"
+        case "call":
+            return f"calls to {step.name}"
+        case _:
+            text = step.name if len(step.name) <= 90 else f"{step.name[:89]}…"
+            return f"“{text}”"

@@ -1,0 +1,144 @@
+"""Steps of a service's work that belong together, and what is said when one stays away."""
+
+from collections.abc import Mapping
+from random import Random
+
+import msgspec
+
+from detectors.steps import Step, StepFinding, StepWatch
+from tests.detectors.series import START_MS
+
+REQUEST = Step("request", "/orders")
+TAKEN = Step("line", "INFO order taken")
+STORED = Step("line", "INFO order stored")
+AUDITED = Step("line", "INFO order audited")
+REFUSED = Step("error", "ERROR order refused")
+
+
+def window(watch: StepWatch, i: int, steps: Mapping[Step, int]) -> list[StepFinding]:
+    """The `i`th window of 10 s of the service `shop`."""
+    end_ms = START_MS + i * 10_000
+    return watch.process(end_ms - 10_000, end_ms, {"shop": steps} if steps else {}, 4.0)
+
+
+def orders(count: int) -> dict[Step, int]:
+    """So many healthy orders: two lines each are stored, every third is audited."""
+    return {REQUEST: count, TAKEN: count, STORED: 2 * count, AUDITED: count // 3}
+
+
+def watching(windows: int = 60) -> StepWatch:
+    """A watch that knows the shop."""
+    watch, random = StepWatch(), Random(1)
+    for i in range(windows):
+        assert window(watch, i, orders(random.randint(2, 9))) == []
+    return watch
+
+
+def test_a_step_that_stays_away_for_a_minute_is_told_with_what_it_belongs_to() -> None:
+    watch = watching()
+    broken = {**orders(6), STORED: 0}
+    said = [window(watch, 60 + i, broken) for i in range(7)]
+    assert said[:6] == [[]] * 6
+    (found,) = said[6]
+    assert found.service == "shop"
+    assert found.since_ms == START_MS + 59 * 10_000
+    assert found.score > 6.5
+    assert found.explanation.confirmed
+    assert (found.explanation.value, found.explanation.expected) == (0, 84)
+    assert "“INFO order stored” came 0 times in 70 s, expected 84" in found.explanation.reason
+
+
+def test_a_step_that_comes_half_as_often_as_always_is_told() -> None:
+    watch = watching()
+    said = [window(watch, 60 + i, {**orders(6), STORED: 6}) for i in range(7)]
+    assert [f.step for f in said[-1]] == ["“INFO order stored”"]
+
+
+def test_fewer_orders_are_no_reason_to_tell_anything() -> None:
+    watch = watching()
+    assert [window(watch, 60 + i, orders(1 + i % 2)) for i in range(60)] == [[]] * 60
+
+
+def test_a_step_that_follows_its_own_mind_is_never_missed() -> None:
+    watch, random = StepWatch(), Random(3)
+    for i in range(400):
+        steps = {**orders(6), AUDITED: random.choice((0, 0, 1, 2, 6))}
+        assert window(watch, i, steps) == []
+    assert [window(watch, 400 + i, {**orders(6), AUDITED: 0}) for i in range(30)] == [[]] * 30
+
+
+def test_a_step_that_comes_back_within_a_minute_is_not_told() -> None:
+    watch = watching()
+    for i in range(60, 65):
+        assert window(watch, i, {**orders(6), STORED: 0}) == []
+    assert [window(watch, i, orders(6)) for i in range(65, 90)] == [[]] * 25
+
+
+def test_a_step_is_told_when_nothing_is_heard_of_the_service_until_the_minute_is_over() -> None:
+    watch = watching()
+    for i in range(60, 64):
+        assert window(watch, i, {**orders(6), STORED: 0}) == []
+    said = [window(watch, i, {}) for i in range(64, 100)]
+    assert [i for i, found in enumerate(said, 64) if found] == [66]
+
+
+def test_error_lines_and_requests_are_not_missed() -> None:
+    watch = StepWatch()
+    for i in range(60):
+        window(watch, i, {**orders(6), REFUSED: 6})
+    assert [window(watch, 60 + i, {**orders(6), REFUSED: 0}) for i in range(9)] == [[]] * 9
+    assert [window(watch, 69 + i, {**orders(6), REQUEST: 0}) for i in range(9)] == [[]] * 9
+
+
+def test_the_loss_of_all_of_a_services_lines_is_not_trusted() -> None:
+    watch = watching()
+    said = [window(watch, 60 + i, {REQUEST: 6}) for i in range(9)]
+    assert [f.explanation.confirmed for f in said[-1]] == [False]
+
+
+def test_new_lines_instead_of_the_old_are_a_change_of_the_code_and_not_trusted() -> None:
+    watch = watching()
+    written_anew = Step("line", "INFO order put on stock")
+    changed = {**orders(6), STORED: 0, written_anew: 12}
+    said = [window(watch, 60 + i, changed) for i in range(9)]
+    assert [f.explanation.confirmed for f in said[-1]] == [False]
+
+
+def test_what_has_stayed_away_for_half_an_hour_is_the_usual() -> None:
+    watch = watching()
+    said = [window(watch, 60 + i, {**orders(6), STORED: 0}) for i in range(400)]
+    assert said[60]
+    assert not any(said[220:])
+
+
+def test_steps_of_slices_are_judged_by_the_slice() -> None:
+    watch = watching()
+    for start in (100, 200, 300):
+        # Each slice begins and ends amid an order: some of what belongs together is cut off.
+        assert window(watch, start, {REQUEST: 2, STORED: 3}) == []
+        for i in range(1, 10):
+            assert window(watch, start + i, orders(5)) == []
+        assert window(watch, start + 10, {TAKEN: 2}) == []
+
+
+def test_a_restored_watch_says_the_same_as_one_that_went_on() -> None:
+    watch = watching()
+    for i in range(60, 64):
+        window(watch, i, {**orders(6), STORED: 0})
+    restored = StepWatch()
+    restored.load(msgspec.msgpack.decode(msgspec.msgpack.encode(watch.dump())))
+    assert restored.dump() == watch.dump()
+    for i in range(64, 120):
+        steps = {**orders(6), STORED: 0 if i < 80 else 12}
+        assert window(restored, i, steps) == window(watch, i, steps)
+    assert restored.dump() == watch.dump()
+
+
+def test_more_steps_and_services_than_there_is_room_for_are_counted() -> None:
+    watch = StepWatch(most_steps=2, most=1)
+    for i in range(3):
+        window(watch, i, orders(3))
+    watch.process(START_MS, START_MS + 10_000, {"mail": {REQUEST: 1}}, 4.0)
+    assert watch.left_out > 0
+    watch.forget(START_MS + 86_400_000)
+    assert watch.dump() == []
