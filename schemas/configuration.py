@@ -20,6 +20,7 @@ from schemas.oncall import (
     Way,
 )
 from schemas.section import Positive, Section, SeverityName
+from schemas.silences import Maintenance
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -185,6 +186,7 @@ class Incidents(Section, frozen=True, kw_only=True):
     review_severities: tuple[SeverityName, ...] = ()
     """What the public is told of these waits until it is approved, by another than its author."""
     grading: GradingRules = GradingRules()
+    maintenance: tuple[Maintenance, ...] = ()
     outlook_after_incidents: Annotated[int, Meta(ge=2)] = 20
     """Closed incidents from which on category, recovery and duration of new ones are guessed."""
     feedback_half_life_seconds: Positive = 2_592_000
@@ -202,7 +204,7 @@ class Service(Section, frozen=True, kw_only=True):
     owner: str | None = None
     depends_on: tuple[str, ...] = ()
     public_name: str | None = None
-    public_names: dict[str, str] = {}
+    public_names: dict[str, str] = msgspec.field(default_factory=dict)
     """The same in other languages: `{de: Warenkorb}`."""
     segments: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
@@ -220,7 +222,7 @@ class Catalogue(Section, frozen=True, kw_only=True):
     include: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
-    segment_names: dict[str, dict[str, str]] = {}
+    segment_names: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     """What the customers of a segment are called, by language: `{retail: {de: Privatkunden}}`."""
 
 

@@ -27,6 +27,8 @@ EventType = Literal[
     "proposed",  # words for the public wait for approval
     "approved",  # the incident may be told in public
     "retracted",  # the public message was taken back
+    "silenced",  # it goes on, and wakes nobody
+    "unsilenced",  # its silence has ended, and it still goes on
 ]
 CommandType = Literal[
     "acknowledge",
@@ -42,6 +44,8 @@ CommandType = Literal[
     "set_category",  # `category`: what kind of trouble it is
     "merge",  # it is the same as the incident `into`
     "split",  # its `services` are an incident of their own
+    "silence",  # what matches all `matchers`, or the incident, from `from_ms` to `to_ms`
+    "unsilence",  # `into` is the id of the silence that ends
     "unacknowledge",
     "approve",
     "retract",
@@ -169,7 +173,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     visibility are three independent axes. `public_message`, `workaround`, `reason` and `solution`
     are people's words for customers; `expected_resolution_ms` is wall time, as a person said it.
     `category` is read off the signals unless `category_by` says who set it; `outlook` is what
-    closed incidents teach of this one, as of when it was opened.
+    closed incidents teach of this one, as of when it was opened. While `silenced_by` names a
+    silence or a maintenance window, nobody is to be woken.
     """
 
     id: str
@@ -211,6 +216,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     outlook: Outlook | None = None
     merged_into: str | None = None
     split_from: str | None = None
+    silenced_by: str | None = None
+    silenced_until_ms: int | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()
@@ -261,6 +268,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     solution: str = ""
     into: str | None = None
     services: tuple[str, ...] = ()
+    matchers: tuple[str, ...] = ()
     service: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Catalogue
+from schemas.silences import Silence
 from streams.correlate import groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
 from streams.graph import ServiceGraph
@@ -24,6 +25,8 @@ class Memory(msgspec.Struct, kw_only=True):
     commands: dict[str, None] = {}
     left_out: dict[str, int] = {}
     taken: int = 0
+    silences: list[Silence] = []
+    silences_ms: int | None = None
     end_ms: int | None = None
 
 

@@ -18,6 +18,7 @@ from schemas.incidents import (
     Visibility,
 )
 from schemas.outlook import Category, Outlook
+from schemas.silences import Silence
 
 VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
 """Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
@@ -104,6 +105,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     outlook: Outlook | None = None
     merged_into: str | None = None
     split_from: str | None = None
+    silence: Silence | None = None
 
     @property
     def is_over(self) -> bool:

@@ -112,6 +112,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         outlook=dossier.outlook,
         merged_into=dossier.merged_into,
         split_from=dossier.split_from,
+        silenced_by=dossier.silence.id if dossier.silence else None,
+        silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
     )
 
 
@@ -194,18 +196,35 @@ def _label(signal: Signal) -> str:
 
 def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:
     """One sentence for the log."""
-    if event_type == "opened":
-        return f"{incident.severity}: {incident.summary}"
-    if event_type == "reopened":
-        return f"Back again after being resolved. {incident.summary}"
-    if event_type == "resolved":
-        lasted_ms = incident.last_anomaly_ms - incident.first_anomaly_ms
-        return (
-            f"Nothing out of order since {clock(incident.last_anomaly_ms)}; "
-            f"it lasted {duration(lasted_ms)}."
-        )
-    if event_type == "closed":
-        return "Closed: it has not come back."
+    match event_type:
+        case "opened":
+            text = f"{incident.severity}: {incident.summary}"
+            if incident.silenced_by:
+                text += f" {_silence_of(incident)}"
+        case "reopened":
+            text = f"Back again after being resolved. {incident.summary}"
+        case "resolved":
+            text = (
+                f"Nothing out of order since {clock(incident.last_anomaly_ms)}; it lasted "
+                f"{duration(incident.last_anomaly_ms - incident.first_anomaly_ms)}."
+            )
+        case "silenced":
+            text = _silence_of(incident)
+        case "unsilenced":
+            text = f"Its silence has ended, and it is still out of order. {incident.summary}"
+        case "closed":
+            text = "Closed: it has not come back."
+        case _:
+            text = _changes_text(changed)
+    return text
+
+
+def _silence_of(incident: Incident) -> str:
+    until = stamp(incident.silenced_until_ms or 0)
+    return f"Silenced by {incident.silenced_by} until {until} UTC: it wakes nobody."
+
+
+def _changes_text(changed: Mapping[str, str]) -> str:
     told = dict(changed)
     if told.get("public_phase") == told.get("state"):
         told.pop("public_phase", None)

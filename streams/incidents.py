@@ -7,6 +7,7 @@ import msgspec
 from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Cause, Command, EventType, Incident, IncidentEvent, State
+from schemas.silences import Silence
 from streams.align import Aligner
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
@@ -18,6 +19,7 @@ from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_
 from streams.outlook import Example, Lessons, example_of, features_of
 from streams.regroup import regroup, why_not_regrouped
 from streams.review import show
+from streams.silences import SilenceError, Silences, asked
 
 VERSION = 2
 MAX_DOSSIERS = 500
@@ -48,6 +50,8 @@ class IncidentStage:
     ----------
     refused
         Commands that were not obeyed, each with the reason; the shell logs, counts and empties it.
+    expired
+        Silences of people that have ended; the shell logs and empties it.
     left_out
         Anomalies that belong to no incident, counted by reason.
     """
@@ -68,6 +72,8 @@ class IncidentStage:
         self._base = catalogue
         self._grading = incidents.grading
         self._casebook = Casebook(environment, self.rules, catalogue)
+        self.expired: list[Silence] = []
+        self._silences = Silences(incidents.maintenance)
         self._lessons = Lessons(incidents.outlook_after_incidents)
 
     @property
@@ -119,6 +125,10 @@ class IncidentStage:
             if command.id in self._memory.commands:
                 continue
             dossier = self._memory.dossiers.get(command.incident_id)
+            if command.type in ("silence", "unsilence"):
+                self._remember(command)
+                self._silence(command, dossier)
+                continue
             refusal = why_refused(command, dossier)
             if refusal is not None:
                 self.refused.append((command, refusal))
@@ -144,6 +154,21 @@ class IncidentStage:
             what = command.type.replace("_", " ")
             return "noted", f"Did not do what {who} asked ({what}): {refusal.text}.", "tocsin"
         return *obey(command, dossier, self._memory.end_ms or 0, self.rules), command.actor
+
+    def _silence(self, command: Command, dossier: Dossier | None) -> None:
+        """Begins or ends a silence; the incidents that it concerns say so at the next window."""
+        try:
+            if not command.actor.strip():
+                raise SilenceError("nobody gave it: `actor` is empty")
+            if command.type == "silence":
+                services = dossier.affected() if dossier else ()
+                self._silences.add(asked(command, services, self.time_ms or command.issued_ms))
+            elif self._silences.end(command.into or "") is None:
+                raise SilenceError(f"there is no silence {command.into or '(`into` is empty)'}")
+        except SilenceError as error:
+            self.refused.append((command, Refusal("no_effect", str(error))))
+        else:
+            self._look_again()
 
     def _regroup(self, command: Command, dossier: Dossier) -> list[IncidentEvent]:
         """Merges or splits; says so in the logs of both incidents."""
@@ -178,6 +203,9 @@ class IncidentStage:
         if now_ms is None:
             return None
         moments = [next_moment_ms(d, self.rules) for d in self._memory.dossiers.values()]
+        if moments or self._silences.by_people:
+            turn_ms = self._silences.next_change_ms(now_ms + self.rules.lateness_ms)
+            moments.append(None if turn_ms is None else turn_ms - self.rules.lateness_ms)
         first = min((m for m in moments if m is not None), default=None)
         if first is None:
             return None
@@ -194,6 +222,7 @@ class IncidentStage:
     def _settle(self, end_ms: int, opened: Sequence[str]) -> list[IncidentEvent]:
         """Brings every incident up to `end_ms` and says what changed, at most once each."""
         events: list[IncidentEvent] = []
+        self._turn_silences(end_ms + self.rules.lateness_ms)
         for name in sorted(self._memory.dossiers):
             dossier = self._memory.dossiers[name]
             events += self._settle_one(dossier, end_ms, name in opened)
@@ -202,6 +231,20 @@ class IncidentStage:
                 self._learn_from(dossier)
                 del self._memory.dossiers[name]
         return events + self._close_early()
+
+    def _turn_silences(self, time_ms: int) -> None:
+        """Lets every open incident be looked at if a silence has begun or ended since."""
+        before_ms = self._memory.silences_ms
+        self._memory.silences_ms = time_ms
+        if before_ms is not None:
+            moment_ms = self._silences.next_change_ms(before_ms)
+            if moment_ms is not None and moment_ms <= time_ms:
+                self._look_again()
+        self.expired += self._silences.forget(time_ms)
+
+    def _look_again(self) -> None:
+        for dossier in self._memory.dossiers.values():
+            dossier.touched = dossier.touched or not dossier.is_over
 
     def _close_early(self) -> list[IncidentEvent]:
         """Closes the longest resolved incidents if more are held than memory allows."""
@@ -246,6 +289,9 @@ class IncidentStage:
         how bad it was, and nobody needs to be told that quiet is less urgent.
         """
         dossier.causes = causes
+        dossier.silence = self._silences.covering(
+            dossier.trusted_signals(), end_ms + self.rules.lateness_ms
+        )
         dossier.impact = impact_of(dossier, self.catalogue, self._base.currency)
         if dossier.state == "monitoring" and dossier.told is not None:
             return
@@ -257,18 +303,21 @@ class IncidentStage:
 
     def _report(self, dossier: Dossier, was: State, opened: bool) -> list[IncidentEvent]:
         """The one event that says what this tick changed, or none."""
+        happened = self._happened(dossier, was, opened)
+        return [] if happened is None else [self._say(dossier, happened)]
+
+    def _happened(self, dossier: Dossier, was: State, opened: bool) -> EventType | None:
+        """The weightiest of what this tick changed; None if nothing that a reader would see."""
         told = dossier.told
-        if told is None:
-            return [self._say(dossier, "opened")]
-        if opened:
-            return [self._say(dossier, "reopened")]
+        if told is None or opened:
+            return "opened" if told is None else "reopened"
         if dossier.state != was and dossier.state in ("resolved", "closed"):
-            return [self._say(dossier, "resolved" if dossier.state == "resolved" else "closed")]
+            return "resolved" if dossier.state == "resolved" else "closed"
+        if not dossier.is_over and (told.silenced_by is None) != (dossier.silence is None):
+            return "silenced" if dossier.silence else "unsilenced"
         if told.severity != (dossier.override or dossier.severity):
-            return [self._say(dossier, "severity_changed")]
-        if changes(told, self._draft(dossier)):
-            return [self._say(dossier, "updated")]
-        return []
+            return "severity_changed"
+        return "updated" if changes(told, self._draft(dossier)) else None
 
     def _draft(self, dossier: Dossier) -> Incident:
         return draft(dossier, self.environment, self.time_ms or 0)
@@ -316,6 +365,7 @@ class IncidentStage:
         """The whole state."""
         calls = [Call(caller, callee) for caller, callee in self._casebook.graph.learned()]
         aligner = self._aligner.snapshot()
+        self._memory.silences = self._silences.by_people
         return msgspec.msgpack.encode(
             (VERSION, self._memory, calls, aligner, self._lessons.examples)
         )
@@ -335,5 +385,6 @@ class IncidentStage:
         lessons = msgspec.msgpack.decode(parts[3], type=list[Example]) if read > 1 else []
         self._casebook = Casebook(self.environment, self.rules, self._base, memory)
         self._lessons.load(lessons)
+        self._silences.load(memory.silences)
         self._casebook.graph.learn(calls)
         self._aligner.restore(aligner, AnomalyBatch)

@@ -16,9 +16,9 @@ _KINDS: dict[str, ProposalKind] = {
 
 
 def show(dossier: Dossier, rules: Rules) -> None:
-    """Lets the incident be public by its severity, unless that waits for an approval."""
+    """Lets the incident be public by its severity, unless it is silenced or waits for approval."""
     severity = dossier.override or dossier.severity
-    if severity not in rules.public or dossier.visibility == "public":
+    if severity not in rules.public or dossier.visibility == "public" or dossier.silence:
         return
     if severity in rules.review and dossier.approved_by is None:
         dossier.awaits_review = True

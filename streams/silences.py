@@ -1,0 +1,212 @@
+"""Which signals wake nobody now: people's silences and maintenance windows. Pure.
+
+A silence stops only the alerting: what it matches is measured, correlated, graded and resolved as
+ever, and what is still out when it ends is told then.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dateutil.rrule import rrule, rruleset, rrulestr
+
+from schemas.incidents import Command, Signal
+from schemas.silences import Maintenance, Silence
+from schemas.times import iso
+from schemas.units import metric_of
+
+MOST = 1_000
+"""Silences of people kept at once."""
+
+_FIELDS: dict[str, Callable[[Signal], str]] = {
+    "service": lambda s: s.service,
+    "series": lambda s: s.series,
+    "metric": lambda s: metric_of(s.series),
+    "kind": lambda s: s.kind,
+    "instance": lambda s: s.instance or "",
+    "operation": lambda s: s.operation or "",
+    "caller": lambda s: s.caller or "",
+}
+_MATCHER = re.compile(r'\s*([a-z_]+)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
+
+Matches = Callable[[Signal], bool]
+
+
+class SilenceError(ValueError):
+    """A matcher, a rule or a span is none. Says which and how to mend it."""
+
+
+def matcher(text: str) -> Matches:
+    """What `service="cart"` or the like holds for. Raises `SilenceError`."""
+    found = _MATCHER.fullmatch(text)
+    if found is None or found[1] not in _FIELDS:
+        raise SilenceError(
+            f'{text!r} is no matcher; write name="value", with =, !=, =~ or !~, and one of the '
+            f"names {', '.join(_FIELDS)}"
+        )
+    field, wanted = _FIELDS[found[1]], found[3] if found[3] is not None else found[4]
+    if found[2].endswith("~"):
+        try:
+            pattern = re.compile(wanted)
+        except re.error as error:
+            raise SilenceError(f"{text!r}: {error} in the regular expression") from error
+        hit: Matches = lambda signal: pattern.fullmatch(field(signal)) is not None  # noqa: E731
+    else:
+        hit = lambda signal: field(signal) == wanted  # noqa: E731
+    return (lambda signal: not hit(signal)) if found[2].startswith("!") else hit
+
+
+def asked(command: Command, services: Sequence[str], time_ms: int) -> Silence:
+    """The silence that a command asks for, of an incident's `services` if it names no matchers.
+
+    It begins now unless it says when. Raises `SilenceError` if it does not say when it ends.
+    """
+    if command.to_ms is None:
+        raise SilenceError("a silence needs `to_ms`, when it ends")
+    exact = "|".join(re.escape(name) for name in sorted(services))
+    return Silence(
+        id=command.id,
+        matchers=command.matchers or ((f'service=~"{exact}"',) if services else ()),
+        starts_ms=command.from_ms if command.from_ms is not None else time_ms,
+        ends_ms=command.to_ms,
+        author=command.actor,
+        comment=command.text,
+    )
+
+
+class Window:
+    """A maintenance window on its wall clock.
+
+    Raises `SilenceError` for a zone or a rule that is none.
+    """
+
+    def __init__(self, planned: Maintenance) -> None:
+        self.planned = planned
+        try:
+            self._zone = ZoneInfo(planned.timezone)
+            self._start = datetime.fromisoformat(planned.start)
+            self._rule = self._recurrence()
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise SilenceError(f"maintenance {planned.name!r}: {error}") from error
+        self._span = timedelta(hours=planned.hours)
+
+    def _recurrence(self) -> rrule | rruleset | None:
+        if self.planned.rrule is None:
+            return None
+        return rrulestr(self.planned.rrule, dtstart=self._start, cache=True)
+
+    def turn_at(self, time_ms: int) -> tuple[int, int] | None:
+        """Start and end of the turn that is on, or of the next one; None if none is to come.
+
+        The length is real time: a window of 4 h over the change of the clocks lasts 4 h.
+        """
+        # A day more than the span, for what the clocks may have been put forward or back.
+        early = datetime.fromtimestamp(time_ms / 1000, UTC) - self._span - timedelta(days=1)
+        local = early.astimezone(self._zone).replace(tzinfo=None)
+        starts: Iterable[datetime] = (
+            [self._start] if self._rule is None else self._rule.xafter(local, inc=True)
+        )
+        for start in starts:
+            begins = start.replace(tzinfo=self._zone).astimezone(UTC)
+            ends_ms = round((begins + self._span).timestamp() * 1000)
+            if ends_ms > time_ms:
+                return round(begins.timestamp() * 1000), ends_ms
+        return None
+
+
+class Silences:
+    """All that is silenced or will be. Times that it is asked about never go back.
+
+    Raises `SilenceError` for a window that is none.
+    """
+
+    def __init__(self, planned: Sequence[Maintenance]) -> None:
+        self._windows = [Window(maintenance) for maintenance in planned]
+        self._turns: dict[str, Silence] = {}
+        self._by_people: dict[str, Silence] = {}
+        self._matchers: dict[str, tuple[Matches, ...]] = {}
+        for window in self._windows:
+            for text in window.planned.matchers:
+                self._matches((text,))
+
+    @property
+    def by_people(self) -> list[Silence]:
+        """What people have silenced and what has not ended; the whole state."""
+        return list(self._by_people.values())
+
+    def load(self, silences: Iterable[Silence]) -> None:
+        """Takes what `by_people` gave."""
+        self._by_people = {silence.id: silence for silence in silences}
+
+    def add(self, silence: Silence) -> None:
+        """Silences from now on. Raises `SilenceError` if it is none, or if there are too many."""
+        if not silence.matchers:
+            raise SilenceError("a silence needs at least one matcher; it would hide everything")
+        self._matches(silence.matchers)
+        if silence.ends_ms <= silence.starts_ms:
+            raise SilenceError(f"it would end at {iso(silence.ends_ms)}, before it begins")
+        if len(self._by_people) >= MOST:
+            raise SilenceError(f"there are {MOST} silences already; end some")
+        self._by_people[silence.id] = silence
+
+    def end(self, name: str) -> Silence | None:
+        """Ends a person's silence now; what it was, or None if there is none of that id."""
+        return self._by_people.pop(name, None)
+
+    def known(self, time_ms: int) -> list[Silence]:
+        """All that is on or to come, the next turn of each window, by start."""
+        turns = [turn for window in self._windows if (turn := self._turn(window, time_ms))]
+        people = [s for s in self._by_people.values() if s.ends_ms > time_ms]
+        return sorted([*turns, *people], key=lambda s: (s.starts_ms, s.id))
+
+    def forget(self, time_ms: int) -> list[Silence]:
+        """Drops the silences of people that have ended by now, and gives them."""
+        ended = [s for s in self._by_people.values() if s.ends_ms <= time_ms]
+        for silence in ended:
+            del self._by_people[silence.id]
+        return ended
+
+    def next_change_ms(self, time_ms: int) -> int | None:
+        """The next moment at which a silence begins or ends; None if there is none."""
+        moments = [m for s in self.known(time_ms) for m in (s.starts_ms, s.ends_ms)]
+        return min((moment for moment in moments if moment > time_ms), default=None)
+
+    def covering(self, signals: Sequence[Signal], time_ms: int) -> Silence | None:
+        """The silence that matches these signals, the longest one of them, if each has one."""
+        active = [s for s in self.known(time_ms) if s.starts_ms <= time_ms]
+        if not active or not signals:
+            return None
+        used = []
+        for signal in signals:
+            own = [s for s in active if all(hit(signal) for hit in self._matches(s.matchers))]
+            if not own:
+                return None
+            used += own
+        return max(used, key=lambda s: (s.ends_ms, s.id))
+
+    def _turn(self, window: Window, time_ms: int) -> Silence | None:
+        """The window's turn that is on or comes next; kept until it has ended."""
+        planned = window.planned
+        kept = self._turns.get(planned.name)
+        if kept is not None and time_ms < kept.ends_ms:
+            return kept
+        turn = window.turn_at(time_ms)
+        if turn is None:
+            return None
+        made = Silence(
+            id=f"{planned.name}/{iso(turn[0])}",
+            matchers=planned.matchers,
+            starts_ms=turn[0],
+            ends_ms=turn[1],
+            author=planned.author or "configuration",
+            comment=planned.comment or planned.name,
+        )
+        self._turns[planned.name] = made
+        return made
+
+    def _matches(self, texts: tuple[str, ...]) -> tuple[Matches, ...]:
+        key = "\0".join(texts)
+        if key not in self._matchers:
+            self._matchers[key] = tuple(matcher(text) for text in texts)
+        return self._matchers[key]
