@@ -10,6 +10,7 @@ import msgspec
 from deploy.configuration.mistakes import Mistake
 from schemas.configuration import Configuration, Secret
 from streams.mapping import parse_path
+from streams.silences import SilenceError, Silences
 
 Locate = Callable[[str], int]
 
@@ -29,6 +30,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_notifier(configuration),
         *_catalogue(configuration),
         *_grading(configuration),
+        *_maintenance(configuration),
     ]
     return [Mistake(file, line(path), path, message) for path, message in found]
 
@@ -82,6 +84,19 @@ def _grading(configuration: Configuration) -> Iterator[tuple[str, str]]:
         steps = getattr(rules, name)
         if list(steps) != sorted(set(steps)):
             yield f"{path}.{name}", "steps must rise from one to the next"
+
+
+def _maintenance(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    planned = configuration.incidents.maintenance
+    names = Counter(maintenance.name for maintenance in planned)
+    for index, maintenance in enumerate(planned):
+        path = f"incidents.maintenance[{index}]"
+        if names[maintenance.name] > 1:
+            yield f"{path}.name", f"{maintenance.name!r} is named more than once"
+        try:
+            Silences((maintenance,))
+        except SilenceError as error:
+            yield path, str(error)
 
 
 def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -217,3 +217,21 @@ def test_grading_rules_that_contradict_themselves_are_mistakes(
     path = write(tmp_path, f"incidents:\n  grading:\n    {grading}\n")
     with pytest.raises(ConfigurationError, match=says):
         load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("window", "says"),
+    [
+        ("matchers: [moon=full]", r"one of the names service, series"),
+        ("matchers: [service=cart], rrule: NEVER", "maintenance 'upgrade'"),
+        ("matchers: [service=cart], timezone: Mars/Olympus", "Mars/Olympus"),
+    ],
+)
+def test_a_maintenance_window_that_is_none_is_a_mistake_with_its_line(
+    tmp_path: Path, window: str, says: str
+) -> None:
+    when = "name: upgrade, start: 2026-11-24T22:00, hours: 2"
+    path = write(tmp_path, f"incidents:\n  maintenance:\n    - {{{when}, {window}}}\n")
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        load(path, {})
+    assert f"{path}:3" in str(refused.value)
