@@ -20,6 +20,7 @@ OWN: Mapping[AnomalyKind, float] = {
     "level": 0.4,
     "silence": 0.4,
     "traffic": 0.2,
+    "novelty": 0.2,
 }
 """How much a kind of signal, seen on a service, points at that very service. A resource at its
 limit is there and nowhere else; slowness and errors are passed on by whoever calls."""

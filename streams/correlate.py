@@ -38,10 +38,13 @@ def _nearness(
 
     A neighbour belongs to it if it went out of order near the time at which trouble last spread,
     not hours into it. An incident that has gone quiet takes in nothing here: what comes now may be
-    the first sign of the next outage next door (but see `is_same_trouble`).
+    the first sign of the next outage next door (but see `is_same_trouble`). Novelty is evidence on
+    a service that is surely out of order, and no reason to draw in another.
     """
     if dossier.is_over or is_quiet(dossier, end_ms, rules):
         return None
+    if anomaly.kind == "novelty":
+        return 0 if anomaly.service in dossier.drawn_in else None
     if anomaly.service in dossier.seen:
         return 0
     earliest_ms = dossier.first_anomaly_ms - rules.gap_ms
@@ -92,9 +95,10 @@ def groups(
     """Splits anomalies into sets joined by service, by a caller whose calls lose time on the way,
     by silence of several at once, or by at most `max_distance` hops.
 
-    The sets, and the anomalies in them, keep the order of first appearance.
+    Novelty joins nothing: it goes with what else there is of its service, or stays by itself. The
+    sets, and the anomalies in them, keep the order of first appearance.
     """
-    services = dict.fromkeys(a.service for a in anomalies)
+    services = dict.fromkeys(a.service for a in anomalies if a.kind != "novelty")
     edges: dict[str, set[str]] = {}
     for anomaly in anomalies:
         if (caller := edge_caller(anomaly)) is not None:
@@ -117,5 +121,6 @@ def groups(
                     frontier += sorted(together)
     found: dict[int, list[Anomaly]] = {}
     for anomaly in anomalies:
-        found.setdefault(group_of[anomaly.service], []).append(anomaly)
+        number = group_of.setdefault(anomaly.service, len(group_of))
+        found.setdefault(number, []).append(anomaly)
     return list(found.values())

@@ -20,7 +20,7 @@ from schemas.incidents import (
 from schemas.outlook import Category, Outlook
 from schemas.silences import Silence
 
-VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic"))
+VAGUE: frozenset[AnomalyKind] = frozenset(("level", "traffic", "novelty"))
 """Kinds that say "unusual", which may be good or bad; all others say what is wrong."""
 
 TWO_SIDED: frozenset[AnomalyKind] = frozenset(("latency", "level", "traffic"))

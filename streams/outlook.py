@@ -44,6 +44,7 @@ _CATEGORY: dict[str, Category] = {
     "traffic": "demand",
     "silence": "availability",
     "level": "other",
+    "novelty": "other",
 }
 _HARD_MS = 7_200_000
 _SIMPLE_MS = 1_800_000
@@ -76,7 +77,7 @@ class Validation(msgspec.Struct, frozen=True):
 
 def category_of(signals: Iterable[Signal], cause: str | None) -> Category:
     """What kind of trouble it is: after the strongest signal of its likely cause."""
-    found = sorted(signals, key=lambda s: (s.service != cause, s.kind == "level", -s.score))
+    found = sorted(signals, key=lambda s: (s.service != cause, _CATEGORY[s.kind] == "other", -s.score))
     return _CATEGORY[found[0].kind] if found else "other"
 
 

@@ -24,6 +24,7 @@ PLAIN: tuple[AnomalyKind, ...] = (
     "silence",
     "traffic",
     "level",
+    "novelty",
 )
 """Kinds by how directly they tell what users feel."""
 
@@ -152,6 +153,11 @@ def _silence(signal: Signal) -> str:
     return f"{measure(signal.series).words} is no longer reported"
 
 
+def _novelty(signal: Signal) -> str:
+    what, unit = measure(signal.series)
+    return f"{what} is {number(signal.value, unit)}, unlike any before"
+
+
 _PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
     "latency": _latency,
     "network": _network,
@@ -161,6 +167,7 @@ _PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
     "code_path": _code_path,
     "traffic": _traffic,
     "silence": _silence,
+    "novelty": _novelty,
 }
 
 
@@ -175,7 +182,7 @@ def headline(signal: Signal) -> str:
             state = "answers suspiciously fast"
         case "traffic":
             state = "gets too few requests" if signal.value < signal.expected else "is overrun"
-        case "level":
+        case "level" | "novelty":
             state = f"has unusual {what}"
         case _:
             state = _HEADLINES[signal.kind]
