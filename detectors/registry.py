@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from detectors.base import Detector, State, UnknownDetectorError
 from detectors.calibration import TailCalibrator
+from detectors.failure_share import FailureShareDetector, is_failure_share
 from detectors.latency import LatencyDetector
 from detectors.ratio import ErrorRatioDetector
 from detectors.saturation import SaturationDetector, is_utilisation
@@ -21,7 +22,8 @@ class Registry:
     """Builds the detectors of a series after the configuration's rules; the first match counts.
 
     A rule's `parameters` go to River's class or, with `default`, to `SeasonalDetector` for gauges,
-    `LatencyDetector` for durations and `ErrorRatioDetector` for requests.
+    `LatencyDetector` for durations and `ErrorRatioDetector` for requests. A gauge that reports a
+    share of failures has a `FailureShareDetector`, unless a rule gives it parameters.
 
     Raises `UnknownDetectorError` at once if a rule names a detector that there is not.
     """
@@ -90,9 +92,13 @@ class Registry:
         if kind == "duration":
             return (LatencyDetector(**parameters),)
         busy = is_utilisation(series)
-        seasonal = SeasonalDetector(
-            **{"warmup_samples": warmup, "harmless_low": busy, **parameters},
-            fleet=self._fleet(metric_of(series)) if series else None,
+        seasonal: Detector = (
+            FailureShareDetector(warmup_samples=warmup)
+            if is_failure_share(series) and not parameters
+            else SeasonalDetector(
+                **{"warmup_samples": warmup, "harmless_low": busy, **parameters},
+                fleet=self._fleet(metric_of(series)) if series else None,
+            )
         )
         return (SaturationDetector(), seasonal) if busy else (seasonal,)
 

@@ -38,7 +38,7 @@ def failing_side(metric: str) -> int:
 
     -1 if it tells how many succeed, 1 if it tells how many fail, 0 if it is no such share.
     """
-    if not metric.endswith(("_ratio", "availability")):
+    if not metric.endswith(("_ratio", "_percent", "availability")):
         return 0
     if any(word in metric for word in _GOOD):
         return -1

@@ -1,0 +1,222 @@
+"""A share of requests that a service reports as succeeded or failed, judged by what fails."""
+
+from math import asinh, cosh, sinh, sqrt
+from statistics import median
+
+from detectors.base import Explanation, Sample, State
+from detectors.calibration import TailCalibrator
+from detectors.tails import student_score
+from detectors.units import failing_side, show_in_unit, subject
+from schemas.units import metric_of, split_unit
+
+_TAIL_DEGREES = 16
+_MATTERS = 0.02
+"""The failing share that matters: below it looked at linearly, above it by its logarithm."""
+_FLOOR = 0.25
+_RELATIVE_FLOOR = 0.05
+_CARRY = 0.5
+
+
+class FailureShareDetector:
+    """Says how unlikely it is that so large a share of a service's requests fails.
+
+    An availability that falls from 100 % to 97 % has hardly moved, but the share that fails has
+    gone from nothing to what hurts; so it is the failing share that is held to its own level and
+    scatter, whichever of the two the series reports. It is looked at through
+    asinh(share / 2 %). That less fails than usual is no news.
+
+    Evidence of neighbouring samples adds up: half of what the one before had, and no more than the
+    sample's own. A run of failing samples is an outage and no noise of the series, so that the
+    first outage does not hide the next; single ones are its noise, which `TailCalibrator` knows.
+
+    Cold start: the median of the first `warmup_samples` is the level, so a short outage among them
+    does no harm; they score 0. After that no sample moves the level by more than its step for 2.5
+    scatters, an anomalous one by a tenth of that. What stays for `adopt_after_ms` is adopted.
+
+    Parameters
+    ----------
+    warmup_samples
+        Samples before it speaks.
+    memory
+        Samples over which the level forgets.
+    confirm_samples, confirm_history
+        So many failing samples in a row, after so many samples of history, before the evidence
+        counts as confirmed: shares of few requests are wild, and that takes time to know.
+    adopt_after_ms
+        A share that lasts is adopted after this long.
+    """
+
+    __slots__ = (
+        "_evidence",
+        "_expected",
+        "_last",
+        "_level",
+        "_n",
+        "_out",
+        "_out_mean",
+        "_out_since",
+        "_raw",
+        "_scatter",
+        "_score",
+        "_spread",
+        "_warmup",
+        "adopt_after_ms",
+        "calibrator",
+        "confirm_history",
+        "confirm_samples",
+        "memory",
+        "warmup_samples",
+    )
+
+    def __init__(
+        self,
+        *,
+        warmup_samples: int = 20,
+        memory: int = 100,
+        confirm_samples: int = 2,
+        confirm_history: int = 120,
+        adopt_after_ms: int = 3_600_000,
+    ) -> None:
+        self.warmup_samples = warmup_samples
+        self.memory = memory
+        self.confirm_samples = confirm_samples
+        self.confirm_history = confirm_history
+        self.adopt_after_ms = adopt_after_ms
+        self.calibrator = TailCalibrator(cap=60.0, prior_excess=0.6, outage_samples=2)
+        self._warmup: list[float] = []
+        self._n = 0
+        self._level = 0.0
+        self._scatter = 0.0
+        self._out = 0
+        self._out_since = 0
+        self._out_mean = 0.0
+        self._last: Sample | None = None
+        self._raw = 0.0
+        self._score = 0.0
+        self._expected = 0.0
+        self._spread = 0.0
+        self._evidence = 0.0
+
+    def score_one(self, x: Sample) -> float:
+        self._last = x
+        self._raw = self._score = 0.0
+        if not self._n:
+            return 0.0
+        y = asinh(failing_share(x) / _MATTERS)
+        self._expected = self._level
+        floor = max(_FLOOR / cosh(y), _RELATIVE_FLOOR * min(max(y, 0.3), 1.0))
+        self._spread = max(self._scatter, floor) * sqrt(1.0 + 2.0 / self._n)
+        z = (y - self._expected) / self._spread
+        if z < 2.0:
+            return 0.0
+        alone = student_score(z, _TAIL_DEGREES)
+        self._raw = alone + min(_CARRY * self._evidence, alone)
+        self._score = self.calibrator.score(self._raw)
+        return self._score
+
+    def learn_one(self, x: Sample) -> None:
+        y = asinh(failing_share(x) / _MATTERS)
+        if not self._n:
+            self._warm_up(y)
+            return
+        self.calibrator.learn(self._raw)
+        self._evidence = self._raw
+        deviation = y - self._expected
+        if self._note_shift(x, y, deviation / self._spread):
+            return
+        anomalous = self._score >= 4.0
+        factor = 0.1 if anomalous else 1.0
+        self._n = min(self._n + 1, 1_000_000)
+        step = max(1.0 / self._n, 1.0 / self.memory) * factor
+        self._level += step * max(-2.5 * self._spread, min(2.5 * self._spread, deviation))
+        size = min(abs(deviation), 4.0 * self._spread)
+        self._scatter += max(1.0 / self._n, 0.02) * factor * (1.2533 * size - self._scatter)
+
+    def _warm_up(self, y: float) -> None:
+        self._warmup.append(y)
+        if len(self._warmup) < self.warmup_samples:
+            return
+        ys, self._warmup = self._warmup, []
+        self._level = median(ys)
+        self._scatter = 1.4826 * median(abs(y - self._level) for y in ys)
+        self._n = len(ys)
+
+    def _note_shift(self, x: Sample, y: float, z: float) -> bool:
+        """Counts a run above the bounds; True when it has become the new level."""
+        if z <= 4.0:
+            self._out = 0
+            return False
+        if not self._out:
+            self._out_since, self._out_mean = x.start_ms, y
+        self._out += 1
+        self._out_mean += (y - self._out_mean) / min(self._out, self.memory)
+        if x.end_ms - self._out_since < self.adopt_after_ms or self._out < 5:
+            return False
+        self._level, self._out = self._out_mean, 0
+        return True
+
+    def explain(self) -> Explanation:
+        assert self._last is not None, "score_one comes before explain"
+        o = self._last.observation
+        metric = metric_of(o.series)
+        usual = min(_MATTERS * sinh(max(self._expected, 0.0)), 1.0)
+        most = min(_MATTERS * sinh(max(self._expected + 4.0 * self._spread, 0.0)), 1.0)
+        full = _full(metric)
+        if failing_side(metric) < 0:
+            expected, lower, upper = full * (1 - usual), full * (1 - most), full
+            bound = f"at least {show_in_unit(lower, metric)}"
+        else:
+            expected, lower, upper = full * usual, 0.0, full * most
+            bound = f"at most {show_in_unit(upper, metric)}"
+        reason = (
+            f"{subject(o.series, o.service, o.instance, o.operation)} is "
+            f"{show_in_unit(o.mean, metric)}, expected {bound}"
+        )
+        lasts = self._out + 1 >= self.confirm_samples
+        confirmed = lasts and self._n >= self.confirm_history
+        return Explanation("error_ratio", o.mean, expected, lower, upper, reason, confirmed)
+
+    def dump(self) -> State:
+        return [
+            self._warmup,
+            self._n,
+            self._level,
+            self._scatter,
+            self._evidence,
+            self._out,
+            self._out_since,
+            self._out_mean,
+            self.calibrator.dump(),
+        ]
+
+    def load(self, state: State) -> None:
+        (
+            warmup,
+            self._n,
+            self._level,
+            self._scatter,
+            self._evidence,
+            self._out,
+            self._out_since,
+            self._out_mean,
+            calibrator,
+        ) = state
+        self._warmup = list(warmup)
+        self.calibrator.load(calibrator)
+
+
+def is_failure_share(series: str) -> bool:
+    """Whether a gauge reports which share of requests succeeds or fails, by its name."""
+    return failing_side(metric_of(series)) != 0
+
+
+def failing_share(x: Sample) -> float:
+    """The share that fails, 0 to 1, of a series that reports it or its counterpart."""
+    metric = metric_of(x.observation.series)
+    share = min(max(x.observation.mean / _full(metric), 0.0), 1.0)
+    return 1.0 - share if failing_side(metric) < 0 else share
+
+
+def _full(metric: str) -> float:
+    """What the metric shows for all requests."""
+    return 100.0 if split_unit(metric)[1] == "percent" else 1.0
