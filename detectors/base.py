@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, Protocol
 
-from schemas.anomalies import AnomalyKind
+from schemas.anomalies import AnomalyKind, Forecast
 from schemas.observations import Observation
 
 
@@ -22,7 +22,7 @@ class Explanation(NamedTuple):
     """What the last scored sample was held against, in the series' own unit.
 
     `confirmed` says that the evidence is more than one noisy sample; only then may it open an
-    incident. `reason` is a sentence for people.
+    incident. `reason` is a sentence for people. A `forecast` goes with the kind of that name.
     """
 
     kind: AnomalyKind
@@ -32,6 +32,7 @@ class Explanation(NamedTuple):
     upper: float
     reason: str
     confirmed: bool = True
+    forecast: Forecast | None = None
 
 
 State = list[Any]

@@ -5,13 +5,16 @@ from fnmatch import fnmatchcase
 
 from detectors.base import Detector, State, UnknownDetectorError
 from detectors.calibration import TailCalibrator
+from detectors.expiry import ExpiryDetector
 from detectors.failure_share import FailureShareDetector, is_failure_share
+from detectors.forecast import ForecastDetector
 from detectors.latency import LatencyDetector
+from detectors.limits import expiry_unit_ms, limit_of
 from detectors.ratio import ErrorRatioDetector
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.seasonal import SeasonalDetector
 from detectors.traffic import TrafficDetector
-from schemas.configuration import Detection, DetectorRule
+from schemas.configuration import Detection, DetectorRule, SeriesLimit
 from schemas.observations import ObservationKind
 from schemas.units import metric_of
 
@@ -23,13 +26,15 @@ class Registry:
 
     A rule's `parameters` go to River's class or, with `default`, to `SeasonalDetector` for gauges,
     `LatencyDetector` for durations and `ErrorRatioDetector` for requests. A gauge that reports a
-    share of failures has a `FailureShareDetector`, unless a rule gives it parameters.
+    share of failures has a `FailureShareDetector`, unless a rule gives it parameters. A gauge with
+    a limit, by its name or by `limits`, has a `ForecastDetector` besides.
 
     Raises `UnknownDetectorError` at once if a rule names a detector that there is not.
     """
 
-    def __init__(self, detection: Detection) -> None:
+    def __init__(self, detection: Detection, limits: Sequence[SeriesLimit] = ()) -> None:
         self._detection = detection
+        self._limits = limits or detection.limits
         self._fleets: dict[str, TailCalibrator] = {}
         for number, rule in enumerate(detection.rules):
             try:
@@ -91,6 +96,8 @@ class Registry:
             return (ratio, TrafficDetector())
         if kind == "duration":
             return (LatencyDetector(**parameters),)
+        if (unit_ms := expiry_unit_ms(series)) is not None:
+            return (ExpiryDetector(unit_ms),)
         busy = is_utilisation(series)
         seasonal: Detector = (
             FailureShareDetector(warmup_samples=warmup)
@@ -100,7 +107,12 @@ class Registry:
                 fleet=self._fleet(metric_of(series)) if series else None,
             )
         )
-        return (SaturationDetector(), seasonal) if busy else (seasonal,)
+        usual = (SaturationDetector(), seasonal) if busy else (seasonal,)
+        limit = limit_of(series, self._limits)
+        if limit is None:
+            return usual
+        horizon_ms = round(self._detection.forecast_horizon_seconds * 1000)
+        return (*usual, ForecastDetector(limit, horizon_ms))
 
     def _fleet(self, metric: str) -> TailCalibrator:
         """What all series of a metric have in common: how wild their deviations are."""

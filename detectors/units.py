@@ -56,9 +56,16 @@ def show(value: float) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
 def show_in_unit(value: float, metric: str) -> str:
-    """A number with the unit that the metric's name ends in: `0.25 s`; a ratio in per cent."""
+    """A number with the unit that the metric's name ends in: `0.25 s`, `80 GB`; a ratio in per
+    cent."""
     _, unit = split_unit(metric)
+    if unit == "B":
+        size, prefix = next((p for p in _PREFIXES if abs(value) >= p[0]), (1.0, ""))
+        return f"{show(value / size)} {prefix}B"
     text = show(100 * value if unit == "%" else value)
     return text + unit if unit.startswith("/") else f"{text} {unit}".rstrip()
 

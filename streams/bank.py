@@ -93,7 +93,7 @@ class Bank:
             else:
                 series.since_ms[i] = 0
             detector.learn_one(x)
-        return told
+        return told if len(told) < 2 else _distinct(told)
 
     def threshold(self, series: str, service: str) -> float:
         """The score from which on an anomaly of this series counts."""
@@ -154,7 +154,19 @@ def anomaly_of(series: str, service: str, x: tuple[int, int], e: Explanation) ->
         upper=e.upper,
         reason=e.reason,
         opens=False,
+        confirmed=e.confirmed,
+        forecast=e.forecast,
     )
+
+
+def _distinct(told: list[Anomaly]) -> list[Anomaly]:
+    """One of each kind, the clearest: a resource that is full is told by two detectors."""
+    best: dict[str, Anomaly] = {}
+    for anomaly in told:
+        known = best.get(anomaly.kind)
+        if known is None or (anomaly.opens, anomaly.score) > (known.opens, known.score):
+            best[anomaly.kind] = anomaly
+    return list(best.values())
 
 
 def _anomaly(x: Sample, detector: Detector, score: float, series: Series, i: int) -> Anomaly:
@@ -170,4 +182,5 @@ def _anomaly(x: Sample, detector: Detector, score: float, series: Series, i: int
         operation=o.operation,
         caller=o.caller,
         opens=e.confirmed and score >= series.threshold,
+        threshold=series.threshold,
     )
