@@ -143,6 +143,46 @@ def explain(incident: str, *, config: Config = None, log: Path | None = None) ->
     return run_explain(incident, config=config, log=log)
 
 
+@app.command(group=QUESTIONS)
+def preview(
+    incident: str | None = None,
+    /,
+    *,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+    config: Config = None,
+    json: JsonFile = None,
+    language: str | None = None,
+    audience: str | None = None,
+    time_zone: str = "UTC",
+) -> int:
+    """Show every message about an incident, for every stage, audience, segment and language.
+
+    Parameters
+    ----------
+    incident
+        Its id, INC-…; with --from, all of the file if it is not given.
+    source
+        Incidents that `tocsin replay --json` wrote, instead of the case store.
+    language
+        This language alone, such as de.
+    audience
+        This audience alone: engineer, manager, support, customer or customer:SEGMENT.
+    time_zone
+        Of whom the messages are for, such as Europe/Berlin.
+    """
+    from deploy.commands.preview import run_preview
+
+    return run_preview(
+        incident,
+        config=config,
+        source=source,
+        json=json,
+        language=language,
+        audience=audience,
+        time_zone=time_zone,
+    )
+
+
 @app.command(group=ANSWERS)
 def ack(incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None) -> int:
     """Acknowledge an incident: somebody is on it."""
@@ -236,6 +276,47 @@ def retract(
 ) -> int:
     """Take the last public message back; the log, and whoever read it, are told so."""
     return _command("retract", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
+def silence(
+    incident: str = "",
+    *,
+    match: tuple[str, ...] = (),
+    until: Annotated[str, Parameter(name=("--until", "--for"))],
+    comment: str = "",
+    config: Config = None,
+    actor: Actor = None,
+) -> int:
+    """Let nobody be woken by what matches, or by an incident; it is measured and logged as ever.
+
+    Parameters
+    ----------
+    match
+        Like Alertmanager's matchers: service=cart, kind!=latency, series=~"cpu.*". Repeat it for
+        several that must all hold. Without one, what the incident's services show.
+    until
+        So long from now (45m, 2h, 1h30m), or a time with its zone: 2026-11-24T18:00+01:00.
+    """
+    from deploy.commands.silences import run_silence
+
+    return run_silence(incident, match, until, comment, config=config, actor=actor)
+
+
+@app.command(group=ANSWERS)
+def unsilence(silence: str, *, config: Config = None, actor: Actor = None) -> int:
+    """End a silence now, by its id."""
+    from deploy.commands.silences import run_unsilence
+
+    return run_unsilence(silence, config=config, actor=actor)
+
+
+@app.command(group=QUESTIONS)
+def silences(*, config: Config = None, json: JsonFile = None) -> int:
+    """List what is silenced now and next, maintenance windows too, and what it holds back."""
+    from deploy.commands.silences import run_silences
+
+    return run_silences(config=config, json=json)
 
 
 @app.command(group=ANSWERS)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from deploy.commands.sample import Sample, mapped, sample
+from deploy.commands.templates import broken_templates
 from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.console import new_console
@@ -54,6 +55,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         Finding(f"configuration: raw topics {topics}; services in the catalogue: {services}"),
         *_detectors(configuration),
         *_unsaid(configuration),
+        *_templates(configuration),
     ]
     if not offline:
         findings += [*_secrets(configuration), *asyncio.run(_reach(configuration))]
@@ -74,6 +76,14 @@ def _detectors(configuration: Configuration) -> Iterator[Finding]:
         except UnknownDetectorError as error:
             why = str(error).removeprefix("detection.rules[0]: ")
             yield Finding(f"detection.rules[{number}]", why)
+
+
+def _templates(configuration: Configuration) -> Iterator[Finding]:
+    """Every message can be written, and no customer reads anything internal."""
+    wrong = dict.fromkeys(broken_templates(configuration))
+    yield from (Finding(what, mend) for what, mend in wrong)
+    if not wrong:
+        yield Finding("templates: filled for recorded incidents, every audience and language")
 
 
 def _unsaid(configuration: Configuration) -> Iterator[Finding]:

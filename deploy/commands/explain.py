@@ -65,7 +65,7 @@ def run_explain(incident: str, *, config: Path | None, log: Path | None) -> int:
         if log is not None:
             story = Story(_from_log(log, incident), ())
         else:
-            story = _from_case_store(load(config).case_store, incident)
+            story = story_of(load(config).case_store, incident)
     except NoStory as error:
         print(error, file=sys.stderr)
         return 1
@@ -99,7 +99,8 @@ def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
     return found
 
 
-def _from_case_store(section: CaseStore, incident: str) -> Story:
+def story_of(section: CaseStore, incident: str) -> Story:
+    """What the case store tells of an incident. Raises `NoStory`."""
     address = f"/api/v1/cases/{quote(incident, safe='')}"
     access = _access(section)
     timeline = _get(section.public_url, f"{address}/timeline", incident, Timeline, access)

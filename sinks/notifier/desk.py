@@ -41,7 +41,7 @@ class Desk:
         self, configuration: Configuration, linker: Linker, now_ms: Callable[[], int]
     ) -> None:
         self._limit = configuration.notifier.limit
-        self._writer = Writer(configuration.catalogue)
+        self._writer = Writer(configuration.catalogue, configuration.notifier.templates)
         self._linker = linker
         self._now_ms = now_ms
 

@@ -1,53 +1,51 @@
-"""The words of each message, by audience and stage, from templates. Pure."""
+"""The words of each message, by language, audience and stage, from templates. Pure.
+
+A template is `<language>/<audience>/<stage>.j2`, or `<stage>.<type>.j2` for a type alone; notices
+are `<language>/notices/<kind>.j2`. Its first line is the subject, the rest the text. A folder of
+one's own comes before those that ship, and English is the last resort.
+"""
 
 import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
-from jinja2 import FileSystemLoader, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import Template, TemplateNotFound
 
-from schemas.anomalies import AnomalyKind
-from schemas.configuration import Catalogue, Service
-from schemas.incidents import Impact, Incident, IncidentEvent, Signal
-from schemas.times import utc
-from sinks.notifier.messages import Ask, Digest, HandOver, Stage
-from sinks.notifier.routing import public_names
-from sinks.words import clock, hurts, joined, moment
+from schemas.configuration import Catalogue, Recipient
+from schemas.incidents import IncidentEvent
+from sinks.notifier.clean import clean
+from sinks.notifier.facts import Facts, Reader
+from sinks.notifier.language import DEFAULT, FOLDER, Language, language
+from sinks.notifier.messages import Ask, Digest, HandOver, Kind, Stage
+from sinks.notifier.routing import Decision
+from sinks.notifier.sandbox import Sandbox
 
-MAX_VALUE = 400
-"""Longest value that a template is given; telemetry can hold anything."""
-MAX_PROSE = 3000
+__all__ = ["PHASES", "Phase", "Words", "Writer", "clean", "words"]
+
 MAX_SUBJECT = 200
 MAX_TEXT = 8000
-SIGNALS_TOLD = 3
 
-SEVERITY_WORDS = {"P1": "critical", "P2": "major", "P3": "moderate", "P4": "minor"}
-
-# What customers notice, by the kind of signal; the worst that applies is said.
-_SYMPTOMS: tuple[tuple[frozenset[AnomalyKind], str, str], ...] = (
-    (
-        frozenset(("traffic", "silence")),
-        "may be unavailable at times",
-        "may be unavailable at times",
-    ),
-    (frozenset(("error_ratio",)), "fails for some requests", "fail for some requests"),
-    (frozenset(("latency", "network")), "is slower than usual", "are slower than usual"),
-    (frozenset(("saturation",)), "may be slower than usual", "may be slower than usual"),
-)
-_OTHER_SYMPTOM = "may not work as usual"
-
-
-_TEMPLATES: dict[Stage, Stage] = {
-    "unacknowledged": "updated",
-    "no_change": "updated",
-    "workaround": "updated",
-    "follow_up": "updated",
-    "final": "resolved",
-    "retracted": "updated",
+Phase = Literal["acknowledgement", "update", "workaround", "resolved", "follow-up", "final"]
+"""What a message is to its reader; several types of message can be the same."""
+PHASES: dict[Stage, Phase] = {
+    "opened": "acknowledgement",
+    "reopened": "acknowledgement",
+    "updated": "update",
+    "severity_changed": "update",
+    "acknowledged": "update",
+    "unacknowledged": "update",
+    "public_message": "update",
+    "no_change": "update",
+    "retracted": "update",
+    "workaround": "workaround",
+    "resolved": "resolved",
+    "follow_up": "follow-up",
+    "final": "final",
 }
+NOTICES: frozenset[Kind] = frozenset(("reminder", "update_due", "review"))
+"""Kinds that ask their reader for something and have words of their own."""
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -57,199 +55,132 @@ class Words(msgspec.Struct, frozen=True):
     text: str
 
 
-class Prose(str):
-    """Text that a person wrote to be read as it is, with its line breaks."""
-
-    __slots__ = ()
-
-
 class Writer:
-    """Fills the templates `<audience>/<stage>.j2`: the first line is the subject, the rest text."""
+    """Fills the templates.
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._services = {service.name: service for service in catalogue.services}
-        self._environment = SandboxedEnvironment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            finalize=clean,
-        )
-        self._environment.filters.update(
-            utc=moment, clock=clock, duration=duration, number=number, percent=percent, words=words
-        )
+    Parameters
+    ----------
+    catalogue
+        What customers call services and segments.
+    folder
+        Templates of one's own, which come first.
+    """
 
-    def write(self, ask: Ask) -> Words:
-        """The message that is asked for. Raises jinja2.TemplateError for a template."""
-        audience = ask.recipient.audience
-        name = f"{audience}/{_TEMPLATES.get(ask.stage, ask.stage)}.j2"
-        rendered = self._environment.get_template(name).render(self._facts(ask.event, audience))
-        subject, _, text = rendered.strip().partition("\n")
-        return Words(subject.strip()[:MAX_SUBJECT], _tidy(text)[:MAX_TEXT])
+    def __init__(self, catalogue: Catalogue, folder: Path | str | None = None) -> None:
+        self._facts = Facts(catalogue)
+        self._folders = (*([Path(folder)] if folder else []), FOLDER)
+        self._environments: dict[tuple[str, str], Sandbox] = {}
+
+    def write(self, asked: Ask | IncidentEvent, decision: Decision | None = None) -> Words:
+        """The message that an ask, or a decision about an event, wants.
+
+        Raises jinja2.TemplateError for a template that does not work.
+        """
+        if isinstance(asked, Ask):
+            return self._write(asked)
+        if decision is None:
+            raise TypeError("an event needs the decision about it")
+        ask = Ask(
+            stage=decision.stage,
+            recipient=decision.recipient,
+            rule=decision.rule,
+            event=asked,
+            first=decision.first,
+        )
+        return self._write(ask)
 
     def digest(self, digest: Digest) -> Words:
-        """What was held back, a line each."""
-        about = f"{digest.count} messages about {digest.incidents} incidents"
-        lines = [f"- {clean(item.subject)}" for item in digest.items]
-        return Words(f"{about} in one", "\n".join([f"{about} were held back:", "", *lines]))
+        """The list of what was held back."""
+        return self._notice("digest", digest.recipient, {"digest": digest})
 
     def hand_over(self, hand_over: HandOver) -> Words:
-        """A shift begins or ends."""
-        said = "You are on call now" if hand_over.comes_on else "You are off call now"
-        lines = [f"- {clean(title)}" for title in hand_over.open_incidents]
-        return Words(f"{said}: {hand_over.schedule}", "\n".join([f"{said}.", "", *lines]))
+        """That a shift begins or ends."""
+        return self._notice("hand_over", hand_over.recipient, {"hand_over": hand_over})
 
-    def _facts(self, event: IncidentEvent, audience: str) -> dict[str, object]:
-        """What a template can name; for customers nothing internal is within its reach."""
-        names = public_names(event.incident, self._catalogue)
-        if audience == "customer":
-            return _public(event, names)
-        names = names or event.incident.services
-        return {**_public(event, names), **self._internal(event)}
+    def _write(self, ask: Ask) -> Words:
+        recipient = ask.recipient
+        said = self._language(recipient)
+        facts = self._facts.of(ask, Reader(recipient.audience, said, recipient.segment))
+        if ask.kind in NOTICES and recipient.audience != "customer":
+            return self._notice(ask.kind, recipient, facts, drill=ask.drill)
+        phase = PHASES[ask.stage].replace("-", "_")
+        names = (f"{phase}.{ask.stage}", phase)
+        return self._fill(said, [f"{recipient.audience}/{n}.j2" for n in names], facts, ask.drill)
 
-    def _internal(self, event: IncidentEvent) -> dict[str, object]:
-        incident = event.incident
-        affected = [self._services[s] for s in incident.services if s in self._services]
-        return {
-            "event": event,
-            "incident": incident,
-            "severity_word": SEVERITY_WORDS[incident.severity],
-            "cause": incident.causes[0] if incident.causes else None,
-            "signals": told_signals(incident),
-            "more_signals": max(0, len(incident.signals) - SIGNALS_TOLD),
-            "owners": _owners(incident, self._services),
-            "segments": incident.impact.segments or _all(affected, "segments"),
-            "regions": incident.impact.regions or _all(affected, "regions"),
-            "customers": incident.impact.customers,
-            "touched": touched(incident.impact),
-            "seconds_to_detect": (incident.opened_ms - incident.first_anomaly_ms) // 1000,
-        }
+    def _notice(
+        self, name: str, recipient: Recipient, facts: dict[str, object], *, drill: bool = False
+    ) -> Words:
+        return self._fill(self._language(recipient), [f"notices/{name}.j2"], facts, drill)
 
+    def _language(self, recipient: Recipient) -> Language:
+        return language(recipient.language, recipient.time_zone, self._folders)
 
-def _public(event: IncidentEvent, names: tuple[str, ...]) -> dict[str, object]:
-    incident = event.incident
-    ended_ms = max(incident.first_anomaly_ms, incident.last_anomaly_ms)
-    return {
-        "names": names,
-        "symptom": symptom(incident, plural=len(names) > 1),
-        "work": "work" if len(names) > 1 else "works",
-        "public_message": _published(event),
-        "phase": incident.public_phase,
-        "first_anomaly_ms": incident.first_anomaly_ms,
-        "ended_ms": ended_ms,
-        "lasted_seconds": (ended_ms - incident.first_anomaly_ms) // 1000,
-        "span": span(incident.first_anomaly_ms, ended_ms),
-        "time_ms": event.time_ms,
-    }
+    def _fill(
+        self, said: Language, names: Sequence[str], facts: dict[str, object], drill: bool
+    ) -> Words:
+        environment = self._environment(said)
+        template = _first_of(environment, said, names)
+        rendered = environment.fill(template, facts)
+        subject, _, text = rendered.strip().partition("\n")
+        words = Words(_with_capital(clean(subject))[:MAX_SUBJECT], _tidy(text)[:MAX_TEXT])
+        return marked(words, said) if drill else words
+
+    def _environment(self, said: Language) -> Sandbox:
+        key = (said.code, str(said.at(0).tzinfo))
+        if key not in self._environments:
+            self._environments[key] = environment_of(said, self._folders)
+        return self._environments[key]
 
 
-def touched(impact: Impact) -> str:
-    """How much the incident touches, as far as it is known; without a status nothing has failed."""
-    said = "how many requests it touches is not known"
-    if impact.errors:
-        of = f"{number(impact.errors)} of {number(impact.requests)}"
-        said = f"{of} requests failed ({percent(impact.error_ratio)})"
-    elif impact.requests:
-        said = f"{number(impact.requests)} requests passed through it"
-    return f"{said}; up to {number(impact.customers)} customers" if impact.customers else said
+def environment_of(said: Language, folders: Sequence[Path]) -> Sandbox:
+    """The templates, with times and figures as the language and zone have them."""
+    made = Sandbox(folders, clean)
+    made.filters.update(
+        moment=said.moment,
+        clock=said.clock,
+        near=said.near,
+        day=said.day,
+        span=said.span,
+        duration=said.duration,
+        about=said.about,
+        number=said.number,
+        percent=said.percent,
+        words=said.words,
+        quoted=said.quoted,
+        short=said.short,
+        severity=lambda name: said.phrase("severity", name),
+    )
+    return made
 
 
-def told_signals(incident: Incident) -> list[Signal]:
-    """The few signals worth telling: the worst of each service first, then the worst of all."""
-    worst = sorted(incident.signals, key=lambda s: (-s.score, s.first_ms, s.series))
-    first_of: dict[str, Signal] = {}
-    for signal in worst:
-        first_of.setdefault(signal.service, signal)
-    leading = list(first_of.values())
-    rest = [signal for signal in worst if signal not in leading]
-    return (leading + rest)[:SIGNALS_TOLD]
+def marked(words: Words, said: Language) -> Words:
+    """The words of a drill: whatever the template, its subject and its first line say so."""
+    mark, what = said.phrase("drill", "mark"), said.phrase("drill", "text")
+    return Words(f"{mark} {words.subject}"[:MAX_SUBJECT], f"{mark} {what}\n\n{words.text}")
 
 
-def symptom(incident: Incident, *, plural: bool) -> str:
-    """What customers notice of it, as the end of a sentence about one service or several."""
-    kinds = {signal.kind for signal in incident.signals if hurts(signal)}
-    for of, of_one, of_many in _SYMPTOMS:
-        if kinds & of:
-            return of_many if plural else of_one
-    return _OTHER_SYMPTOM
+def _first_of(environment: Sandbox, said: Language, names: Sequence[str]) -> Template:
+    """The first of the templates that is there, in the language or else in English."""
+    wanted = [f"{code}/{name}" for code in (said.code, said.name, DEFAULT) for name in names]
+    for name in dict.fromkeys(wanted):
+        try:
+            return environment.find(name)
+        except TemplateNotFound as error:
+            if error.name != name:
+                raise
+    raise TemplateNotFound(wanted[0])
 
 
-def clean(value: object) -> str:
-    """A value as one line without control characters, cut where it is too long.
-
-    Every value that a template prints goes through this, so that none can begin a line of its
-    own, hide text or turn its direction. Only what a person wrote to be published keeps its lines.
-    """
-    if isinstance(value, Prose):
-        return "\n".join(clean(line) for line in value.splitlines())[:MAX_PROSE]
-    text = "".join(" " if _is_unprintable(char) else char for char in str(value))
-    text = re.sub(r"\s+", " ", text).strip()
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
-
-
-def _is_unprintable(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
-def span(start_ms: int, end_ms: int) -> str:
-    """From when to when, the date once where one is enough."""
-    start, end = (utc(ms) for ms in (start_ms, end_ms))
-    if start.date() == end.date():
-        return f"{moment(start_ms).removesuffix(' UTC')} to {clock(end_ms)}"
-    return f"{moment(start_ms)} to {moment(end_ms)}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time in its two largest units: 2 h 5 min."""
-    left = max(0, int(seconds))
-    parts = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count:
-            parts.append(f"{count} {unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2]) or "0 s"
-
-
-def number(value: float) -> str:
-    """A count with thin groups: 12,040."""
-    return f"{value:,.0f}"
-
-
-def percent(ratio: float) -> str:
-    """A ratio in per cent with two figures that matter: 8 %, 0.3 %."""
-    value = ratio * 100
-    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
-
-
-def words(values: object) -> str:
-    """A list as people write it: a, b and c; of many, the first few and how many more."""
-    names = [clean(value) for value in values] if isinstance(values, tuple | list) else []
-    if len(names) > 5:
-        return f"{', '.join(names[:4])} and {len(names) - 4} more"
-    return joined(names)
-
-
-def _published(event: IncidentEvent) -> Prose | None:
-    said = event.incident.public_message
-    if event.type == "public_message":
-        said = said or event.text
-    return Prose(said) if said else None
-
-
-def _owners(incident: Incident, services: Mapping[str, Service]) -> tuple[str, ...]:
-    """Owners of the suspected services first, then of the others."""
-    order = dict.fromkeys((*incident.suspected_causes, *incident.services))
-    owners = (services[name].owner for name in order if name in services)
-    return tuple(dict.fromkeys(owner for owner in owners if owner))
-
-
-def _all(affected: list[Service], field: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for service in affected for value in getattr(service, field)))
+def _with_capital(subject: str) -> str:
+    return subject[:1].upper() + subject[1:]
 
 
 def _tidy(text: str) -> str:
     lines = [line.rstrip() for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def words(values: object) -> str:
+    """A list in English, each name cleaned: for pages, which have no language of their own."""
+    names = [clean(value) for value in values] if isinstance(values, tuple | list) else []
+    return language(DEFAULT, "UTC").words(names)

@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.incidents import FailureClass, Severity
 from schemas.oncall import Way
+from sinks.notifier.language import labels
 from sinks.notifier.messages import Kind, Stage
 
 NO_DETAILS = msgspec.Raw(b"null")
@@ -109,25 +110,6 @@ class Line(msgspec.Struct, frozen=True):
     item: bool = False
 
 
-LABELS = frozenset(
-    (
-        "Where",
-        "How bad",
-        "Why",
-        "Since",
-        "Likely cause",
-        "What changed",
-        "What next",
-        "Who has it",
-        "Who is affected",
-        "Who was affected",
-        "How long",
-        "What to say",
-        "What we do",
-    )
-)
-
-
 def paragraphs(text: str) -> Iterator[list[Line]]:
     """The message's text as paragraphs of lines, for channels that lay it out."""
     for paragraph in text.strip().split("\n\n"):
@@ -140,7 +122,7 @@ def _line(line: str) -> Line:
     if line.startswith("- "):
         return Line(line[2:], item=True)
     label, colon, rest = line.partition(": ")
-    if colon and label in LABELS:
+    if colon and label.strip() in labels():
         return Line(rest, label=label)
     return Line(line)
 

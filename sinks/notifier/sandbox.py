@@ -1,0 +1,147 @@
+"""Templates that people may write themselves, and that can do nothing but say something.
+
+Jinja's sandbox keeps templates away from Python's insides, but not from eating time and memory.
+So here a template also has fuel: it may look up so many values, call so many macros and include so
+many files, nest loops twice, and print so much; methods of values cannot be called, and only
+filters that cannot grow their input are there.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, Template, TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, Macro
+from jinja2.sandbox import SandboxedEnvironment
+
+MAX_SOURCE = 20_000
+MAX_OUTPUT = 40_000
+MAX_FUEL = 20_000
+MAX_LOOPS = 2
+FILTERS = frozenset(
+    (
+        "abs",
+        "capitalize",
+        "default",
+        "escape",
+        "first",
+        "float",
+        "int",
+        "join",
+        "last",
+        "length",
+        "list",
+        "lower",
+        "max",
+        "min",
+        "replace",
+        "reverse",
+        "round",
+        "sort",
+        "sum",
+        "title",
+        "trim",
+        "truncate",
+        "unique",
+        "upper",
+    )
+)
+"""Of Jinja's own filters, those that make nothing out of nothing."""
+
+
+class TemplateTooGreedyError(TemplateError):
+    """A template wanted more than a message needs; says what."""
+
+
+class Sandbox(SandboxedEnvironment):
+    """An environment whose templates are bounded in time, memory and what they can reach."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self, folders: Sequence[Path], finalize: Callable[[object], str]) -> None:
+        super().__init__(
+            loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=finalize,
+            auto_reload=False,
+        )
+        self.filters = {name: self.filters[name] for name in sorted(FILTERS)}
+        self.globals = {}
+        self._fuel = 0
+
+    def find(self, name: str) -> Template:
+        """The template of that name. Raises jinja2.TemplateError."""
+        self._fuel = MAX_FUEL
+        return self.get_template(name)
+
+    def fill(self, template: Template, facts: dict[str, object]) -> str:
+        """The text of a template. Raises jinja2.TemplateError, TemplateTooGreedyError also."""
+        self._fuel = MAX_FUEL
+        made: list[str] = []
+        room = MAX_OUTPUT
+        try:
+            for part in template.generate(facts):
+                room -= len(part)
+                if room < 0:
+                    raise TemplateTooGreedyError(f"prints more than {MAX_OUTPUT} characters")
+                made.append(part)
+        except RecursionError as error:
+            raise TemplateTooGreedyError("includes or calls itself without an end") from error
+        return "".join(made)
+
+    def burn(self) -> None:
+        """Uses up some fuel. Raises TemplateTooGreedyError when there is none left."""
+        self._fuel -= 1
+        if self._fuel < 0:
+            raise TemplateTooGreedyError(f"looks up more than {MAX_FUEL} values")
+
+    # -- what a template does, each step of which is counted ---------------------------------
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As Jinja, for fuel."""
+        self.burn()
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """As Jinja, for fuel."""
+        self.burn()
+        return super().getitem(obj, argument)
+
+    def call(self, context: Context, called: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Jinja, for fuel, and only for macros."""
+        self.burn()
+        return super().call(context, called, *args, **kwargs)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Macros alone: methods of values can be made to grow without bounds."""
+        return isinstance(obj, Macro)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Arithmetic on numbers alone: `"a" * 1_000_000_000` is a text, too."""
+        self.burn()
+        numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        if not numbers or operator == "**":
+            raise SecurityError(f"{operator} works on numbers only, and ** not at all")
+        return super().call_binop(context, operator, left, right)
+
+    def get_template(self, *args: Any, **kwargs: Any) -> Template:
+        """As Jinja, for fuel: what a template includes."""
+        self.burn()
+        return super().get_template(*args, **kwargs)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if len(source) > MAX_SOURCE:
+            raise TemplateTooGreedyError(f"{name} has more than {MAX_SOURCE} characters")
+        tree = super()._parse(source, name, filename)
+        if _depth(tree) > MAX_LOOPS:
+            raise TemplateTooGreedyError(f"{name} nests more than {MAX_LOOPS} loops")
+        return tree
+
+
+def _depth(node: nodes.Node) -> int:
+    """How deep loops are nested below a node."""
+    own = int(isinstance(node, nodes.For))
+    return own + max(map(_depth, node.iter_child_nodes()), default=0)
