@@ -1,0 +1,187 @@
+"""Which values of a series were seen lately: 256 cells over its range."""
+
+from detectors.base import State
+
+CELLS = 256
+EPOCH_SAMPLES = 512
+"""A series' own samples between two steps of ageing."""
+KEPT_EPOCHS = 12
+"""A cell not visited for this many epochs (about 6,000 samples) is forgotten."""
+
+FARTHEST = 255
+"""The content of a cell 243 cells or more from the nearest one seen."""
+
+_START_CELLS = CELLS // 4
+_START_MARGIN = 3 * CELLS // 8
+_LEAST_CELLS = CELLS // 4
+_ENDS = ("young_low", "young_high", "old_low", "old_high")
+_NUMBERS = ("origin", "width", "low", "high", *_ENDS, "samples")
+
+
+class ValueGrid:
+    """The cells of a range that values have been in, and the exact ends of what was seen.
+
+    A cell below `KEPT_EPOCHS` was visited; it holds its age in epochs. Any other holds
+    `KEPT_EPOCHS` plus the distance to the nearest visited cell, so a look-up is one read. The
+    grid doubles until it covers a value. The range is that of the latest one to two generations
+    of `KEPT_EPOCHS`; when it fills less than a quarter of the grid, the grid halves: nothing need
+    be known of a series beforehand, and a spike that is long past does not blunt it for ever.
+    """
+
+    __slots__ = ("cells", "high", "low", "origin", "samples", "width", *_ENDS)
+
+    def __init__(self) -> None:
+        self.cells = bytearray([FARTHEST]) * CELLS
+        self.origin = 0.0
+        self.width = 0.0
+        self.low = float("inf")
+        self.high = float("-inf")
+        self.young_low = self.old_low = float("inf")
+        self.young_high = self.old_high = float("-inf")
+        self.samples = 0
+
+    def novelty(self, value: float) -> float:
+        """Distance to the nearest remembered value, in parts of the remembered range.
+
+        0 for what was seen, 1 for any other value than the only one seen. Beyond the range it may
+        be more than 1. The distance to a cell is to its near edge, less half a cell.
+        """
+        span = self.high - self.low
+        if span <= 0.0:
+            return 1.0 if span == 0.0 and value != self.low else 0.0
+        if value > self.high:
+            return (value - self.high) / span
+        if value < self.low:
+            return (self.low - value) / span
+        cell = self.cells[self._cell(value)]
+        return (cell - KEPT_EPOCHS - 0.5) * self.width / span if cell > KEPT_EPOCHS else 0.0
+
+    @property
+    def remembered(self) -> int:
+        """How many samples are remembered at most."""
+        return min(self.samples, EPOCH_SAMPLES * KEPT_EPOCHS)
+
+    def learn(self, value: float) -> None:
+        """Marks the value's cell as visited now."""
+        if not self.width and self.samples and value != self.low:
+            self._open(value)
+        if self.width:
+            while value < self.origin or value >= self.origin + self.width * CELLS:
+                self._widen(down=value < self.origin)
+            self._visit(self._cell(value))
+        self.low = min(self.low, value)
+        self.high = max(self.high, value)
+        self.young_low = min(self.young_low, value)
+        self.young_high = max(self.young_high, value)
+        self.samples += 1
+        if self.samples % EPOCH_SAMPLES == 0:
+            self._age()
+
+    def seen_beside(self, value: float) -> tuple[float, float]:
+        """The remembered values next to `value`, below and above it; where there is none, the
+        end of the range."""
+        if not self.width or not self.low <= value <= self.high:
+            return self.low, self.high
+        below = above = self._cell(value)
+        while below > 0 and self.cells[below] >= KEPT_EPOCHS:
+            below -= 1
+        while above < CELLS - 1 and self.cells[above] >= KEPT_EPOCHS:
+            above += 1
+        return (
+            max(self.low, self.origin + (below + 1) * self.width),
+            min(self.high, self.origin + above * self.width),
+        )
+
+    def _cell(self, value: float) -> int:
+        return min(max(int((value - self.origin) / self.width), 0), CELLS - 1)
+
+    def _open(self, value: float) -> None:
+        """Lays the grid around the first two values that differ."""
+        self.width = abs(value - self.low) / _START_CELLS
+        self.origin = min(value, self.low) - self.width * _START_MARGIN
+        self._visit(self._cell(self.low))
+
+    def _visit(self, at: int) -> None:
+        cells = self.cells
+        known = cells[at]
+        cells[at] = 0
+        if known < KEPT_EPOCHS:
+            return
+        for step in (-1, 1):
+            far, i = KEPT_EPOCHS + 1, at + step
+            while 0 <= i < CELLS and cells[i] > far:
+                cells[i] = far
+                far += 1
+                i += step
+
+    def _widen(self, *, down: bool) -> None:
+        """Doubles the cells' width; the grid grows downwards or upwards."""
+        ages = bytearray([FARTHEST]) * CELLS
+        shift = CELLS if down else 0
+        for i, cell in enumerate(self.cells):
+            if cell < KEPT_EPOCHS:
+                to = (i + shift) // 2
+                ages[to] = min(ages[to], cell)
+        if down:
+            self.origin -= self.width * CELLS
+        self.width *= 2.0
+        self.cells = with_distances(ages)
+
+    def _age(self) -> None:
+        if self.samples % (EPOCH_SAMPLES * KEPT_EPOCHS) == 0:
+            self.old_low, self.old_high = self.young_low, self.young_high
+            self.young_low, self.young_high = float("inf"), float("-inf")
+        ages = bytearray(c + 1 if c + 1 < KEPT_EPOCHS else FARTHEST for c in self.cells)
+        visited = [i for i, age in enumerate(ages) if age < KEPT_EPOCHS]
+        if not visited:
+            return
+        self._draw_in(visited[0], visited[-1])
+        while 0.0 < self.high - self.low < self.width * _LEAST_CELLS:
+            ages = self._narrowed(ages)
+        self.cells = with_distances(ages)
+
+    def _draw_in(self, first: int, last: int) -> None:
+        """Sets the range's ends to those of the cells visited, or of the last two generations."""
+        above = self.origin + (last + 1) * self.width
+        self.low = max(
+            self.low, self.origin + first * self.width, min(self.young_low, self.old_low)
+        )
+        self.high = min(self.high, above, max(self.young_high, self.old_high))
+
+    def _narrowed(self, ages: bytearray) -> bytearray:
+        """Halves the cells' width about the range; both halves of a cell within it are seen."""
+        first = int((self.low - self.origin) / self.width) - CELLS // 8
+        first = min(max(first, 0), CELLS // 2)
+        self.origin += first * self.width
+        self.width /= 2.0
+        lowest, highest = self._cell(self.low), self._cell(self.high)
+        return bytearray(
+            ages[first + i // 2] if lowest <= i <= highest else FARTHEST for i in range(CELLS)
+        )
+
+    def dump(self) -> State:
+        """The cells and the range."""
+        return [bytes(self.cells), *(getattr(self, name) for name in _NUMBERS)]
+
+    def load(self, state: State) -> None:
+        """Takes a state from `dump`."""
+        cells, *numbers = state
+        self.cells = bytearray(cells)
+        for name, number in zip(_NUMBERS, numbers, strict=True):
+            setattr(self, name, number)
+
+
+def with_distances(ages: bytearray) -> bytearray:
+    """Cells whose unvisited ones hold the distance to the nearest visited one."""
+    cells = bytearray(ages)
+    far = FARTHEST
+    for i, age in enumerate(ages):
+        far = KEPT_EPOCHS if age < KEPT_EPOCHS else min(far + 1, FARTHEST)
+        if age >= KEPT_EPOCHS:
+            cells[i] = far
+    far = FARTHEST
+    for i in range(CELLS - 1, -1, -1):
+        far = KEPT_EPOCHS if ages[i] < KEPT_EPOCHS else min(far + 1, FARTHEST)
+        if ages[i] >= KEPT_EPOCHS:
+            cells[i] = min(cells[i], far)
+    return cells
