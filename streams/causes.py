@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
+from schemas.units import metric_of
 from streams.dossier import plain_first
 from streams.graph import ServiceGraph
 from streams.words import clock, plain
@@ -17,6 +18,7 @@ OWN: Mapping[AnomalyKind, float] = {
     "latency": 0.8,
     "error_ratio": 0.8,
     "error_log_rate": 0.6,
+    "forecast": 0.5,
     "level": 0.4,
     "silence": 0.4,
     "traffic": 0.2,
@@ -39,6 +41,10 @@ LATE = 0.5
 
 FULL_SCORE = 30.0
 """-log10 tail probability from which being further out says no more."""
+
+TIMES = ("latency", "duration", "response_time", "elapsed")
+AMOUNTS = ("requests", "invocations", "hits")
+"""Words in names of gauges that tell how long requests take, and how many there are."""
 
 UNSURE = 0.35
 """What a signal that only corroborates is worth, against one that is trusted."""
@@ -110,16 +116,17 @@ class _Case:
             return 0.0, []
         worth: dict[AnomalyKind, float] = {}
         for signal in own:
-            worth[signal.kind] = max(worth.get(signal.kind, 0.0), self._worth(signal))
+            kind = meaning(signal)
+            worth[kind] = max(worth.get(kind, 0.0), self._worth(signal))
         best = max(worth, key=lambda kind: (worth[kind], kind))
         points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
         furthest = max((s.score for s in self.sure.get(name, [])), default=0.0)
         points += min(furthest, FULL_SCORE) / FULL_SCORE
-        shown = min((s for s in own if s.kind == best), key=lambda s: (s.first_ms, -s.score))
+        shown = min((s for s in own if meaning(s) == best), key=lambda s: (s.first_ms, -s.score))
         return points, [plain(shown)]
 
     def _worth(self, signal: Signal) -> float:
-        worth = OWN[signal.kind]
+        worth = OWN[meaning(signal)]
         if signal.kind == "network" and signal.caller in self.fan_out:
             worth *= UNSURE
         if signal.first_ms - self.first_ms > LATE_MS:
@@ -158,7 +165,21 @@ class _Case:
         return points, evidence
 
     def _carries(self, name: str) -> bool:
-        return bool(CARRIED & {s.kind for s in self.by_service.get(name, ())})
+        return bool(CARRIED & {meaning(s) for s in self.by_service.get(name, ())})
+
+
+def meaning(signal: Signal) -> AnomalyKind:
+    """What a signal tells of its service: its kind, or what a gauge's name says that it measures.
+
+    A gauge of latencies that is too high tells the same as slow requests do; fewer or more requests
+    are traffic, however they are counted.
+    """
+    if signal.kind != "level":
+        return signal.kind
+    name = metric_of(signal.series)
+    if any(word in name for word in TIMES) and signal.value > signal.expected:
+        return "latency"
+    return "traffic" if any(word in name for word in AMOUNTS) else "level"
 
 
 def _fan_out(signals: Sequence[Signal]) -> dict[str, list[str]]:
@@ -192,4 +213,4 @@ def is_clear(causes: Sequence[Cause], signals: Iterable[Signal]) -> bool:
     """Whether the first cause stands out, and by a sign that points at that very service."""
     if not causes or causes[0].weight < CLEAR_WEIGHT:
         return False
-    return any(s.service == causes[0].service and OWN[s.kind] >= OWN_IS_CLEAR for s in signals)
+    return any(s.service == causes[0].service and OWN[meaning(s)] >= OWN_IS_CLEAR for s in signals)

@@ -10,6 +10,7 @@ from schemas.incidents import (
     Grading,
     Impact,
     Incident,
+    Prediction,
     Proposal,
     PublicPhase,
     Severity,
@@ -106,6 +107,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     merged_into: str | None = None
     split_from: str | None = None
     silence: Silence | None = None
+    prediction: Prediction | None = None
 
     @property
     def is_over(self) -> bool:
@@ -133,7 +135,7 @@ class Dossier(msgspec.Struct, kw_only=True):
             self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
         self._see(anomaly)
         known = self.signals.get(key)
-        if known is not None and (step_ms := anomaly.window_end_ms - known.last_ms) > 0:
+        if (step_ms := _step_ms(anomaly, known)) > 0:
             self.pace_ms = min(self.pace_ms or step_ms, step_ms)
         if known is not None and began(anomaly) - known.last_ms > RUN_GAP_MS:
             self._put_away(key, known)
@@ -174,6 +176,12 @@ class Dossier(msgspec.Struct, kw_only=True):
         trusted = self.trusted_signals()
         return min((s.first_ms for s in plain_first(trusted)), default=self.first_anomaly_ms)
 
+    def out_ms(self) -> int:
+        """When it became more than a forecast, if it is or was one; when it began, otherwise."""
+        trusted = self.trusted_signals()
+        out = [s.first_ms for s in trusted if s.kind != "forecast"]
+        return min(out) if out and len(out) < len(trusted) else self.first_anomaly_ms
+
     def silent(self) -> set[str]:
         """The services that have fallen silent."""
         return {s.service for s in self.signals.values() if s.kind == "silence"}
@@ -211,6 +219,16 @@ def began(anomaly: Anomaly) -> int:
     return min(anomaly.since_ms, anomaly.window_start_ms)
 
 
+def _step_ms(anomaly: Anomaly, known: Signal | None) -> int:
+    """The time since the anomalous window of the series before this one, 0 if there was none.
+
+    Of a run that began before the incident only the length is known, which is no less.
+    """
+    if known is not None:
+        return anomaly.window_end_ms - known.last_ms
+    return min(anomaly.window_start_ms - began(anomaly), RUN_GAP_MS)
+
+
 def signal_of(anomaly: Anomaly) -> Signal:
     """The signal that one anomaly begins."""
     return Signal(
@@ -229,12 +247,17 @@ def signal_of(anomaly: Anomaly) -> Signal:
         operation=anomaly.operation,
         caller=anomaly.caller,
         example=anomaly.example,
+        forecast=anomaly.forecast,
     )
 
 
 def merged(signal: Signal, anomaly: Anomaly) -> Signal:
-    """The signal after a further anomaly: the longer time, and the worst window's numbers."""
-    worst = signal_of(anomaly) if anomaly.score > signal.score else signal
+    """The signal after a further anomaly: the longer time, and the worst window's numbers.
+
+    Of a forecast it is the latest that counts.
+    """
+    newer = anomaly.score > signal.score or anomaly.kind == "forecast"
+    worst = signal_of(anomaly) if newer else signal
     return msgspec.structs.replace(
         worst,
         first_ms=min(signal.first_ms, began(anomaly)),

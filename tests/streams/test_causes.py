@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas.anomalies import Anomaly
 from schemas.configuration import Catalogue
 from schemas.incidents import Cause
-from streams.causes import is_clear, rank
+from streams.causes import is_clear, meaning, rank
 from streams.dossier import signal_of
 from streams.graph import ServiceGraph
 from tests.streams.incident_helpers import CALLS, anomaly
@@ -55,6 +55,16 @@ def test_a_cause_is_clear_only_by_a_sign_of_its_own() -> None:
     slow, full = anomaly("cart", "latency"), anomaly("cart")
     assert not is_clear(tuple(ranked(slow)), [signal_of(slow)])
     assert is_clear(tuple(ranked(full)), [signal_of(full)])
+
+
+def test_a_gauge_of_latencies_counts_as_slow_requests_and_one_of_requests_as_traffic() -> None:
+    gauge = 'latency_p99_seconds{service="store"}'
+    slow = anomaly("store", "level", series=gauge, score=12)
+    assert meaning(signal_of(slow)) == "latency"
+    fewer = anomaly("web", "level", series='requests_per_5m{service="web"}', score=30)
+    assert meaning(signal_of(fewer)) == "traffic"
+    assert meaning(signal_of(anomaly("web", "level"))) == "level"
+    assert names(fewer, slow)[0] == "store"
 
 
 @given(

@@ -210,6 +210,11 @@ def test_series_that_report_rarely_are_given_three_reports_before_resolution() -
     assert brief(events)[-1] == f"resolved {600 + 10 + 900 + 5}"
 
 
+def test_the_run_that_opens_an_incident_tells_how_rarely_its_series_reports() -> None:
+    other = [anomaly("cart", "level", at, since=0, score=30) for at in (300, 600, 900)]
+    assert len(opened(told(*other, until=950))) == 1
+
+
 @pytest.mark.parametrize(("at", "incidents"), [(420, 1), (430, 2), (3 * 3600, 2)])
 def test_the_same_trouble_reopens_within_two_minutes_of_resolution_only(
     at: int, incidents: int
