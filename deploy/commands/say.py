@@ -103,6 +103,12 @@ def moment_of(when: str, now_ms: int) -> int:
     return int(at.timestamp() * 1000)
 
 
+def send(configuration: Configuration, command: Command) -> None:
+    """Sends a command that no incident's log will answer. Raises `KafkaException`."""
+    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    _send(settings, configuration.topics.commands, command)
+
+
 def send_and_wait(configuration: Configuration, command: Command) -> IncidentEvent | None:
     """The event that the command led to; None if none came in time. Raises `KafkaException`."""
     # librdkafka would print each of its retries; the error that is raised says enough.

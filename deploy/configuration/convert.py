@@ -12,7 +12,7 @@ import msgspec
 
 from deploy.configuration.document import line_of, plain
 from deploy.configuration.mistakes import Mistake
-from schemas.configuration import Section
+from schemas.section import Section
 
 
 def mistakes_in(node: Any, kind: type[Section], file: str, path: str = "") -> Iterator[Mistake]:

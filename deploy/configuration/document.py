@@ -1,5 +1,6 @@
 """A YAML file with the line of every value in it."""
 
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def plain(node: Any) -> Any:
         return [plain(value) for value in node]
     if isinstance(node, bool) or node is None:
         return node
+    if isinstance(node, date):
+        # YAML knows dates; every moment of the configuration is a text.
+        whole = isinstance(node, datetime) and (node.second or node.microsecond)
+        return node.isoformat() if whole or type(node) is date else f"{node:%Y-%m-%dT%H:%M}"
     for scalar in (int, float, str):
         if isinstance(node, scalar):
             return scalar(node)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from deploy.configuration.mistakes import Mistake
-from schemas.configuration import Configuration, Secret
+from schemas.configuration import Channels, Configuration, Secret, Way
 from streams.mapping import parse_path
 from streams.silences import SilenceError, Silences
 
@@ -149,22 +149,51 @@ def _addresses(configuration: Configuration) -> Iterator[tuple[str, str]]:
             yield f"{part}.public_url", f"must have no path: {url.path} would not be found"
 
 
+WITH_ADDRESS = ("email", "slack", "sms", "voice")
+"""Channels that must be told whom to reach."""
+
+
+def channel_names(channels: Channels) -> Iterator[str]:
+    """What recipients can name as their channel."""
+    yield "console"
+    for name in ("email", "slack"):
+        if getattr(channels, name) is not None:
+            yield name
+    for kind, named in (
+        ("teams", channels.teams),
+        ("webhook", channels.webhooks),
+        ("sms", channels.sms),
+        ("voice", channels.voice),
+        ("pagerduty", channels.pagerduty),
+        ("opsgenie", channels.opsgenie),
+        ("apprise", channels.apprise),
+    ):
+        yield from (f"{kind}:{name}" for name in named)
+
+
+def _each(ways: tuple[Way, ...]) -> Iterator[tuple[int, Way]]:
+    return iter(enumerate(ways))
+
+
 def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
     notifier = configuration.notifier
     channels = notifier.channels
-    known = {
-        "console",
-        *(["email"] if channels.email else []),
-        *(["slack"] if channels.slack else []),
-        *(f"webhook:{name}" for name in channels.webhooks),
-        *(f"apprise:{name}" for name in channels.apprise),
-    }
+    known = set(channel_names(channels))
     for index, recipient in enumerate(notifier.recipients):
         path = f"notifier.recipients[{index}]"
-        if recipient.channel not in known:
-            yield f"{path}.channel", f"{recipient.channel!r} is none of {_listed(known)}"
-        if recipient.channel in ("email", "slack") and not recipient.address:
-            yield f"{path}.address", f"is needed for channel {recipient.channel}"
+        ways = {
+            path: (recipient.channel, recipient.address),
+            **{f"{path}.page_by[{n}]": (w.channel, w.address) for n, w in _each(recipient.page_by)},
+            **{
+                f"{path}.fall_back[{n}]": (w.channel, w.address)
+                for n, w in _each(recipient.fall_back)
+            },
+        }
+        for place, (channel, address) in ways.items():
+            if channel not in known:
+                yield f"{place}.channel", f"{channel!r} is none of {_listed(known)}"
+            if channel.partition(":")[0] in WITH_ADDRESS and not address:
+                yield f"{place}.address", f"is needed for channel {channel}"
     names = Counter(recipient.name for recipient in notifier.recipients)
     for index, recipient in enumerate(notifier.recipients):
         if names[recipient.name] > 1:

@@ -1,0 +1,190 @@
+"""`tocsin silence`, `unsilence` and `silences`: what wakes nobody, from when until when."""
+
+import getpass
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.commands.say import moment_of, send
+from deploy.configuration import load
+from deploy.console import new_console
+from deploy.credentials import SecretError, kafka_settings
+from schemas.configuration import Configuration
+from schemas.incidents import Command, Incident
+from schemas.silences import Silence
+from schemas.times import duration, stamp
+from streams.silences import SilenceError, Silences, asked, matcher
+
+READ_SECONDS = 10.0
+
+
+def run_silence(
+    incident: str,
+    matchers: tuple[str, ...],
+    until: str,
+    comment: str,
+    *,
+    config: Path | None,
+    actor: str | None,
+) -> int:
+    """Silences what matches, or an incident; returns the exit code."""
+    now_ms = int(time.time() * 1000)
+    try:
+        for text in matchers:
+            matcher(text)
+        if not matchers and not incident:
+            raise SilenceError("name an incident, or give --match once or more")
+        to_ms = moment_of(until, now_ms)
+        if to_ms <= now_ms:
+            raise SilenceError(f"{until!r} is over already")
+    except ValueError as error:
+        print(f"tocsin silence: {error}", file=sys.stderr)
+        return 2
+    name = f"silence-{uuid.uuid4().hex[:8]}"
+    command = Command(
+        id=name,
+        type="silence",
+        incident_id=incident,
+        actor=actor or getpass.getuser(),
+        issued_ms=now_ms,
+        text=comment,
+        matchers=matchers,
+        to_ms=to_ms,
+    )
+    what = " and ".join(matchers) or incident
+    return _sent(command, config, f"{name}: {what} wakes nobody until {stamp(to_ms)} UTC")
+
+
+def run_unsilence(silence: str, *, config: Path | None, actor: str | None) -> int:
+    """Ends a person's silence; returns the exit code."""
+    command = Command(
+        id=str(uuid.uuid4()),
+        type="unsilence",
+        incident_id="",
+        actor=actor or getpass.getuser(),
+        issued_ms=int(time.time() * 1000),
+        into=silence,
+    )
+    return _sent(command, config, f"{silence} ends now")
+
+
+def _sent(command: Command, config: Path | None, said: str) -> int:
+    configuration = load(config)
+    try:
+        send(configuration, command)
+    except (KafkaException, SecretError) as error:
+        return _unreachable(configuration, error)
+    print(f"{said}; `tocsin silences` shows what holds")
+    return 0
+
+
+def _unreachable(configuration: Configuration, error: KafkaException | SecretError) -> int:
+    reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+    servers = configuration.kafka.bootstrap_servers
+    print(f"tocsin: Kafka at {servers}: {reason}", file=sys.stderr)
+    return 2
+
+
+def run_silences(*, config: Path | None, json: Path | None) -> int:
+    """Lists what is silenced now and next; returns the exit code."""
+    configuration = load(config)
+    now_ms = int(time.time() * 1000)
+    try:
+        silences, held = standing(configuration, now_ms)
+    except (KafkaException, SecretError) as error:
+        return _unreachable(configuration, error)
+    if json is not None:
+        json.write_bytes(msgspec.json.encode(silences) + b"\n")
+    _print(new_console(), silences, held, now_ms)
+    return 0
+
+
+def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], Counter[str]]:
+    """All silences that are on or to come, and how many open incidents each holds back.
+
+    Read off the commands that people gave, which stay on their topic, and the configuration.
+    Raises `KafkaException`.
+    """
+    silences = Silences(configuration.incidents.maintenance)
+    incidents: dict[str, Incident] = {}
+    topics = configuration.topics
+    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    for value in _whole(settings, topics.incidents):
+        incident = msgspec.json.decode(value, type=Incident)
+        incidents[incident.id] = incident
+    for value in _whole(settings, topics.commands):
+        command = msgspec.json.decode(value, type=Command)
+        _apply(command, silences, incidents)
+    open_now = [i for i in incidents.values() if i.resolved_ms is None and i.silenced_by]
+    return silences.known(now_ms), Counter(i.silenced_by or "" for i in open_now)
+
+
+def _apply(command: Command, silences: Silences, incidents: dict[str, Incident]) -> None:
+    """What the incident stage does with the command; what it refuses changes nothing."""
+    if command.type == "unsilence":
+        silences.end(command.into or "")
+    elif command.type == "silence":
+        known = incidents.get(command.incident_id)
+        try:
+            silences.add(asked(command, known.services if known else (), command.issued_ms))
+        except SilenceError:
+            return
+
+
+def _whole(settings: dict[str, object], topic: str) -> Iterator[bytes]:
+    """Every value of a topic, from its beginning to its present end. Raises `KafkaException`."""
+    group = f"tocsin-silences-{uuid.uuid4()}"
+    consumer = Consumer({**settings, "group.id": group, "enable.auto.commit": False})
+    try:
+        partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+        parts = [TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions]
+        ends = {p.partition: consumer.get_watermark_offsets(p, timeout=5) for p in parts}
+        left = {p for p, (low, high) in ends.items() if high > low}
+        consumer.assign([p for p in parts if p.partition in left])
+        deadline = time.monotonic() + READ_SECONDS
+        while left and time.monotonic() < deadline:
+            message = consumer.poll(0.5)
+            if message is None or message.error() is not None:
+                continue
+            if (value := message.value()) is not None:
+                yield value
+            if message.offset() >= ends[message.partition()][1] - 1:
+                left.discard(message.partition())
+    finally:
+        consumer.close()
+
+
+def _print(console: Console, silences: list[Silence], held: Counter[str], now_ms: int) -> None:
+    if not silences:
+        console.print("nothing is silenced, and no maintenance window is to come")
+        return
+    table = Table(title="Silences and maintenance windows", title_justify="left")
+    for column in ("id", "what", "from (UTC)", "until (UTC)", "", "by", "comment", "holds back"):
+        table.add_column(column, overflow="fold")
+    for silence in silences:
+        table.add_row(
+            escape(silence.id),
+            escape(" and ".join(silence.matchers)),
+            stamp(silence.starts_ms),
+            stamp(silence.ends_ms),
+            _when(silence, now_ms),
+            escape(silence.author),
+            escape(silence.comment),
+            str(held[silence.id] or ""),
+        )
+    console.print(table)
+
+
+def _when(silence: Silence, now_ms: int) -> str:
+    if silence.starts_ms > now_ms:
+        return f"begins in {duration(silence.starts_ms - now_ms)}"
+    return f"ends in {duration(silence.ends_ms - now_ms)}"

@@ -1,0 +1,85 @@
+"""`tocsin silence` and its kin, on a broker that holds nothing but what they write."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+
+from deploy.brokers.mock import MockBroker
+from deploy.commands.silences import run_silence, run_silences, run_unsilence
+from schemas.configuration import Topics
+from schemas.silences import Silence
+from tests.sinks.examples import cpu_incident
+
+
+@pytest.fixture
+def config(mock_broker: MockBroker, tmp_path: Path) -> Path:
+    """A configuration with one window, for a broker on which an incident is open."""
+    topics = Topics()
+    for topic in (topics.commands, topics.incidents):
+        mock_broker.create_topic(topic, 1)
+    producer = Producer({"bootstrap.servers": mock_broker.bootstrap_servers})
+    incident = cpu_incident(silenced_by="backup/2020-01-01T00:00:00.000Z")
+    producer.produce(topics.incidents, msgspec.json.encode(incident), incident.id)
+    producer.flush(10)
+    file = tmp_path / "tocsin.yaml"
+    file.write_text(
+        f"kafka: {{bootstrap_servers: '{mock_broker.bootstrap_servers}'}}\n"
+        "incidents:\n  maintenance:\n"
+        "    - {name: backup, matchers: [service=db], start: 2020-01-01, hours: 1000000}\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+def standing(config: Path) -> list[Silence]:
+    out = config.with_name("silences.json")
+    assert run_silences(config=config, json=out) == 0
+    return msgspec.json.decode(out.read_bytes(), type=list[Silence])
+
+
+def test_a_silence_stands_until_it_is_ended(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [s.id for s in standing(config)] == ["backup/2020-01-01T00:00:00.000Z"]
+    matchers = ("service=cart", "kind!=latency")
+    assert run_silence("", matchers, "2h", "upgrade", config=config, actor="ada") == 0
+    _, mine = standing(config)
+    assert (mine.matchers, mine.author, mine.comment) == (matchers, "ada", "upgrade")
+    assert mine.ends_ms - mine.starts_ms == 2 * 3_600_000
+    assert run_unsilence(mine.id, config=config, actor="ada") == 0
+    assert len(standing(config)) == 1
+    printed = capsys.readouterr().out
+    assert "service=cart and kind!=latency wakes nobody until" in printed
+    assert "ends in" in printed
+
+
+def test_an_incident_can_be_silenced_and_what_a_window_holds_back_is_counted(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_silence("inc-cpu-01", (), "30m", "", config=config, actor="ada") == 0
+    _, mine = standing(config)
+    assert mine.matchers == (r'service=~"ts\-order\-service|ts\-travel\-service"',)
+    assert "│ 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("matchers", "until", "says"),
+    [
+        (("moon=full",), "2h", "is no matcher"),
+        ((), "2h", "name an incident, or give --match"),
+        (("service=cart",), "soon", "is no time"),
+        (("service=cart",), "2020-01-01T00:00+00:00", "is over already"),
+    ],
+)
+def test_what_is_no_silence_is_not_sent(
+    config: Path,
+    matchers: tuple[str, ...],
+    until: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_silence("", matchers, until, "", config=config, actor="ada") == 2
+    assert says in capsys.readouterr().err
+    assert len(standing(config)) == 1
