@@ -27,6 +27,7 @@ class Memory(msgspec.Struct, kw_only=True):
     taken: int = 0
     silences: list[Silence] = []
     silences_ms: int | None = None
+    predictions: dict[str, int] = {}
     end_ms: int | None = None
 
 
@@ -92,7 +93,7 @@ class Casebook:
                 if found is None:
                     left.append(anomaly)
                 else:
-                    found.absorb(anomaly)
+                    found.absorb(_as_evidence(anomaly, found))
                     self.memory.taken += 1
             done = len(left) == len(self.memory.waiting)
             self.memory.waiting = left
@@ -107,21 +108,27 @@ class Casebook:
 
         Trouble that a quiet incident knows goes back to it without further proof.
         """
-        found = groups(self.memory.waiting, self.graph, self.rules.max_distance)
+        present = [a for a in self.memory.waiting if a.kind != "forecast"]
+        found = groups(present, self.graph, self.rules.max_distance)
         mass = is_mass(found, end_ms)
         if mass:
             found = [[anomaly for group in found for anomaly in group]]
+        found += _forecasts(self.memory.waiting)
         opened: list[str] = []
         self.memory.waiting = []
         for group in found:
             dossier = self._known(group, end_ms, over=False)
-            if dossier is None and not mass and not is_enough(group):
+            if (
+                dossier is None
+                and not is_enough(group)
+                and not (mass and group[0].kind != "forecast")
+            ):
                 self.memory.waiting += group
                 continue
             if dossier is None:
                 dossier = self._reopened(group, end_ms) or self._new(group, end_ms)
                 opened.append(dossier.id)
-            dossier.mass = dossier.mass or mass
+            dossier.mass = dossier.mass or (mass and group[0].kind != "forecast")
             for anomaly in group:
                 dossier.absorb(anomaly)
             self.memory.taken += len(group)
@@ -170,6 +177,22 @@ class Casebook:
                         count = dossier.counts.setdefault(traffic.service, Count())
                         count.requests += traffic.requests
                         count.errors += traffic.errors
+
+
+def _as_evidence(anomaly: Anomaly, dossier: Dossier) -> Anomaly:
+    """A forecast only corroborates an outage: that shall not go on for as long as one stands."""
+    if anomaly.kind != "forecast" or dossier.prediction is not None:
+        return anomaly
+    return msgspec.structs.replace(anomaly, opens=False)
+
+
+def _forecasts(anomalies: Sequence[Anomaly]) -> list[list[Anomaly]]:
+    """The forecasts by service: what will be does not spread along the graph."""
+    found: dict[str, list[Anomaly]] = {}
+    for anomaly in anomalies:
+        if anomaly.kind == "forecast":
+            found.setdefault(anomaly.service, []).append(anomaly)
+    return list(found.values())
 
 
 def _goes_on(anomaly: Anomaly, dossier: Dossier) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from schemas.anomalies import Anomaly
+from schemas.incidents import Prediction
 from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
@@ -39,7 +40,8 @@ def _nearness(
     A neighbour belongs to it if it went out of order near the time at which trouble last spread,
     not hours into it. An incident that has gone quiet takes in nothing here: what comes now may be
     the first sign of the next outage next door (but see `is_same_trouble`). Novelty is evidence on
-    a service that is surely out of order, and no reason to draw in another.
+    a service that is surely out of order, and no reason to draw in another. Nor is a forecast:
+    nobody is out yet.
     """
     if dossier.is_over or is_quiet(dossier, end_ms, rules):
         return None
@@ -47,10 +49,19 @@ def _nearness(
         return 0 if anomaly.service in dossier.drawn_in else None
     if anomaly.service in dossier.seen:
         return 0
+    if anomaly.kind == "forecast" or (
+        dossier.prediction is not None and not _is_due(dossier.prediction, began(anomaly))
+    ):
+        return None
     earliest_ms = dossier.first_anomaly_ms - rules.gap_ms
     if not earliest_ms <= began(anomaly) <= dossier.grown_ms + rules.gap_ms:
         return None
     return _hops(anomaly, dossier, graph, rules, end_ms)
+
+
+def _is_due(prediction: Prediction, time_ms: int) -> bool:
+    """Whether what was forecast may have happened: until then it draws in no neighbour."""
+    return prediction.status == "came_true" or time_ms >= prediction.forecast.earliest_ms
 
 
 def _hops(

@@ -7,6 +7,7 @@ from schemas.incidents import EventType, Impact, Incident, Signal
 from schemas.times import duration, stamp
 from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
+from streams.forecast_words import prediction_changes
 from streams.harm import harm_of
 from streams.outlook import category_of
 from streams.words import clock, number, summary, title
@@ -56,7 +57,7 @@ def facts_of(
         revenue_per_hour=known.revenue_per_hour if known else 0.0,
         currency=currency,
         spreading=grows,
-        lasting_seconds=(dossier.last_end_ms - dossier.first_anomaly_ms) / 1000,
+        lasting_seconds=(dossier.last_end_ms - dossier.out_ms()) / 1000,
     )
 
 
@@ -114,6 +115,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         split_from=dossier.split_from,
         silenced_by=dossier.silence.id if dossier.silence else None,
         silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
+        prediction=dossier.prediction,
     )
 
 
@@ -156,6 +158,7 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
         found["expected to be over"] = (
             f"{_by(old.expected_resolution_ms)} → {_by(new.expected_resolution_ms)}"
         )
+    found.update(prediction_changes(old.prediction, new.prediction, new.updated_ms))
     if old.acknowledged_by != new.acknowledged_by:
         found["acknowledged by"] = (
             f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by or 'nobody'}"
@@ -203,6 +206,8 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
                 text += f" {_silence_of(incident)}"
         case "reopened":
             text = f"Back again after being resolved. {incident.summary}"
+        case "resolved" if incident.prediction and incident.prediction.status == "withdrawn":
+            text = f"The forecast is withdrawn: {incident.prediction.reason}. Nobody was out."
         case "resolved":
             text = (
                 f"Nothing out of order since {clock(incident.last_anomaly_ms)}; it lasted "

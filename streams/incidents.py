@@ -17,6 +17,13 @@ from streams.dossier import Dossier
 from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
+from streams.prediction import (
+    follow,
+    give_up,
+    grade_prediction,
+    is_prediction,
+    is_withdrawn,
+)
 from streams.regroup import regroup, why_not_regrouped
 from streams.review import show
 from streams.silences import SilenceError, Silences, asked
@@ -265,8 +272,11 @@ class IncidentStage:
             return []
         dossier.touched = False
         was = dossier.state
+        follow(dossier, self._memory.predictions, end_ms)
         causes, clear = self._causes(dossier)
         dossier.state = state_at(dossier, end_ms, self.rules, clear)
+        if is_withdrawn(dossier) and not dossier.is_over:
+            dossier.state = "resolved"
         dossier.public_phase = phase_after(dossier.public_phase, dossier.state)
         if dossier.state == "resolved" and was != "resolved":
             dossier.resolved_end_ms, dossier.resolved_ms = end_ms, end_ms + self.rules.lateness_ms
@@ -297,9 +307,15 @@ class IncidentStage:
             return
         grows = end_ms - dossier.grown_ms < self.rules.gap_ms
         facts = facts_of(dossier, self.catalogue, self._base.currency, grows=grows)
-        graded = grade(facts, self._grading)
+        ahead = is_prediction(dossier)
+        graded = (
+            grade_prediction(dossier, self.catalogue, self._grading)
+            if ahead
+            else grade(facts, self._grading)
+        )
         hold_severity(dossier, graded, end_ms, self.rules.resolve_ms)
-        show(dossier, self.rules)
+        if not ahead:
+            show(dossier, self.rules)
 
     def _report(self, dossier: Dossier, was: State, opened: bool) -> list[IncidentEvent]:
         """The one event that says what this tick changed, or none."""
@@ -333,6 +349,8 @@ class IncidentStage:
         """Writes the next entry of the incident's log."""
         if event_type in ("opened", "reopened"):
             self._look_ahead(dossier)
+        if dossier.is_over:
+            give_up(dossier, self._memory.predictions, self._memory.end_ms or 0)
         incident = self._draft(dossier)
         changed = changes(dossier.told, incident) if dossier.told else {}
         dossier.told = incident

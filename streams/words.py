@@ -9,6 +9,7 @@ from schemas import times
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Impact, Signal
 from schemas.units import metric_of, split_unit
+from streams import forecast_words
 from streams.dossier import is_below
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -19,6 +20,7 @@ PLAIN: tuple[AnomalyKind, ...] = (
     "new_error_template",
     "network",
     "saturation",
+    "forecast",
     "error_log_rate",
     "code_path",
     "silence",
@@ -168,11 +170,14 @@ _PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
     "traffic": _traffic,
     "silence": _silence,
     "novelty": _novelty,
+    "forecast": forecast_words.plain,
 }
 
 
 def headline(signal: Signal) -> str:
     """The beginning of a title: what is wrong with which service, in two or three words."""
+    if signal.kind == "forecast":
+        return forecast_words.headline(signal)
     what = measure(signal.series).words
     match signal.kind:
         case "saturation":
@@ -207,8 +212,12 @@ def telling(signals: Iterable[Signal]) -> Signal:
     """
     return min(
         signals,
-        key=lambda s: (s.lower <= s.value <= s.upper, PLAIN.index(s.kind), -s.score, s.series),
+        key=lambda s: (_is_within(s), PLAIN.index(s.kind), -s.score, s.series),
     )
+
+
+def _is_within(signal: Signal) -> bool:
+    return signal.kind != "forecast" and signal.lower <= signal.value <= signal.upper
 
 
 def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[Cause]) -> str:
