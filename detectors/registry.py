@@ -10,6 +10,7 @@ from detectors.failure_share import FailureShareDetector, is_failure_share
 from detectors.forecast import ForecastDetector
 from detectors.latency import LatencyDetector
 from detectors.limits import expiry_unit_ms, limit_of
+from detectors.novelty import NoveltyDetector
 from detectors.ratio import ErrorRatioDetector
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.seasonal import SeasonalDetector
@@ -26,8 +27,9 @@ class Registry:
 
     A rule's `parameters` go to River's class or, with `default`, to `SeasonalDetector` for gauges,
     `LatencyDetector` for durations and `ErrorRatioDetector` for requests. A gauge that reports a
-    share of failures has a `FailureShareDetector`, unless a rule gives it parameters. A gauge with
-    a limit, by its name or by `limits`, has a `ForecastDetector` besides.
+    share of failures has a `FailureShareDetector`, unless a rule gives it parameters. Every gauge
+    has a `NoveltyDetector` besides, and one with a limit, by its name or by `limits`, a
+    `ForecastDetector`.
 
     Raises `UnknownDetectorError` at once if a rule names a detector that there is not.
     """
@@ -107,7 +109,9 @@ class Registry:
                 fleet=self._fleet(metric_of(series)) if series else None,
             )
         )
-        usual = (SaturationDetector(), seasonal) if busy else (seasonal,)
+        usual: tuple[Detector, ...] = (seasonal, NoveltyDetector())
+        if busy:
+            usual = (SaturationDetector(), *usual)
         limit = limit_of(series, self._limits)
         if limit is None:
             return usual
