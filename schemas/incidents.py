@@ -211,6 +211,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """It would be public by its severity, or has a proposal, and nobody has approved that yet."""
     approved_by: str | None = None
     reopened: int = 0
+    flapping: bool = False
     category: Category = "other"
     category_by: str | None = None
     outlook: Outlook | None = None

@@ -9,6 +9,7 @@ from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.forecast_words import prediction_changes
 from streams.harm import harm_of
+from streams.lifecycle import FLAPS_FROM
 from streams.outlook import category_of
 from streams.words import clock, number, summary, title
 
@@ -108,6 +109,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         awaits_review=dossier.awaits_review,
         approved_by=dossier.approved_by,
         reopened=dossier.reopened,
+        flapping=dossier.reopened >= FLAPS_FROM,
         category=dossier.category_set or category_of(telling, dossier.cause),
         category_by=dossier.category_by,
         outlook=dossier.outlook,
@@ -206,6 +208,11 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
                 text += f" {_silence_of(incident)}"
         case "reopened":
             text = f"Back again after being resolved. {incident.summary}"
+            if incident.flapping:
+                text += (
+                    f" It flaps, and has come back {incident.reopened} times: from now on it must "
+                    "stay quiet for longer before it is called resolved."
+                )
         case "resolved" if incident.prediction and incident.prediction.status == "withdrawn":
             text = f"The forecast is withdrawn: {incident.prediction.reason}. Nobody was out."
         case "resolved":

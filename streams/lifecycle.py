@@ -12,6 +12,11 @@ QUIET_SHARE_TO_MONITOR = 0.5
 watched only. Series that report once a minute are then quiet for two reports and more."""
 
 
+FLAPS_FROM = 2
+"""An incident that has come back so often flaps."""
+MOST_DOUBLINGS = 3
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The spans of the life cycle and of correlation, Unix ms."""
 
@@ -68,8 +73,17 @@ def monitor_after_ms(dossier: Dossier, rules: Rules) -> int:
 
 
 def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
-    """Quiet time after which the incident is resolved, at least three reports of its series."""
-    return max(rules.resolve_ms, 3 * dossier.pace_ms)
+    """Quiet time after which the incident is resolved, at least three reports of its series.
+
+    One that flaps must be quiet for longer each time, so that it is told as one long outage
+    rather than as many short ones.
+    """
+    return max(rules.resolve_ms * damping(dossier.reopened), 3 * dossier.pace_ms)
+
+
+def damping(reopened: int) -> int:
+    """How much longer an incident that came back so often must be quiet: twice a time, up to 8."""
+    return 1 << min(reopened, MOST_DOUBLINGS)
 
 
 def is_quiet(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
@@ -115,4 +129,4 @@ def can_reopen(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
     resolved = dossier.state == "resolved" and dossier.merged_into is None
     if not resolved or dossier.resolved_end_ms is None:
         return False
-    return end_ms - dossier.resolved_end_ms <= rules.reopen_ms
+    return end_ms - dossier.resolved_end_ms <= rules.reopen_ms * damping(dossier.reopened)

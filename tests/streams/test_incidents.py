@@ -166,6 +166,23 @@ def test_the_same_trouble_soon_after_resolution_reopens_the_incident() -> None:
     assert len({event.incident_id for event in events}) == 1
 
 
+def test_an_incident_that_flaps_must_be_quiet_for_longer_each_time_and_says_so() -> None:
+    events = told(*(anomaly(at=at) for at in (0, 10, 420, 430, 1_230, 1_240)), until=6_000)
+    times = [line for line in brief(events) if line.split()[0] in ("resolved", "reopened")]
+    assert times == [
+        "resolved 325",
+        "reopened 435",
+        "resolved 1045",  # quiet for twice as long
+        "reopened 1245",  # within twice the time
+        "resolved 2455",  # and four times
+    ]
+    flapping = {e.time_ms: e.incident.flapping for e in events if e.type == "reopened"}
+    assert list(flapping.values()) == [False, True]
+    assert (
+        "It flaps, and has come back 2 times" in [e for e in events if e.type == "reopened"][1].text
+    )
+
+
 def test_the_same_trouble_while_only_watched_goes_back_to_the_open_incident() -> None:
     events = told(anomaly(), anomaly(at=200), until=220)
     assert brief(events) == ["opened 15", "updated 165", "updated 215"]
