@@ -21,7 +21,7 @@ MOST_SCORE: Final = 60.0
 QUIET_SAMPLES: Final = 120
 """So long after a novelty another must be `QUIET_FACTOR` times as strong to count."""
 QUIET_FACTOR: Final = 1.6
-WARMUP_SAMPLES: Final = 100
+WARMUP_SAMPLES: Final = 72
 MOST: Final = 1e150
 LEAST: Final = 1e-150
 

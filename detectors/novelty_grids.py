@@ -1,0 +1,218 @@
+"""`ValueGrid` for many series at once: the same numbers, operation by operation, as arrays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.novelty_grid import CELLS, EPOCH_SAMPLES, FARTHEST, KEPT_EPOCHS
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
+
+NUMBERS = ("origin", "width", "low", "high", "young_low", "young_high", "old_low", "old_high")
+_EMPTY = {"low": np.inf, "young_low": np.inf, "old_low": np.inf}
+_EMPTY |= {name.replace("low", "high"): -np.inf for name in _EMPTY}
+
+_START_CELLS = CELLS // 4
+_START_MARGIN = 3 * CELLS // 8
+_LEAST_CELLS = CELLS // 4
+_AT = np.arange(CELLS)
+_FROM = np.minimum(KEPT_EPOCHS + np.abs(_AT[:, None] - _AT), FARTHEST).astype(np.uint8)
+"""What a cell holds at least, by the visited cell and its own place."""
+
+
+class ValueGrids:
+    """Grids of `series` series with `views` views each.
+
+    Arrays of numbers are (views, series); `cells` is (series, views, cells), so that a series'
+    memory lies together. Methods take `columns`, which series are meant, and arrays over them.
+    """
+
+    def __init__(self, views: int, series: int) -> None:
+        self.views = views
+        self.series = series
+        self.cells: Bytes = np.full((series * views, CELLS), FARTHEST, np.uint8)
+        self.numbers: dict[str, Floats] = {
+            name: np.full((views, series), _EMPTY.get(name, 0.0)) for name in NUMBERS
+        }
+        self.samples: NDArray[np.int32] = np.zeros((views, series), np.int32)
+
+    def clear(self, column: int) -> None:
+        """Makes one series' grids new."""
+        self.cells[column * self.views : (column + 1) * self.views] = FARTHEST
+        for name, array in self.numbers.items():
+            array[:, column] = _EMPTY.get(name, 0.0)
+        self.samples[:, column] = 0
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All state, by name."""
+        return {"cells": self.cells, "grid_samples": self.samples, **self.numbers}
+
+
+class Rows:
+    """The grids of some series of a `ValueGrids`, flattened to rows: one a view and series.
+
+    The numbers are views of all columns at once, or copies of some that `put` writes back.
+    """
+
+    def __init__(self, grids: ValueGrids, columns: Integers | None) -> None:
+        self._grids = grids
+        self._columns = columns
+        every = columns is None
+        self.shape = (grids.views, grids.series if columns is None else len(columns))
+        names = grids.numbers.items()
+        self.of: dict[str, Floats] = {
+            name: (array if every else array[:, columns]).reshape(-1) for name, array in names
+        }
+        samples = grids.samples if every else grids.samples[:, columns]
+        self.samples: NDArray[np.int32] = samples.reshape(-1)
+        at = np.arange(grids.series) if columns is None else columns
+        self.row: Integers = (at * grids.views + np.arange(grids.views)[:, None]).reshape(-1)
+
+    def put(self) -> None:
+        """Writes the numbers back, if they were copies."""
+        if self._columns is None:
+            return
+        for name, array in self._grids.numbers.items():
+            array[:, self._columns] = self.of[name].reshape(self.shape)
+        self._grids.samples[:, self._columns] = self.samples.reshape(self.shape)
+
+    def novelty(self, values: Floats) -> Floats:
+        """As `ValueGrid.novelty`, for one value a row."""
+        low, high, width = self.of["low"], self.of["high"], self.of["width"]
+        span = high - low
+        cells = self._grids.cells.reshape(-1).take(self._flat(values))
+        far = (cells - (KEPT_EPOCHS + 0.5)) * width
+        far[cells <= KEPT_EPOCHS] = 0.0
+        far = np.where(values > high, values - high, far)
+        far = np.where(values < low, low - values, far)
+        novelty = far / np.where(span > 0.0, span, 1.0)
+        narrow = span <= 0.0
+        if narrow.any():
+            single = narrow & (span == 0.0)
+            novelty[narrow] = np.where(single & (values != low), 1.0, 0.0)[narrow]
+        return novelty
+
+    def learn(self, values: Floats, valid: Flags) -> None:
+        """As `ValueGrid.learn`, where `valid`."""
+        self._open(values, valid)
+        self._widen(values, valid)
+        self._visit(values, valid)
+        for name in ("low", "young_low"):
+            np.minimum(self.of[name], values, out=self.of[name], where=valid)
+        for name in ("high", "young_high"):
+            np.maximum(self.of[name], values, out=self.of[name], where=valid)
+        self.samples += valid
+        due = np.flatnonzero(valid & (self.samples % EPOCH_SAMPLES == 0))
+        if len(due):
+            self._age(due)
+
+    def _cell(self, values: Floats, rows: Integers | slice = slice(None)) -> Integers:
+        width = self.of["width"][rows]
+        places = (values - self.of["origin"][rows]) / np.where(width > 0.0, width, 1.0)
+        return np.clip(places, 0, CELLS - 1).astype(np.int64)
+
+    def _flat(self, values: Floats) -> Integers:
+        return self.row * CELLS + self._cell(values)
+
+    def _open(self, values: Floats, valid: Flags) -> None:
+        low, width = self.of["low"], self.of["width"]
+        new = np.flatnonzero(valid & (width == 0.0) & (self.samples > 0) & (values != low))
+        if not len(new):
+            return
+        first, second = low[new], values[new]
+        width[new] = np.abs(second - first) / _START_CELLS
+        self.of["origin"][new] = np.minimum(second, first) - width[new] * _START_MARGIN
+        self._visit_new(new, self._cell(first, new))
+
+    def _widen(self, values: Floats, valid: Flags) -> None:
+        origin, width = self.of["origin"], self.of["width"]
+        outside = (values < origin) | (values >= origin + width * CELLS)
+        rows = np.flatnonzero(valid & (width > 0.0) & outside)
+        while len(rows):
+            down = values[rows] < origin[rows]
+            cells = self._grids.cells[self.row[rows]]
+            ages = np.where(cells < KEPT_EPOCHS, cells, FARTHEST).reshape(len(rows), -1, 2).min(2)
+            wide = np.full((len(rows), CELLS), FARTHEST, np.uint8)
+            wide[down, CELLS // 2 :] = ages[down]
+            wide[~down, : CELLS // 2] = ages[~down]
+            origin[rows] -= np.where(down, width[rows] * CELLS, 0.0)
+            width[rows] *= 2.0
+            self._grids.cells[self.row[rows]] = with_distances(wide)
+            v, low = values[rows], origin[rows]
+            rows = rows[(v < low) | (v >= low + width[rows] * CELLS)]
+
+    def _visit(self, values: Floats, valid: Flags) -> None:
+        cells = self._grids.cells.reshape(-1)
+        open_rows = valid & (self.of["width"] > 0.0)
+        at = self._cell(values)
+        flat = self.row * CELLS + at
+        known = cells.take(flat)
+        new = np.flatnonzero(open_rows & (known >= KEPT_EPOCHS))
+        again = open_rows & (known > 0)
+        cells[flat[again]] = 0
+        if len(new):
+            self._visit_new(new, at[new])
+
+    def _visit_new(self, rows: Integers, at: Integers) -> None:
+        cells, places = self._grids.cells, self.row[rows]
+        cells[places] = np.minimum(cells[places], _FROM[at])
+        cells[places, at] = 0
+
+    def _age(self, rows: Integers) -> None:
+        of = self.of
+        turn = rows[self.samples[rows] % (EPOCH_SAMPLES * KEPT_EPOCHS) == 0]
+        of["old_low"][turn], of["old_high"][turn] = of["young_low"][turn], of["young_high"][turn]
+        of["young_low"][turn], of["young_high"][turn] = np.inf, -np.inf
+        cells = self._grids.cells[self.row[rows]]
+        ages = np.where(cells < KEPT_EPOCHS - 1, cells + 1, FARTHEST).astype(np.uint8)
+        seen = (ages < KEPT_EPOCHS).any(1)
+        rows, ages = rows[seen], ages[seen]
+        self._draw_in(rows, ages < KEPT_EPOCHS)
+        self._narrow(rows, ages)
+        self._grids.cells[self.row[rows]] = with_distances(ages)
+
+    def _draw_in(self, rows: Integers, visited: Flags) -> None:
+        first = visited.argmax(1)
+        last = CELLS - 1 - visited[:, ::-1].argmax(1)
+        of = {name: array[rows] for name, array in self.of.items()}
+        lowest = np.minimum(of["young_low"], of["old_low"])
+        highest = np.maximum(of["young_high"], of["old_high"])
+        bottom = of["origin"] + first * of["width"]
+        top = of["origin"] + (last + 1) * of["width"]
+        self.of["low"][rows] = np.maximum(np.maximum(of["low"], bottom), lowest)
+        self.of["high"][rows] = np.minimum(np.minimum(of["high"], top), highest)
+
+    def _narrow(self, rows: Integers, ages: Bytes) -> None:
+        """Halves cells as `ValueGrid` does; changes `ages`, one row of cells a row of `rows`."""
+        origin, width, low, high = (self.of[n] for n in ("origin", "width", "low", "high"))
+        left = np.arange(len(rows))
+        while True:
+            span = high[rows[left]] - low[rows[left]]
+            left = left[(span > 0.0) & (span < width[rows[left]] * _LEAST_CELLS)]
+            if not len(left):
+                return
+            at = rows[left]
+            first = ((low[at] - origin[at]) / width[at]).astype(np.int64) - CELLS // 8
+            first = np.clip(first, 0, CELLS // 2)
+            origin[at] += first * width[at]
+            width[at] /= 2.0
+            lowest, highest = self._cell(low[at], at), self._cell(high[at], at)
+            halves = np.take_along_axis(ages[left], first[:, None] + _AT // 2, 1)
+            within = (lowest[:, None] <= _AT) & (highest[:, None] >= _AT)
+            ages[left] = np.where(within, halves, FARTHEST)
+
+
+def with_distances(ages: Bytes) -> Bytes:
+    """As `novelty_grid.with_distances`, for each row."""
+    visited = ages < KEPT_EPOCHS
+    far = 2 * CELLS
+    below = np.maximum.accumulate(np.where(visited, _AT, -far).astype(np.int16), 1)
+    above = np.where(visited, _AT, far).astype(np.int16)
+    above = np.minimum.accumulate(above[:, ::-1], 1)[:, ::-1]
+    near = np.minimum(_AT - below, above - _AT)
+    return np.where(visited, ages, np.minimum(near + KEPT_EPOCHS, FARTHEST)).astype(np.uint8)
