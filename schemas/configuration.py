@@ -256,11 +256,38 @@ class EmailChannel(Section, frozen=True, kw_only=True):
     password: Secret | None = None
 
 
+class IncidentChannels(Section, frozen=True, kw_only=True):
+    """A Slack channel of its own for an incident, `<prefix><incident>`; recipients with the
+    address `incident` write there.
+
+    `invite` are Slack user ids or e-mail addresses; `invite_by_owner` those who are invited too
+    where an affected service has that owner in the catalogue.
+    """
+
+    prefix: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,40}$")] = "inc-"
+    private: bool = False
+    invite: tuple[str, ...] = ()
+    invite_by_owner: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+
 class SlackChannel(Section, frozen=True, kw_only=True):
-    """Slack by bot token (`chat.postMessage`)."""
+    """Slack by bot token (`chat.postMessage`).
+
+    With `signing_secret` (of the Slack app) slash commands, buttons and the thread come back: the
+    app's addresses are `<notifier.public_url>/slack/commands`, `/slack/actions`, `/slack/events`.
+    """
 
     token: Secret
     base_url: str = "https://slack.com/api/"
+    signing_secret: Secret | None = None
+    incident_channels: IncidentChannels = IncidentChannels()
+
+
+class TeamsChannel(Section, frozen=True, kw_only=True):
+    """A Microsoft Teams channel by the URL of its workflow ("Post to a channel when a webhook
+    request is received"), which is a secret."""
+
+    url: Secret
 
 
 class WebhookChannel(Section, frozen=True, kw_only=True):
@@ -270,22 +297,54 @@ class WebhookChannel(Section, frozen=True, kw_only=True):
     secret: Secret | None = None
 
 
-class Channels(Section, frozen=True, kw_only=True):
-    """The ways a message can go out; webhooks and fan-out targets by a name of one's own.
+class PhoneChannel(Section, frozen=True, kw_only=True):
+    """Text messages or calls through a provider's webhook: `{"to", "text", …}` to `url`, signed
+    after the Standard Webhooks rules if `secret` is given, with `token` as bearer."""
 
-    `apprise` values are secrets, since Apprise's URLs carry tokens.
+    url: str
+    secret: Secret | None = None
+    token: Secret | None = None
+
+
+class PagerDutyChannel(Section, frozen=True, kw_only=True):
+    """A PagerDuty service by its integration key (Events API v2)."""
+
+    routing_key: Secret
+    base_url: str = "https://events.pagerduty.com"
+
+
+class OpsgenieChannel(Section, frozen=True, kw_only=True):
+    """Opsgenie by the key of an API integration; `base_url` differs in the EU."""
+
+    api_key: Secret
+    base_url: str = "https://api.opsgenie.com"
+
+
+class Channels(Section, frozen=True, kw_only=True):
+    """The ways a message can go out; most by a name of one's own.
+
+    `apprise` values are secrets, since Apprise's URLs carry tokens. `teams_secret` is the token of
+    a Teams outgoing webhook, whose address is `<notifier.public_url>/teams/commands`.
     """
 
     email: EmailChannel | None = None
     slack: SlackChannel | None = None
+    teams: dict[str, TeamsChannel] = msgspec.field(default_factory=dict)
+    teams_secret: Secret | None = None
     webhooks: dict[str, WebhookChannel] = msgspec.field(default_factory=dict)
+    sms: dict[str, PhoneChannel] = msgspec.field(default_factory=dict)
+    voice: dict[str, PhoneChannel] = msgspec.field(default_factory=dict)
+    pagerduty: dict[str, PagerDutyChannel] = msgspec.field(default_factory=dict)
+    opsgenie: dict[str, OpsgenieChannel] = msgspec.field(default_factory=dict)
     apprise: dict[str, Secret] = msgspec.field(default_factory=dict)
 
 
 class Recipient(Section, frozen=True, kw_only=True):
-    """Someone who is told: `channel` is console, email, slack, webhook:NAME or apprise:NAME.
+    """Someone who is told: `channel` is console, email, slack, or teams, webhook, sms, voice,
+    pagerduty, opsgenie or apprise with a name: `webhook:NAME`.
 
-    `address` is the e-mail address or the Slack channel; unused by the others.
+    `address` is the e-mail address, the Slack channel (or `incident`, for one of the incident's
+    own) or the telephone number; unused by the others.
     """
 
     name: str

@@ -38,10 +38,13 @@ def run_preview(
     configuration = load(config)
     try:
         found = list(_incidents(configuration, incident, source))
+        writer = Writer(configuration.catalogue, configuration.notifier.templates)
         shown = [
             made
             for one in found
-            for made in rendered(configuration, one, language=language, time_zone=time_zone)
+            for made in rendered(
+                configuration, one, language=language, time_zone=time_zone, writer=writer
+            )
             if audience is None or made.audience.startswith(audience)
         ]
     except (NoStory, TemplateError, ValueError, OSError) as error:
@@ -66,6 +69,7 @@ def rendered(
     *,
     language: str | None = None,
     time_zone: str = "UTC",
+    writer: Writer | None = None,
 ) -> Iterator[Preview]:
     """All messages about an incident. Raises jinja2.TemplateError, and ValueError for a language
     or a zone that there is not."""
@@ -74,7 +78,7 @@ def rendered(
     return previews(
         incident,
         configuration.catalogue,
-        Writer(configuration.catalogue, section.templates),
+        writer or Writer(configuration.catalogue, section.templates),
         languages=asked,
         time_zone=time_zone,
         cadence=section.cadence,

@@ -32,15 +32,16 @@ def broken_templates(configuration: Configuration) -> Iterator[Wrong]:
             yield "notifier.templates", f"{folder} is no folder"
             return
         yield from _strangers(Path(folder))
-    for incident in read_incidents(RECORDED):
-        for about in (incident, _as_ours(incident, configuration)):
-            yield from _fill(configuration, about)
-    yield from _notices(configuration)
+    recorded = read_incidents(RECORDED)
+    writer = Writer(configuration.catalogue, folder)
+    for about in (*recorded, _as_ours(recorded[0], configuration)):
+        yield from _fill(configuration, about, writer)
+    yield from _notices(configuration, recorded[0], writer)
 
 
-def _fill(configuration: Configuration, incident: Incident) -> Iterator[Wrong]:
+def _fill(configuration: Configuration, incident: Incident, writer: Writer) -> Iterator[Wrong]:
     try:
-        made = list(rendered(configuration, incident))
+        made = list(rendered(configuration, incident, writer=writer))
     except (TemplateError, OSError, ValueError) as error:
         yield "notifier templates", described(error)
         return
@@ -48,10 +49,8 @@ def _fill(configuration: Configuration, incident: Incident) -> Iterator[Wrong]:
         yield "notifier templates", line
 
 
-def _notices(configuration: Configuration) -> Iterator[Wrong]:
+def _notices(configuration: Configuration, incident: Incident, writer: Writer) -> Iterator[Wrong]:
     """Digests, hand-overs and what asks somebody for something, in the recipients' languages."""
-    writer = Writer(configuration.catalogue, configuration.notifier.templates)
-    incident = read_incidents(RECORDED)[0]
     for recipient in configuration.notifier.recipients:
         try:
             _write_notices(writer, recipient, incident)

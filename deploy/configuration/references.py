@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from deploy.configuration.mistakes import Mistake
-from schemas.configuration import Channels, Configuration, Secret, Way
+from schemas.configuration import Channels, Configuration, Secret
+from schemas.oncall import Way
 from streams.mapping import parse_path
 from streams.silences import SilenceError, Silences
 
@@ -189,11 +190,11 @@ def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
                 for n, w in _each(recipient.fall_back)
             },
         }
-        for place, (channel, address) in ways.items():
+        for where, (channel, address) in ways.items():
             if channel not in known:
-                yield f"{place}.channel", f"{channel!r} is none of {_listed(known)}"
+                yield f"{where}.channel", f"{channel!r} is none of {_listed(known)}"
             if channel.partition(":")[0] in WITH_ADDRESS and not address:
-                yield f"{place}.address", f"is needed for channel {channel}"
+                yield f"{where}.address", f"is needed for channel {channel}"
     names = Counter(recipient.name for recipient in notifier.recipients)
     for index, recipient in enumerate(notifier.recipients):
         if names[recipient.name] > 1:

@@ -1,15 +1,19 @@
 """The ways a message can go out, one a module, and how they are made from the configuration."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from schemas.configuration import Channels, Secret
+from schemas.configuration import Channels, PhoneChannel, Secret
 from sinks.notifier.channels.apprise import Apprise
 from sinks.notifier.channels.channel import Channel, Link, Message, Receipt, Refused, Retry
 from sinks.notifier.channels.console import Console
 from sinks.notifier.channels.email import Email
+from sinks.notifier.channels.opsgenie import Opsgenie
+from sinks.notifier.channels.pagerduty import PagerDuty
+from sinks.notifier.channels.phone import Kind, Phone
 from sinks.notifier.channels.slack import Slack
+from sinks.notifier.channels.teams import Teams
 from sinks.notifier.channels.webhook import Webhook
 
 __all__ = ["Channel", "Link", "Message", "Receipt", "Refused", "Retry", "open_channels"]
@@ -31,6 +35,31 @@ def open_channels(
     for name, hook in channels.webhooks.items():
         secret = resolve(hook.secret) if hook.secret else None
         made[f"webhook:{name}"] = Webhook(hook.url, secret, now_ms)
+    made.update(_open_named(channels, resolve, now_ms))
     for name, url in channels.apprise.items():
         made[f"apprise:{name}"] = Apprise(name, resolve(url))
     return made
+
+
+def _open_named(
+    channels: Channels, resolve: Callable[[Secret], str], now_ms: Callable[[], int]
+) -> Iterator[tuple[str, Channel]]:
+    """Those of which there may be several, each by a name of one's own."""
+    for name, team in channels.teams.items():
+        yield f"teams:{name}", Teams(resolve(team.url), now_ms)
+    phones: tuple[tuple[Kind, dict[str, PhoneChannel]], ...] = (
+        ("sms", channels.sms),
+        ("voice", channels.voice),
+    )
+    for kind, named in phones:
+        for name, phone in named.items():
+            secret = resolve(phone.secret) if phone.secret else None
+            token = resolve(phone.token) if phone.token else None
+            yield (
+                f"{kind}:{name}",
+                Phone(kind, phone.url, secret=secret, token=token, now_ms=now_ms),
+            )
+    for name, duty in channels.pagerduty.items():
+        yield f"pagerduty:{name}", PagerDuty(resolve(duty.routing_key), duty.base_url, now_ms)
+    for name, genie in channels.opsgenie.items():
+        yield f"opsgenie:{name}", Opsgenie(resolve(genie.api_key), genie.base_url, now_ms)

@@ -52,10 +52,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The receiver took the message; `thread` names it, so that later ones can follow it."""
+    """The receiver took the message; `thread` names it, so that later ones can follow it.
+
+    `accepted` is the receiver's own id of it, by which it can be asked after.
+    """
 
     thread: str | None = None
     detail: str = ""
+    accepted: str | None = None
 
 
 class Retry(Exception):  # noqa: N818 - an outcome with a name, not a mistake of ours

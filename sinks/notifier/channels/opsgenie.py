@@ -1,0 +1,79 @@
+"""Incidents in Opsgenie, by its Alert API: one alert an incident, by `alias`.
+
+See https://docs.opsgenie.com/docs/alert-api.
+"""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import msgspec
+
+from sinks.notifier.channels.channel import Message, Receipt
+from sinks.notifier.channels.http import Http
+from sinks.notifier.messages import Stage
+
+MAX_MESSAGE = 130
+MAX_DESCRIPTION = 15_000
+MAX_NOTE = 25_000
+
+_ENDS: frozenset[Stage] = frozenset(("resolved", "final"))
+_OPENS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed"))
+
+
+class Opsgenie:
+    """Creates, acknowledges, notes and closes. Opsgenie recognises a repeat by the alias."""
+
+    messages = 5.0
+    per_seconds = 1.0
+    concurrency = 2
+
+    def __init__(
+        self, api_key: str, base_url: str, now_ms: Callable[[], int], timeout_seconds: float = 10
+    ) -> None:
+        self._base = f"{base_url.rstrip('/')}/v2/alerts"
+        self._headers = {"Authorization": f"GenieKey {api_key}"}
+        self._http = Http("Opsgenie", now_ms, timeout_seconds)
+
+    async def send(self, message: Message) -> Receipt:
+        """Sends the request. 2xx is taken, 401, 403, 429 and 5xx may be later, 422 never."""
+        path, body = request_of(message)
+        answer = await self._http.post(f"{self._base}{path}", body, self._headers)
+        return Receipt(accepted=_request_in(answer))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.close()
+
+
+def request_of(message: Message) -> tuple[str, bytes]:
+    """Path and body of what a message asks of Opsgenie."""
+    alias = message.incident_id or message.id
+    at = f"/{quote(alias, safe='')}"
+    note = f"{message.subject}\n\n{message.text}"[:MAX_NOTE]
+    if message.kind != "page":
+        if message.stage in _ENDS:
+            return f"{at}/close?identifierType=alias", _json(note=note, source="tocsin")
+        if message.stage == "acknowledged":
+            return f"{at}/acknowledge?identifierType=alias", _json(note=note, source="tocsin")
+        if message.stage not in _OPENS and message.kind == "news":
+            return f"{at}/notes?identifierType=alias", _json(note=note, source="tocsin")
+    links = "\n".join(f"{link.label}: {link.url}" for link in message.links)
+    return "", _json(
+        message=message.subject[:MAX_MESSAGE],
+        alias=alias,
+        description=f"{message.text}\n\n{links}".strip()[:MAX_DESCRIPTION],
+        priority=message.severity,
+        source="tocsin",
+        details={"incident": message.incident_id, "message_id": message.id},
+    )
+
+
+def _json(**values: object) -> bytes:
+    return msgspec.json.encode(values)
+
+
+def _request_in(answer: bytes) -> str | None:
+    try:
+        return str(msgspec.json.decode(answer)["requestId"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return None
