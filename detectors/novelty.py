@@ -5,7 +5,7 @@ from typing import Final
 
 from detectors.base import Explanation, Sample, State
 from detectors.novelty_grid import ValueGrid
-from detectors.novelty_views import View, Views
+from detectors.novelty_views import Views
 from detectors.units import show_in_unit, subject
 from schemas.units import metric_of
 
@@ -54,9 +54,10 @@ class NoveltyDetector:
         self.peak = 0.0
         self.since_peak = QUIET_SAMPLES
         self._last: Sample | None = None
-        self._looks: tuple[View | None, ...] = ()
+        self._looks: tuple[float | None, ...] = ()
         self._strongest = 0
         self._novelty = 0.0
+        self._value = 0.0
 
     def score_one(self, x: Sample) -> float:
         self._last = x
@@ -65,14 +66,16 @@ class NoveltyDetector:
         value = x.observation.mean
         if not isfinite(value):
             return 0.0
-        self._looks = self.views.look(x.start_ms, bounded(value))
-        for i, (grid, look) in enumerate(zip(self.grids, self._looks, strict=True)):
+        self._value = value = bounded(value)
+        self._looks = self.views.look(x.start_ms, value)
+        for i, look in enumerate(self._looks):
+            grid = self.grids[i]
             if look is None or grid.samples < self.warmup_samples:
                 continue
-            novelty = WEIGHTS[i] * grid.novelty(look.number)
-            if novelty > self._novelty:
+            novelty = grid.novelty(look)
+            if novelty and (novelty := WEIGHTS[i] * novelty) > self._novelty:
                 self._novelty, self._strongest = novelty, i
-        if self._is_old_news():
+        if not self._novelty or self._is_old_news():
             return 0.0
         return min(self._novelty * (NOTABLE_SCORE / NOTABLE_NOVELTY), MOST_SCORE)
 
@@ -84,21 +87,22 @@ class NoveltyDetector:
             return
         if self._novelty > 0.0 and not self._is_old_news():
             self.peak, self.since_peak = self._novelty, 0
-        self.since_peak = min(self.since_peak + 1, QUIET_SAMPLES)
+        if self.since_peak < QUIET_SAMPLES:
+            self.since_peak += 1
         for grid, look in zip(self.grids, self._looks, strict=True):
             if look is not None:
-                grid.learn(look.number)
-        self.views.learn(x.start_ms, bounded(x.observation.mean))
+                grid.learn(look)
+        self.views.learn(x.start_ms, self._value)
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"
         o = self._last.observation
         metric = metric_of(o.series)
-        look = (self._looks and self._looks[self._strongest]) or View(o.mean)
+        look = (self._looks and self._looks[self._strongest]) or o.mean
+        base = self.views.bases(self._last.start_ms)[self._strongest]
         grid = self.grids[self._strongest]
-        value = look.base + look.number
-        low, high = look.base + grid.low, look.base + grid.high
-        below, above = (look.base + edge for edge in grid.seen_beside(look.number))
+        value, low, high = base + look, base + grid.low, base + grid.high
+        below, above = (base + edge for edge in grid.seen_beside(look))
         within = low <= value <= high
         expected = below if abs(value - below) <= abs(above - value) else above
         edges = (below, above) if within else (low, high)

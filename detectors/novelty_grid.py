@@ -46,15 +46,18 @@ class ValueGrid:
         0 for what was seen, 1 for any other value than the only one seen. Beyond the range it may
         be more than 1. The distance to a cell is to its near edge, less half a cell.
         """
-        span = self.high - self.low
-        if span <= 0.0:
-            return 1.0 if span == 0.0 and value != self.low else 0.0
-        if value > self.high:
-            return (value - self.high) / span
-        if value < self.low:
-            return (self.low - value) / span
-        cell = self.cells[self._cell(value)]
-        return (cell - KEPT_EPOCHS - 0.5) * self.width / span if cell > KEPT_EPOCHS else 0.0
+        low, high = self.low, self.high
+        if low < high:
+            if value > high:
+                return (value - high) / (high - low)
+            if value < low:
+                return (low - value) / (high - low)
+            at = int((value - self.origin) / self.width)
+            cell = self.cells[at if at < CELLS else CELLS - 1]
+            if cell <= KEPT_EPOCHS:
+                return 0.0
+            return (cell - KEPT_EPOCHS - 0.5) * self.width / (high - low)
+        return 1.0 if low == high and value != low else 0.0
 
     @property
     def remembered(self) -> int:
@@ -63,7 +66,23 @@ class ValueGrid:
 
     def learn(self, value: float) -> None:
         """Marks the value's cell as visited now."""
-        if not self.width and self.samples and value != self.low:
+        if self.low <= value <= self.high:
+            if self.width:
+                at = int((value - self.origin) / self.width)
+                if self.cells[at if at < CELLS else CELLS - 1]:
+                    self._visit(self._cell(value))
+        else:
+            self._learn_beyond(value)
+        if not self.young_low <= value <= self.young_high:
+            self.young_low = min(self.young_low, value)
+            self.young_high = max(self.young_high, value)
+        self.samples += 1
+        if self.samples % EPOCH_SAMPLES == 0:
+            self._age()
+
+    def _learn_beyond(self, value: float) -> None:
+        """Takes in a value out of the range, which the grid may have to grow for."""
+        if not self.width and self.samples:
             self._open(value)
         if self.width:
             while value < self.origin or value >= self.origin + self.width * CELLS:
@@ -71,11 +90,6 @@ class ValueGrid:
             self._visit(self._cell(value))
         self.low = min(self.low, value)
         self.high = max(self.high, value)
-        self.young_low = min(self.young_low, value)
-        self.young_high = max(self.young_high, value)
-        self.samples += 1
-        if self.samples % EPOCH_SAMPLES == 0:
-            self._age()
 
     def seen_beside(self, value: float) -> tuple[float, float]:
         """The remembered values next to `value`, below and above it; where there is none, the

@@ -1,28 +1,34 @@
 """What novelty is sought in: five ways to look at a series, each one number a sample."""
 
 from math import inf
-from typing import NamedTuple
+from typing import Final
 
 from detectors.base import State
 
-BLOCK = 12
+BLOCK: Final = 12
 """Samples that a sum and a least value are kept of; greatest values are kept of two blocks."""
-SUMS, LEASTS, GREATESTS = 4, 6, 8
-SLOTS = 48
-SLOT_MS = 1_800_000
-SHRINKAGE_DAYS = 1.0
-LEAST_LEVEL_RATE = 0.005
-MOST_DAYS = 250
+SUMS: Final = 4
+LEASTS: Final = 6
+GREATESTS: Final = 8
+SLOTS: Final = 48
+SLOT_MS: Final = 1_800_000
+SHRINKAGE_DAYS: Final = 1.0
+LEAST_LEVEL_RATE: Final = 0.005
+MOST_DAYS: Final = 250
 
-
-class View(NamedTuple):
-    """One look at the newest sample: what novelty is sought in, and from what it is counted.
-
-    `base + number` is in the terms of the series: for a step the mean that was before it.
-    """
-
-    number: float
-    base: float = 0.0
+_STATE = (
+    "block_least",
+    "block_sum",
+    "days",
+    "greatest",
+    "greatests",
+    "last_slot",
+    "leasts",
+    "level",
+    "profile",
+    "samples",
+    "sums",
+)
 
 
 class Views:
@@ -34,19 +40,7 @@ class Views:
     hour of the day (UTC), which is shrunk by days / (days + 1) while days are few.
     """
 
-    __slots__ = (
-        "block_least",
-        "block_sum",
-        "days",
-        "greatest",
-        "greatests",
-        "last_slot",
-        "leasts",
-        "level",
-        "profile",
-        "samples",
-        "sums",
-    )
+    __slots__ = (*_STATE, "_ceiling", "_floor", "_mean_before", "_sum_now", "_within")
 
     def __init__(self) -> None:
         self.samples = 0
@@ -60,72 +54,87 @@ class Views:
         self.last_slot = -1
         self.profile = [0.0] * SLOTS
         self.days = [0] * SLOTS
+        self._sum_up()
 
-    def look(self, time_ms: int, value: float) -> tuple[View | None, ...]:
+    def _sum_up(self) -> None:
+        """Works out what does not change within a block."""
+        blocks, self._within = divmod(self.samples, BLOCK)
+        sums = self.sums
+        self._sum_now = sums[(blocks - 1) % SUMS]
+        self._mean_before = (sums[(blocks - 2) % SUMS] + sums[(blocks - 3) % SUMS]) / (2 * BLOCK)
+        self._floor = min(self.block_least, *self.leasts)
+        self._ceiling = max(self.greatest, *self.greatests)
+
+    def look(self, time_ms: int, value: float) -> tuple[float | None, ...]:
         """The views value, step, floor, ceiling, day.
 
         There is no step in the first 48 samples, and no day before its half hour's second.
         """
-        return (
-            View(value),
-            self._step(value),
-            View(min(value, self.block_least, *self.leasts)),
-            View(max(value, self.greatest, *self.greatests)),
-            self._day(time_ms, value),
-        )
+        step = day = None
+        if self.samples >= SUMS * BLOCK:
+            now = self.block_sum + value + self._sum_now
+            step = now / (self._within + 1 + BLOCK) - self._mean_before
+        expected = self._expected(time_ms)
+        if expected is not None:
+            day = value - expected
+        floor = self._floor if self._floor < value else value
+        return value, step, floor, self._ceiling if self._ceiling > value else value, day
 
-    def _step(self, value: float) -> View | None:
-        blocks, within = divmod(self.samples, BLOCK)
-        if blocks < SUMS:
-            return None
-        sums = self.sums
-        now = self.block_sum + value + sums[(blocks - 1) % SUMS]
-        before = sums[(blocks - 2) % SUMS] + sums[(blocks - 3) % SUMS]
-        base = before / (2 * BLOCK)
-        return View(now / (within + 1 + BLOCK) - base, base)
+    def bases(self, time_ms: int) -> tuple[float, ...]:
+        """What each view is counted from: base plus view is in the terms of the series."""
+        return 0.0, self._mean_before, 0.0, 0.0, self._expected(time_ms) or 0.0
 
-    def _day(self, time_ms: int, value: float) -> View | None:
+    def _expected(self, time_ms: int) -> float | None:
         slot = time_ms // SLOT_MS
-        days = self.days[slot % SLOTS] - (1 if slot == self.last_slot else 0)
-        if not days:
-            return None
-        expected = self.level + self.profile[slot % SLOTS] * (days / (days + SHRINKAGE_DAYS))
-        return View(value - expected, expected)
+        at = slot % SLOTS
+        days = self.days[at] - (slot == self.last_slot)
+        return self.level + self.profile[at] * (days / (days + SHRINKAGE_DAYS)) if days else None
 
     def learn(self, time_ms: int, value: float) -> None:
         """Takes a sample into blocks, level and profile."""
-        self._learn_day(time_ms, value)
-        blocks, within = divmod(self.samples, BLOCK)
+        self._learn_day(time_ms // SLOT_MS, value)
         self.samples += 1
         self.block_sum += value
-        self.block_least = min(self.block_least, value)
-        self.greatest = max(self.greatest, value)
-        if within < BLOCK - 1:
-            return
-        self.sums[blocks % SUMS] = self.block_sum
-        self.leasts[blocks % LEASTS] = self.block_least
-        self.block_sum, self.block_least = 0.0, inf
-        if blocks % 2:
-            self.greatests[blocks // 2 % GREATESTS] = self.greatest
-            self.greatest = -inf
+        if value < self.block_least:
+            self.block_least = value
+            self._floor = min(self._floor, value)
+        if value > self.greatest:
+            self.greatest = value
+            self._ceiling = max(self._ceiling, value)
+        self._within += 1
+        if self._within == BLOCK:
+            self._end_block(self.samples // BLOCK - 1)
 
-    def _learn_day(self, time_ms: int, value: float) -> None:
-        slot = time_ms // SLOT_MS
+    def _end_block(self, block: int) -> None:
+        self.sums[block % SUMS] = self.block_sum
+        self.leasts[block % LEASTS] = self.block_least
+        self.block_sum, self.block_least = 0.0, inf
+        if block % 2:
+            self.greatests[block // 2 % GREATESTS] = self.greatest
+            self.greatest = -inf
+        self._sum_up()
+
+    def _learn_day(self, slot: int, value: float) -> None:
         at = slot % SLOTS
+        days = self.days[at]
         if slot != self.last_slot:
-            self.days[at] = min(self.days[at] + 1, MOST_DAYS)
             self.last_slot = slot
-        if not self.samples:
+            if days < MOST_DAYS:
+                days = self.days[at] = days + 1
+        n = self.samples
+        if not n:
             self.level = value
-        self.level += max(1.0 / (self.samples + 1), LEAST_LEVEL_RATE) * (value - self.level)
-        rate = max(0.05, 0.3 / self.days[at])
-        self.profile[at] += rate * (value - self.level - self.profile[at])
+        level_rate = LEAST_LEVEL_RATE if n >= 1 / LEAST_LEVEL_RATE else 1.0 / (n + 1)
+        level = self.level = self.level + level_rate * (value - self.level)
+        known = self.profile[at]
+        self.profile[at] = known + (0.3 / days if days < 6 else 0.05) * (value - level - known)
 
     def dump(self) -> State:
         """All fields, in the order of their names."""
-        return [list(v) if isinstance(v := getattr(self, s), list) else v for s in self.__slots__]
+        return [list(v) if isinstance(v := getattr(self, s), list) else v for s in _STATE]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        for name, value in zip(self.__slots__, state, strict=True):
+        for name, value in zip(_STATE, state, strict=True):
             setattr(self, name, list(value) if isinstance(value, list | tuple) else value)
+        self._sum_up()
