@@ -16,6 +16,7 @@ AnomalyKind = Literal[
     "code_path",  # a step of a service's work stays away that always came with others
     "silence",  # a series that reported regularly has stopped
     "novelty",  # a value, step, or time of day for a value, unlike any before
+    "report",  # somebody says so
     "forecast",  # a limit will be reached soon if it goes on like this
 ]
 

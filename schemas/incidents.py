@@ -45,6 +45,8 @@ CommandType = Literal[
     "merge",  # it is the same as the incident `into`
     "split",  # its `services` are an incident of their own
     "silence",  # what matches all `matchers`, or the incident, from `from_ms` to `to_ms`
+    "report",  # trouble that somebody sees, in `text`, of a `service` if it is known
+    "change",  # `text` says what was changed, of `services`, at `from_ms`
     "unsilence",  # `into` is the id of the silence that ends
     "unacknowledge",
     "approve",

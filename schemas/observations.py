@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-ObservationKind = Literal["gauge", "requests", "duration", "log"]
+ObservationKind = Literal["gauge", "requests", "duration", "log", "calls"]
 
 
 class Sketch(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +29,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     requests: `count` requests, `errors` of them failed (None where the source records no status).
     duration: `count` durations with `sum`, `min`, `max` and a `sketch`, seconds.
     log: `count` lines of one masked text (`text`), its `severity` and a first `example`.
+    calls: `count` requests that `service` made to the `operation` of `callee`, as `callee` saw
+    them.
     """
 
     series: str
@@ -47,6 +49,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: str | None = None
     operation: str | None = None
     caller: str | None = None
+    callee: str | None = None
 
     @property
     def mean(self) -> float:

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Catalogue
+from schemas.incidents import Command
 from schemas.silences import Silence
 from streams.correlate import groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
@@ -13,6 +14,7 @@ from streams.graph import ServiceGraph
 from streams.identity import incident_id
 from streams.lifecycle import Rules, can_reopen, is_quiet
 from streams.opening import WAIT_MS, is_enough, is_mass
+from streams.reports import Change
 
 MAX_WAITING = 5_000
 
@@ -27,6 +29,8 @@ class Memory(msgspec.Struct, kw_only=True):
     taken: int = 0
     silences: list[Silence] = []
     silences_ms: int | None = None
+    reports: list[tuple[Command, str]] = []
+    changes: list[Change] = []
     predictions: dict[str, int] = {}
     end_ms: int | None = None
 

@@ -15,6 +15,7 @@ OWN: Mapping[AnomalyKind, float] = {
     "network": 1.5,
     "new_error_template": 1.2,
     "code_path": 1.0,
+    "report": 0.4,
     "latency": 0.8,
     "error_ratio": 0.8,
     "error_log_rate": 0.6,

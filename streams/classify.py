@@ -20,6 +20,7 @@ SIGN_WORDS: Mapping[str, str] = {
     "new_error_template": "new errors",
     "error_log_rate": "many errors",
     "code_path": "steps of its work left out",
+    "report": "trouble that people report",
     "error_ratio": "failing requests",
     "silence": "no sign of life",
 }

@@ -19,7 +19,15 @@ LOST_STEPS = (0.5, 0.9)
 REPORTED_STEPS = (0.05, 0.25, 0.5)
 """Shares of failing requests as a service reports them itself, without saying of how many."""
 SIGNS: frozenset[AnomalyKind] = frozenset(
-    ("saturation", "new_error_template", "error_log_rate", "error_ratio", "silence", "code_path")
+    (
+        "saturation",
+        "new_error_template",
+        "error_log_rate",
+        "error_ratio",
+        "silence",
+        "code_path",
+        "report",
+    )
 )
 """Kinds that say that something is wrong even where nobody counted the requests that suffer."""
 

@@ -6,7 +6,15 @@ import msgspec
 
 from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
-from schemas.incidents import Cause, Command, EventType, Incident, IncidentEvent, State
+from schemas.incidents import (
+    Cause,
+    Command,
+    CommandType,
+    EventType,
+    Incident,
+    IncidentEvent,
+    State,
+)
 from schemas.silences import Silence
 from streams.align import Aligner
 from streams.casebook import Casebook, Memory
@@ -25,10 +33,12 @@ from streams.prediction import (
     is_withdrawn,
 )
 from streams.regroup import regroup, why_not_regrouped
+from streams.reports import anomaly_of, change_of, recent, service_of, weigh
 from streams.review import show
-from streams.silences import SilenceError, Silences, asked
+from streams.silences import Silences, asked
 
 VERSION = 2
+OF_NO_INCIDENT: frozenset[CommandType] = frozenset(("silence", "unsilence", "report", "change"))
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
 MAX_COMMANDS = 10_000
@@ -132,9 +142,9 @@ class IncidentStage:
             if command.id in self._memory.commands:
                 continue
             dossier = self._memory.dossiers.get(command.incident_id)
-            if command.type in ("silence", "unsilence"):
+            if command.type in OF_NO_INCIDENT:
                 self._remember(command)
-                self._silence(command, dossier)
+                self._hear(command, dossier)
                 continue
             refusal = why_refused(command, dossier)
             if refusal is not None:
@@ -162,17 +172,25 @@ class IncidentStage:
             return "noted", f"Did not do what {who} asked ({what}): {refusal.text}.", "tocsin"
         return *obey(command, dossier, self._memory.end_ms or 0, self.rules), command.actor
 
-    def _silence(self, command: Command, dossier: Dossier | None) -> None:
-        """Begins or ends a silence; the incidents that it concerns say so at the next window."""
+    def _hear(self, command: Command, dossier: Dossier | None) -> None:
+        """Takes in what is about no single incident; those that it concerns say so next."""
+        time_ms = self.time_ms or command.issued_ms
         try:
             if not command.actor.strip():
-                raise SilenceError("nobody gave it: `actor` is empty")
-            if command.type == "silence":
-                services = dossier.affected() if dossier else ()
-                self._silences.add(asked(command, services, self.time_ms or command.issued_ms))
-            elif self._silences.end(command.into or "") is None:
-                raise SilenceError(f"there is no silence {command.into or '(`into` is empty)'}")
-        except SilenceError as error:
+                raise ValueError("nobody gave it: `actor` is empty")
+            match command.type:
+                case "silence":
+                    services = dossier.affected() if dossier else ()
+                    self._silences.add(asked(command, services, time_ms))
+                case "unsilence":
+                    self._silences.end(command.into or "")
+                case "change":
+                    known = [*self._memory.changes, change_of(command, time_ms)]
+                    self._memory.changes = recent(known, time_ms)
+                case _:
+                    service = service_of(command, self.catalogue)
+                    self._memory.reports.append((command, service))
+        except ValueError as error:
             self.refused.append((command, Refusal("no_effect", str(error))))
         else:
             self._look_again()
@@ -221,6 +239,10 @@ class IncidentStage:
     def _tick(self, end_ms: int, batches: Sequence[AnomalyBatch]) -> list[IncidentEvent]:
         """Takes in one window, then looks at the timers."""
         self._memory.end_ms = end_ms
+        if reports := self._memory.reports:
+            said = tuple(anomaly_of(*report, end_ms, self.rules.window_ms) for report in reports)
+            batches = [*batches, AnomalyBatch("people", end_ms, said)]
+            self._memory.reports = []
         opened = self._casebook.take(end_ms, batches)
         return self._settle(end_ms, opened)
 
@@ -290,6 +312,7 @@ class IncidentStage:
         """The ranked causes, and whether the first of them is clear."""
         trusted = dossier.trusted_signals()
         causes = rank(tuple(dossier.signals.values()), self._casebook.graph, trusted)
+        causes = weigh(causes, self._memory.changes, dossier.since_ms())
         return causes, is_clear(causes, trusted)
 
     def _assess(self, dossier: Dossier, causes: tuple[Cause, ...], end_ms: int) -> None:

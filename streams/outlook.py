@@ -39,6 +39,7 @@ _CATEGORY: dict[str, Category] = {
     "new_error_template": "software",
     "error_log_rate": "software",
     "code_path": "software",
+    "report": "other",
     "error_ratio": "software",
     "latency": "performance",
     "traffic": "demand",
@@ -77,7 +78,9 @@ class Validation(msgspec.Struct, frozen=True):
 
 def category_of(signals: Iterable[Signal], cause: str | None) -> Category:
     """What kind of trouble it is: after the strongest signal of its likely cause."""
-    found = sorted(signals, key=lambda s: (s.service != cause, _CATEGORY[s.kind] == "other", -s.score))
+    found = sorted(
+        signals, key=lambda s: (s.service != cause, _CATEGORY[s.kind] == "other", -s.score)
+    )
     return _CATEGORY[found[0].kind] if found else "other"
 
 

@@ -150,9 +150,10 @@ class Silences:
             raise SilenceError(f"there are {MOST} silences already; end some")
         self._by_people[silence.id] = silence
 
-    def end(self, name: str) -> Silence | None:
-        """Ends a person's silence now; what it was, or None if there is none of that id."""
-        return self._by_people.pop(name, None)
+    def end(self, name: str) -> None:
+        """Ends a person's silence now. Raises `SilenceError` if there is none of that id."""
+        if self._by_people.pop(name, None) is None:
+            raise SilenceError(f"there is no silence {name or '(`into` is empty)'}")
 
     def known(self, time_ms: int) -> list[Silence]:
         """All that is on or to come, the next turn of each window, by start."""

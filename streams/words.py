@@ -23,6 +23,7 @@ PLAIN: tuple[AnomalyKind, ...] = (
     "forecast",
     "error_log_rate",
     "code_path",
+    "report",
     "silence",
     "traffic",
     "level",
@@ -107,6 +108,8 @@ def plain(signal: Signal) -> str:
     write = _PLAIN.get(signal.kind)
     if not reported and write is not None:
         return write(signal)
+    if signal.kind == "saturation" and forecast_words.is_expiry(signal.series):
+        return f"it expired at {clock(signal.first_ms)}"
     what, unit = measure(signal.series)
     full = "saturated at" if signal.kind == "saturation" else "is"
     return f"{what} {full} {number(signal.value, unit)}, {between(signal, unit)}"
@@ -167,6 +170,7 @@ _PLAIN: Mapping[AnomalyKind, Callable[[Signal], str]] = {
     "new_error_template": _new_error,
     "error_log_rate": _error_lines,
     "code_path": _code_path,
+    "report": lambda signal: signal.reason,
     "traffic": _traffic,
     "silence": _silence,
     "novelty": _novelty,
@@ -178,6 +182,8 @@ def headline(signal: Signal) -> str:
     """The beginning of a title: what is wrong with which service, in two or three words."""
     if signal.kind == "forecast":
         return forecast_words.headline(signal)
+    if signal.kind == "saturation" and forecast_words.is_expiry(signal.series):
+        return f"{forecast_words.thing(signal.series)} of {signal.service} has expired"
     what = measure(signal.series).words
     match signal.kind:
         case "saturation":
@@ -201,6 +207,7 @@ _HEADLINES: Mapping[str, str] = {
     "new_error_template": "logs errors",
     "error_log_rate": "logs errors",
     "code_path": "leaves out steps of its work",
+    "report": "is reported to be in trouble",
     "silence": "has gone silent",
 }
 
@@ -266,6 +273,8 @@ def summary(
     `unusual` are services that stand out a little, too little to call them affected.
     """
     head = title(signals, services, causes)
+    if all(signal.kind == "forecast" for signal in signals):
+        return f"{head}. Nobody is out yet."
     parts = [f"{head}; since {clock(first_ms)}."]
     if len(services) > 1:
         parts.append(f"Affected: {_some(services, 6)}.")

@@ -130,14 +130,14 @@ def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], 
 
 def _apply(command: Command, silences: Silences, incidents: dict[str, Incident]) -> None:
     """What the incident stage does with the command; what it refuses changes nothing."""
-    if command.type == "unsilence":
-        silences.end(command.into or "")
-    elif command.type == "silence":
-        known = incidents.get(command.incident_id)
-        try:
+    try:
+        if command.type == "unsilence":
+            silences.end(command.into or "")
+        elif command.type == "silence":
+            known = incidents.get(command.incident_id)
             silences.add(asked(command, known.services if known else (), command.issued_ms))
-        except SilenceError:
-            return
+    except SilenceError:
+        return
 
 
 def _whole(settings: dict[str, object], topic: str) -> Iterator[bytes]:

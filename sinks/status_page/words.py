@@ -26,6 +26,7 @@ _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "new_error_template": "errors",
     "error_log_rate": "errors",
     "code_path": "errors",
+    "report": "errors",
     "latency": "slow",
     "network": "slow",
     "saturation": "slow",

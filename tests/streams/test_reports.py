@@ -1,0 +1,121 @@
+"""What people report, and what was changed, counts as evidence."""
+
+from typing import Any
+
+import pytest
+
+from schemas.configuration import Service
+from schemas.incidents import Command, CommandType, IncidentEvent
+from tests.streams.incident_helpers import (
+    MINUTE,
+    SECOND,
+    START,
+    anomaly,
+    as_bytes,
+    batches,
+    brief,
+    stage,
+)
+
+SHOP = (Service(name="cart", public_name="Shopping cart"), Service(name="mail"))
+
+
+def ask(kind: CommandType, text: str = "", *, number: int = 1, **fields: Any) -> Command:
+    known = {"id": f"r{number}", "incident_id": "", "actor": "ada", "issued_ms": START}
+    return Command(type=kind, text=text, **(known | fields))
+
+
+def opened(events: list[IncidentEvent]) -> list[IncidentEvent]:
+    return [event for event in events if event.type == "opened"]
+
+
+def test_a_report_opens_an_incident_of_the_service_that_it_names() -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=10))
+    made.command([ask("report", "customers cannot pay", service="cart")])
+    (event,) = made.process(batches([], until=20))
+    assert brief([event]) == ["opened 25"]
+    incident = event.incident
+    assert (incident.services, incident.title) == (
+        ("cart",),
+        "cart is reported to be in trouble: ada reports: customers cannot pay",
+    )
+    assert incident.signals[0].kind == "report"
+
+
+@pytest.mark.parametrize(
+    "text", ["the shopping cart is empty", "Cart: error 500", "mail? no, the Shopping Cart"]
+)
+def test_the_service_is_found_in_the_words(text: str) -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=10))
+    made.command([ask("report", text)])
+    (event,) = made.process(batches([], until=20))
+    assert event.incident.services == ("cart",)
+
+
+def test_a_report_of_no_known_service_is_refused_with_the_way_out() -> None:
+    made = stage(*SHOP)
+    made.command([ask("report", "my carton is late")])
+    ((_, refusal),) = made.refused
+    assert "needs a `service`" in refusal.text
+    assert made.process(batches([], until=20)) == []
+
+
+def test_a_report_joins_the_incident_that_is_open() -> None:
+    made = stage(*SHOP)
+    made.process(batches([anomaly("cart")], until=20))
+    made.command([ask("report", "customers cannot pay", service="cart")])
+    events = made.process(batches([], until=30))
+    assert [e.type for e in events] == ["updated"]
+    assert "report" in events[0].changes["signals"]
+    assert len(made.incidents()) == 1
+
+
+def test_reports_wait_through_a_restart_and_a_repeat_counts_once() -> None:
+    made, again = stage(*SHOP), stage(*SHOP)
+    made.process(batches([], until=10))
+    report = ask("report", "customers cannot pay", service="cart")
+    made.command([report, report])
+    again.restore(made.snapshot())
+    more = batches([], until=400)
+    events = made.process(more)
+    assert len(opened(events)) == 1
+    assert as_bytes(events) == as_bytes(again.process(more))
+
+
+def causes(*changes: Command) -> list[tuple[str, float, tuple[str, ...]]]:
+    made = stage()
+    made.process(batches([], until=0))
+    made.command(changes)
+    made.process(batches([anomaly("cart", "latency"), anomaly("web", "latency")], until=20))
+    return [(c.service, c.weight, c.evidence) for c in made.incidents()[0].causes]
+
+
+def test_what_was_changed_shortly_before_is_likelier_to_be_the_cause_and_the_evidence_says_so() -> (
+    None
+):
+    plain = causes()
+    change = ask("change", "deploy 1.4.2", services=("web",), from_ms=START - 3 * MINUTE)
+    weighed = causes(change)
+    before = {service: weight for service, weight, _ in plain}
+    after = {service: weight for service, weight, _ in weighed}
+    assert after["web"] > before["web"]
+    assert sum(after.values()) == pytest.approx(1)
+    (evidence,) = [e for service, _, e in weighed if service == "web"]
+    assert evidence[-1].startswith("ada changed it at ")
+    assert evidence[-1].endswith("3 min before: deploy 1.4.2")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"services": ("web",), "from_ms": START - 120 * MINUTE},
+        {"services": ("web",), "from_ms": START + 10 * MINUTE},
+        {"services": ("mail",), "from_ms": START - 3 * SECOND},
+    ],
+)
+def test_what_was_changed_long_before_later_or_elsewhere_explains_nothing(
+    fields: dict[str, Any],
+) -> None:
+    assert causes(ask("change", "deploy", **fields)) == causes()
