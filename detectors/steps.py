@@ -282,7 +282,7 @@ class StepWatch:
         *,
         learning_windows: int = 12,
         pool_windows: int = 18,
-        lasts_ms: int = 60_000,
+        lasts_ms: int = 80_000,
         adopt_windows: int = 180,
         most_steps: int = 48,
         most: int = 5_000,

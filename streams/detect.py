@@ -122,7 +122,7 @@ class Detect:
         start_ms = end_ms - self._window_ms
         anomalies: list[Anomaly] = []
         for o in observations:
-            if o.kind != "log" and self._bank.admit(o):
+            if o.kind not in ("log", "calls") and self._bank.admit(o):
                 anomalies += self._bank.judge(Sample(start_ms, end_ms, o))
                 self._silence.heard(o, end_ms)
         anomalies += self._judge_logs(end_ms, [o for o in observations if o.kind == "log"])

@@ -14,7 +14,7 @@ _LIST = re.compile(r"<\*>(?:[,;:|/ ]+<\*>)+")
 def steps_of(observations: Iterable[Observation]) -> dict[str, dict[Step, int]]:
     """How often each step of each service came.
 
-    Requests count by operation where they name one.
+    Requests count by operation where they name one, and so do calls.
     """
     found: dict[str, dict[Step, int]] = {}
     for o in observations:
@@ -23,6 +23,8 @@ def steps_of(observations: Iterable[Observation]) -> dict[str, dict[Step, int]]:
             step = Step("error" if error else "line", _LIST.sub("<*>", o.text))
         elif o.kind == "requests" and o.caller is None and o.operation is not None:
             step = Step("request", o.operation)
+        elif o.kind == "calls":
+            step = Step("call", f"{o.callee} {o.operation or ''}".rstrip())
         else:
             continue
         steps = found.setdefault(o.service, {})

@@ -117,6 +117,7 @@ class Window(msgspec.Struct, array_like=True):
         """What there is to say of the window, ordered by series and text."""
         said = [gauge_observation(names, key, cell) for key, cell in self.gauges.items()]
         said += request_observations(names, self.requests)
+        said += call_observations(names, self.requests)
         said += [log_observation(names, key, cell) for key, cell in self.logs.items()]
         said.sort(key=_order)
         return said
@@ -197,6 +198,22 @@ def request_observations(
             networks = merged([cell.networks for cell in group])
             if networks.count:
                 yield _duration_observation(names, "network_seconds", key, networks)
+
+
+def call_observations(
+    names: SeriesNames, cells: dict[RequestKey, RequestCell]
+) -> Iterator[Observation]:
+    """What each service asked of others, by callee and operation: how often only."""
+    for (service, operation, caller), cell in cells.items():
+        if caller:
+            yield Observation(
+                series=names("calls", caller, "callee", f"{service} {operation}".rstrip()),
+                service=caller,
+                kind="calls",
+                count=cell.count,
+                operation=operation or None,
+                callee=service,
+            )
 
 
 def merged(cells: Sequence[DurationCell]) -> DurationCell:
