@@ -32,12 +32,12 @@ class Value(Protocol):
 
 
 class Span:
-    """Mean and standard deviation over the values of the last `span_ms`."""
+    """Mean and deviation over the values of the last `span_ms`, and of the last `least` values."""
 
-    __slots__ = ("_square", "_sum", "_values", "span_ms")
+    __slots__ = ("_square", "_sum", "_values", "least", "span_ms")
 
-    def __init__(self, span_ms: int) -> None:
-        self.span_ms = span_ms
+    def __init__(self, span_ms: int, least: int = 1) -> None:
+        self.span_ms, self.least = span_ms, least
         self._values: deque[tuple[int, float]] = deque()
         self._sum = self._square = 0.0
 
@@ -49,10 +49,13 @@ class Span:
         self._values.append((end_ms, value))
         self._sum += value
         self._square += value * value
-        while self._values[0][0] <= end_ms - self.span_ms:
+        while self._is_old(end_ms):
             _, old = self._values.popleft()
             self._sum -= old
             self._square -= old * old
+
+    def _is_old(self, end_ms: int) -> bool:
+        return len(self) > self.least and self._values[0][0] <= end_ms - self.span_ms
 
     @property
     def mean(self) -> float:
@@ -71,13 +74,14 @@ class ThreeSigma:
     """Further than three standard deviations from the mean of the last hour.
 
     Shewhart's control chart (1931) as alerting rules write it:
-    `abs(x - avg_over_time(x[1h])) > 3 * stddev_over_time(x[1h])`.
+    `abs(x - avg_over_time(x[1h])) > 3 * stddev_over_time(x[1h])`. Of series that report rarely the
+    last samples are taken instead of the last hour.
     """
 
     __slots__ = ("_hour",)
 
     def __init__(self) -> None:
-        self._hour = Span(HOUR_MS)
+        self._hour = Span(HOUR_MS, LEAST_SAMPLES)
 
     def judge(self, end_ms: int, value: float) -> tuple[float, float] | None:
         mean, deviation, enough = self._hour.mean, self._hour.deviation, len(self._hour)

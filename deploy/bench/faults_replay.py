@@ -19,8 +19,6 @@ from streams.scoring import Fault, Score, Verdict, score
 from streams.words import telling
 
 OURS = "tocsin"
-SUSPECTS_MS = 300_000
-"""How much of a fault the baselines see before they name a culprit."""
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ def replay(
         others = {name: scores[name].verdicts[number] for name in baselines}
         fault = _fault(recording.name, verdict, logs[OURS], others)
         if fault.detected:
-            ranks = _ranks(verdict.fault, history, graph)
+            ranks = _ranks(verdict.fault, recording.within_seconds, history, graph)
             fault = msgspec.structs.replace(fault, baseline_ranks=ranks)
         done.faults.append(fault)
     done.false_incidents = _titles(logs[OURS], scores[OURS].false_incidents)
@@ -75,9 +73,11 @@ def _score(log: Sequence[IncidentEvent], recording: Recording) -> Score:
     return score(log, recording.faults, recording.unlisted, recording.within_seconds)
 
 
-def _ranks(fault: Fault, history: History, graph: ServiceGraph) -> dict[str, int | None]:
-    """Where each baseline puts the culprit, having seen the first minutes of the fault."""
-    deviations = history.deviations(fault.at_ms, fault.at_ms + SUSPECTS_MS)
+def _ranks(
+    fault: Fault, seconds: float, history: History, graph: ServiceGraph
+) -> dict[str, int | None]:
+    """Where each baseline puts the culprit, having seen the fault for so many seconds."""
+    deviations = history.deviations(fault.at_ms, fault.at_ms + round(seconds * 1000))
     orders = {
         "robust_scaling": robust_scaling(deviations),
         "random_walk": random_walk(deviations, graph),

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, pstdev
 
 from deploy.bench.faults_values import values
 from schemas.observations import ObservationBatch
@@ -16,6 +16,8 @@ LEAST_NORMAL = 4
 """Samples without which nothing can be said of a series."""
 
 HIGHEST = 1e6
+"""No deviation counts as more."""
+
 DAMPING = 0.85
 STEPS = 100
 
@@ -51,7 +53,8 @@ class History:
         """By service, how far its furthest series went from its own median, in robust scales.
 
         BARO (Pham, Ha, Zhang 2024, FSE): each value in (from, until] less the median before, over
-        the interquartile range before, which is 1 if there is none; the largest counts.
+        the interquartile range before; the largest counts. Where that range is nothing, BARO would
+        take 1 of whatever unit; here it is the standard deviation, or else a tenth of the median.
         """
         found: dict[str, float] = {}
         for (service, _), (times, numbers) in sorted(self._series.items()):
@@ -67,7 +70,8 @@ def _furthest(before: Sequence[float], after: Sequence[float]) -> float:
     middle = median(before)
     ordered = sorted(before)
     scale = ordered[3 * len(ordered) // 4] - ordered[len(ordered) // 4]
-    return max(abs(value - middle) for value in after) / (scale or 1.0)
+    scale = scale or pstdev(before) or 0.1 * abs(middle) or 1.0
+    return min(max(abs(value - middle) for value in after) / scale, HIGHEST)
 
 
 def robust_scaling(deviations: Mapping[str, float]) -> list[str]:
@@ -83,7 +87,7 @@ def random_walk(deviations: Mapping[str, float], graph: ServiceGraph) -> list[st
     anew anywhere, by the deviations.
     """
     names = sorted(deviations)
-    strength = {name: 1e-3 + min(deviations[name], HIGHEST) ** 0.5 for name in names}
+    strength = {name: 1e-3 + deviations[name] ** 0.5 for name in names}
     total = sum(strength.values())
     start = {name: strength[name] / total for name in names}
     steps = {name: _steps(name, strength, graph) for name in names}
