@@ -129,5 +129,7 @@ class Clockwork:
         fire = self._fire.get(timer.kind)
         if fire is None:
             await timers.drop(connection, timer.kind, timer.subject)
-        else:
-            await fire(connection, timer)
+            return
+        await fire(connection, timer)
+        if await timers.get(connection, timer.kind, timer.subject) == timer:
+            raise RuntimeError(f"{timer.kind} of {timer.subject} has fired and is still due")

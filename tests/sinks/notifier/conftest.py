@@ -177,6 +177,25 @@ class Bench:
     async def feed(self, notifier: Notifier, *events: IncidentEvent) -> None:
         await notifier.apply([self.record(event) for event in events])
 
+    async def settle(self, notifier: Notifier, seconds: float = 0) -> None:
+        """Moves the clock, and waits until there is nothing more to do at that time."""
+        self.clock.advance(seconds)
+        notifier.wake()
+        await until(self.is_idle, "that all is done")
+
+    def is_idle(self) -> bool:
+        """Whether no timer is due, no message can be sent and no record waits for Kafka."""
+        with sqlite3.connect(self.file) as store:
+            return not any(
+                store.execute(query, {"now": self.clock()}).fetchone()[0]
+                for query in (
+                    "SELECT count(*) FROM notifier_timer WHERE due_ms <= :now",
+                    "SELECT count(*) FROM notifier_message WHERE state = 'sending' "
+                    "OR (state = 'waiting' AND next_attempt_ms <= :now)",
+                    "SELECT count(*) FROM notifier_delivery",
+                )
+            )
+
     async def close(self) -> None:
         for notifier in self._running:
             await notifier.stop()
