@@ -138,7 +138,10 @@ class NoveltyBank:
         self.__dict__.update(fresh.__dict__)
 
     def _restore(self, number: int, dumped: bytes) -> None:
-        names, state = msgspec.msgpack.decode(dumped, type=tuple[list[str | None], bytes])
+        try:
+            names, state = msgspec.msgpack.decode(dumped, type=tuple[list[str | None], bytes])
+        except (msgspec.DecodeError, ValueError) as error:
+            raise PartStateError(f"part {number} of the bank cannot be read: {error}") from error
         part = NoveltyPart(self.part_series, self.warmup_samples)
         part.load(state)
         self._parts.append(part)

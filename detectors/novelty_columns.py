@@ -39,6 +39,7 @@ class ViewColumns:
     """The views of `series` series; every array's last axis is the series."""
 
     def __init__(self, series: int) -> None:
+        self._series = series
         self._arrays: dict[str, NDArray[Any]] = {
             "samples": np.zeros(series, np.int64),
             "block_sum": np.zeros(series),
@@ -64,29 +65,32 @@ class ViewColumns:
         for name, array in self._arrays.items():
             array[..., column] = _START.get(name, 0)
 
+    def _here(self, columns: Integers) -> Integers | slice:
+        """The same columns without copying when they are all, as they mostly are."""
+        return slice(None) if len(columns) == self._series else columns
+
     def look(self, times_ms: Integers, values: Floats, columns: Integers) -> Looks:
         """As `Views.look`, for the series in `columns`."""
         a = self._arrays
-        samples = a["samples"][columns]
+        here = self._here(columns)
+        samples = a["samples"][here]
         blocks, within = np.divmod(samples, BLOCK)
         numbers = np.zeros((5, len(values)))
         valid = np.ones((5, len(values)), np.bool_)
         numbers[0] = values
         sums = a["sums"]
-        now = a["block_sum"][columns] + values + sums[(blocks - 1) % SUMS, columns]
+        now = a["block_sum"][here] + values + sums[(blocks - 1) % SUMS, columns]
         before = sums[(blocks - 2) % SUMS, columns] + sums[(blocks - 3) % SUMS, columns]
         valid[1] = blocks >= SUMS
         numbers[1] = np.where(valid[1], now / (within + 1 + BLOCK) - before / (2 * BLOCK), 0.0)
-        least = np.minimum(values, a["block_least"][columns])
-        numbers[2] = np.minimum(least, a["leasts"][:, columns].min(0))
-        greatest = np.maximum(values, a["greatest"][columns])
-        numbers[3] = np.maximum(greatest, a["greatests"][:, columns].max(0))
+        least = np.minimum(values, a["block_least"][here])
+        numbers[2] = np.minimum(least, a["leasts"][:, here].min(0))
+        greatest = np.maximum(values, a["greatest"][here])
+        numbers[3] = np.maximum(greatest, a["greatests"][:, here].max(0))
         slots = times_ms // SLOT_MS
         at = slots % SLOTS
-        days = a["days"][at, columns] - (slots == a["last_slot"][columns]).astype(np.float64)
-        expected = a["level"][columns] + a["profile"][at, columns] * (
-            days / (days + SHRINKAGE_DAYS)
-        )
+        days = a["days"][at, columns] - (slots == a["last_slot"][here]).astype(np.float64)
+        expected = a["level"][here] + a["profile"][at, columns] * (days / (days + SHRINKAGE_DAYS))
         valid[4] = days > 0
         numbers[4] = np.where(valid[4], values - expected, 0.0)
         return Looks(numbers, valid)
@@ -94,12 +98,13 @@ class ViewColumns:
     def learn(self, times_ms: Integers, values: Floats, columns: Integers) -> None:
         """As `Views.learn`, for the series in `columns`."""
         a = self._arrays
-        samples = a["samples"][columns]
+        here = self._here(columns)
+        samples = a["samples"][here].copy()
         self._learn_day(times_ms, values, columns, samples)
-        a["samples"][columns] = samples + 1
-        a["block_sum"][columns] += values
-        a["block_least"][columns] = np.minimum(a["block_least"][columns], values)
-        a["greatest"][columns] = np.maximum(a["greatest"][columns], values)
+        a["samples"][here] += 1
+        a["block_sum"][here] += values
+        a["block_least"][here] = np.minimum(a["block_least"][here], values)
+        a["greatest"][here] = np.maximum(a["greatest"][here], values)
         full = np.flatnonzero(samples % BLOCK == BLOCK - 1)
         if len(full):
             self._close_blocks(columns[full], samples[full] // BLOCK)
@@ -118,15 +123,16 @@ class ViewColumns:
         self, times_ms: Integers, values: Floats, columns: Integers, samples: Integers
     ) -> None:
         a = self._arrays
+        here = self._here(columns)
         slots = times_ms // SLOT_MS
         at = slots % SLOTS
         days = a["days"][at, columns]
-        days = np.where(slots != a["last_slot"][columns], np.minimum(days, MOST_DAYS - 1) + 1, days)
+        days = np.where(slots != a["last_slot"][here], np.minimum(days, MOST_DAYS - 1) + 1, days)
         a["days"][at, columns] = days
-        a["last_slot"][columns] = slots
-        level = np.where(samples == 0, values, a["level"][columns])
+        a["last_slot"][here] = slots
+        level = np.where(samples == 0, values, a["level"][here])
         level += np.maximum(1.0 / (samples + 1), LEAST_LEVEL_RATE) * (values - level)
-        a["level"][columns] = level
+        a["level"][here] = level
         profile = a["profile"][at, columns]
         rate = np.maximum(0.05, 0.3 / days)
         a["profile"][at, columns] = profile + rate * (values - level - profile)

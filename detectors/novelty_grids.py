@@ -20,7 +20,11 @@ _EMPTY |= {name.replace("low", "high"): -np.inf for name in _EMPTY}
 _START_CELLS = CELLS // 4
 _START_MARGIN = 3 * CELLS // 8
 _LEAST_CELLS = CELLS // 4
-_AT = np.arange(CELLS)
+_AT = np.arange(CELLS, dtype=np.int16)
+_KEPT = np.uint8(KEPT_EPOCHS)
+_FARTHEST = np.uint8(FARTHEST)
+_AT_LEAST, _MOST = np.int16(KEPT_EPOCHS), np.int16(FARTHEST)
+_FAR_BELOW, _FAR_ABOVE = np.int16(-2 * CELLS), np.int16(2 * CELLS)
 _FROM = np.minimum(KEPT_EPOCHS + np.abs(_AT[:, None] - _AT), FARTHEST).astype(np.uint8)
 """What a cell holds at least, by the visited cell and its own place."""
 
@@ -56,7 +60,8 @@ class ValueGrids:
 class Rows:
     """The grids of some series of a `ValueGrids`, flattened to rows: one a view and series.
 
-    The numbers are views of all columns at once, or copies of some that `put` writes back.
+    The numbers are views of all columns at once, or copies of some that `put` writes back. First
+    `novelty`, then `learn` with the same values: the cell of each is looked up once.
     """
 
     def __init__(self, grids: ValueGrids, columns: Integers | None) -> None:
@@ -72,6 +77,8 @@ class Rows:
         self.samples: NDArray[np.int32] = samples.reshape(-1)
         at = np.arange(grids.series) if columns is None else columns
         self.row: Integers = (at * grids.views + np.arange(grids.views)[:, None]).reshape(-1)
+        self._at: Integers
+        self._known: Bytes
 
     def put(self) -> None:
         """Writes the numbers back, if they were copies."""
@@ -85,9 +92,10 @@ class Rows:
         """As `ValueGrid.novelty`, for one value a row."""
         low, high, width = self.of["low"], self.of["high"], self.of["width"]
         span = high - low
-        cells = self._grids.cells.reshape(-1).take(self._flat(values))
-        far = (cells - (KEPT_EPOCHS + 0.5)) * width
-        far[cells <= KEPT_EPOCHS] = 0.0
+        self._at = self._cell(values)
+        self._known = self._grids.cells.reshape(-1).take(self.row * CELLS + self._at)
+        far = (self._known - (KEPT_EPOCHS + 0.5)) * width
+        np.maximum(far, 0.0, out=far)
         far = np.where(values > high, values - high, far)
         far = np.where(values < low, low - values, far)
         novelty = far / np.where(span > 0.0, span, 1.0)
@@ -101,7 +109,7 @@ class Rows:
         """As `ValueGrid.learn`, where `valid`."""
         self._open(values, valid)
         self._widen(values, valid)
-        self._visit(values, valid)
+        self._visit(valid)
         for name in ("low", "young_low"):
             np.minimum(self.of[name], values, out=self.of[name], where=valid)
         for name in ("high", "young_high"):
@@ -116,9 +124,6 @@ class Rows:
         places = (values - self.of["origin"][rows]) / np.where(width > 0.0, width, 1.0)
         return np.clip(places, 0, CELLS - 1).astype(np.int64)
 
-    def _flat(self, values: Floats) -> Integers:
-        return self.row * CELLS + self._cell(values)
-
     def _open(self, values: Floats, valid: Flags) -> None:
         low, width = self.of["low"], self.of["width"]
         new = np.flatnonzero(valid & (width == 0.0) & (self.samples > 0) & (values != low))
@@ -128,15 +133,17 @@ class Rows:
         width[new] = np.abs(second - first) / _START_CELLS
         self.of["origin"][new] = np.minimum(second, first) - width[new] * _START_MARGIN
         self._visit_new(new, self._cell(first, new))
+        self._look_again(values, new)
 
     def _widen(self, values: Floats, valid: Flags) -> None:
         origin, width = self.of["origin"], self.of["width"]
         outside = (values < origin) | (values >= origin + width * CELLS)
-        rows = np.flatnonzero(valid & (width > 0.0) & outside)
+        rows = moved = np.flatnonzero(valid & (width > 0.0) & outside)
         while len(rows):
             down = values[rows] < origin[rows]
             cells = self._grids.cells[self.row[rows]]
-            ages = np.where(cells < KEPT_EPOCHS, cells, FARTHEST).reshape(len(rows), -1, 2).min(2)
+            cells = np.where(cells < KEPT_EPOCHS, cells, _FARTHEST)
+            ages = np.minimum(cells[:, ::2], cells[:, 1::2])
             wide = np.full((len(rows), CELLS), FARTHEST, np.uint8)
             wide[down, CELLS // 2 :] = ages[down]
             wide[~down, : CELLS // 2] = ages[~down]
@@ -145,18 +152,22 @@ class Rows:
             self._grids.cells[self.row[rows]] = with_distances(wide)
             v, low = values[rows], origin[rows]
             rows = rows[(v < low) | (v >= low + width[rows] * CELLS)]
+        if len(moved):
+            self._look_again(values, moved)
 
-    def _visit(self, values: Floats, valid: Flags) -> None:
+    def _look_again(self, values: Floats, rows: Integers) -> None:
+        """Finds the cells of some rows after these have moved."""
+        self._at[rows] = self._cell(values[rows], rows)
+        self._known[rows] = self._grids.cells[self.row[rows], self._at[rows]]
+
+    def _visit(self, valid: Flags) -> None:
         cells = self._grids.cells.reshape(-1)
-        open_rows = valid & (self.of["width"] > 0.0)
-        at = self._cell(values)
-        flat = self.row * CELLS + at
-        known = cells.take(flat)
-        new = np.flatnonzero(open_rows & (known >= KEPT_EPOCHS))
-        again = open_rows & (known > 0)
-        cells[flat[again]] = 0
+        seen = valid & (self.of["width"] > 0.0) & (self._known > 0)
+        aged = np.flatnonzero(seen)
+        cells[self.row[aged] * CELLS + self._at[aged]] = 0
+        new = aged[self._known[aged] >= KEPT_EPOCHS]
         if len(new):
-            self._visit_new(new, at[new])
+            self._visit_new(new, self._at[new])
 
     def _visit_new(self, rows: Integers, at: Integers) -> None:
         cells, places = self._grids.cells, self.row[rows]
@@ -209,10 +220,10 @@ class Rows:
 
 def with_distances(ages: Bytes) -> Bytes:
     """As `novelty_grid.with_distances`, for each row."""
-    visited = ages < KEPT_EPOCHS
-    far = 2 * CELLS
-    below = np.maximum.accumulate(np.where(visited, _AT, -far).astype(np.int16), 1)
-    above = np.where(visited, _AT, far).astype(np.int16)
-    above = np.minimum.accumulate(above[:, ::-1], 1)[:, ::-1]
+    visited = ages < _KEPT
+    below = np.maximum.accumulate(np.where(visited, _AT, _FAR_BELOW), 1)
+    above = np.where(visited, _AT, _FAR_ABOVE)[:, ::-1]
+    above = np.minimum.accumulate(above, 1)[:, ::-1]
     near = np.minimum(_AT - below, above - _AT)
-    return np.where(visited, ages, np.minimum(near + KEPT_EPOCHS, FARTHEST)).astype(np.uint8)
+    far = np.minimum(near + _AT_LEAST, _MOST).astype(np.uint8)
+    return np.where(visited, ages, far)
