@@ -22,7 +22,8 @@ class Explanation(NamedTuple):
     """What the last scored sample was held against, in the series' own unit.
 
     `confirmed` says that the evidence is more than one noisy sample; only then may it open an
-    incident. `reason` is a sentence for people. A `forecast` goes with the kind of that name.
+    incident. `reason` is a sentence for people. A `forecast` goes with the kind of that name;
+    `since_ms` says when it began, where that is not when the detector began to speak.
     """
 
     kind: AnomalyKind
@@ -33,6 +34,7 @@ class Explanation(NamedTuple):
     reason: str
     confirmed: bool = True
     forecast: Forecast | None = None
+    since_ms: int | None = None
 
 
 State = list[Any]

@@ -62,7 +62,8 @@ class ExpiryDetector:
         limit = (now_ms / self.unit_ms) if o.min != left_ms / self.unit_ms else 0.0
         if left_ms <= 0:
             reason = f"{what}: expired {duration(-left_ms)} ago"
-            return Explanation("saturation", o.min, limit, limit, limit, reason)
+            since_ms = now_ms + left_ms
+            return Explanation("saturation", o.min, limit, limit, limit, reason, since_ms=since_ms)
         confirmed = left_ms <= self.horizon_ms
         if confirmed:
             at_ms, why = now_ms + left_ms, None

@@ -58,7 +58,7 @@ class ForecastDetector:
     )
 
     def __init__(
-        self, limit: Limit, horizon_ms: int = DAY_MS, adopt_after_ms: int = _HOUR_MS
+        self, limit: Limit, horizon_ms: int = DAY_MS, adopt_after_ms: int = DAY_MS
     ) -> None:
         self.limit = limit
         self.horizon_ms = horizon_ms
@@ -92,7 +92,7 @@ class ForecastDetector:
             self._at_limit_since = self._at_limit_since or x.start_ms
             self._at_limit_ms = x.end_ms
             self._told, self._believed = None, 0
-        elif x.end_ms - self._at_limit_ms > self.adopt_after_ms:
+        elif x.end_ms - self._at_limit_ms > _HOUR_MS:
             self._at_limit_since = 0
         if self._lines.add(x.start_ms, self._toward(x)) and not self._at_limit_since:
             self._decide(x)
@@ -112,7 +112,7 @@ class ForecastDetector:
         if not first_ms or not self._is_at_limit(x):
             return False
         if not since:
-            return self._told is not None or x.start_ms - first_ms >= self.adopt_after_ms
+            return self._told is not None or x.start_ms - first_ms >= _HOUR_MS
         return since > first_ms and x.end_ms - since < self.adopt_after_ms
 
     def _decide(self, x: Sample) -> None:
@@ -172,8 +172,7 @@ class ForecastDetector:
         x, value, limit = self._last, self._last.observation.mean, self.limit.value
         low, high = sorted((value, limit))
         if self._is_news(x):
-            reason = f"{self._what(x)}, at its limit of {self._in_unit(x, limit)}"
-            return Explanation("saturation", value, limit, low, high, reason)
+            return self._full(x)
         forecast, line = self._withdrawn, self._told
         if forecast is not None:
             reason = f"{self._what(x)}; it was to reach {self._in_unit(x, limit)} soon, but "
@@ -183,6 +182,20 @@ class ForecastDetector:
         forecast = self._forecast(line, x.end_ms)
         reason = f"{self._what(x)}; {self._course(x, line)}, so {self._arrival(x, forecast)}"
         return Explanation("forecast", value, limit, low, high, reason, True, forecast)
+
+    def _full(self, x: Sample) -> Explanation:
+        limit = self._in_unit(x, self.limit.value)
+        low, high = sorted(self._side * bound for bound in self._lines.usual())
+        return Explanation(
+            "saturation",
+            x.observation.mean,
+            (low + high) / 2,
+            low,
+            high,
+            f"{self._what(x)}, at its limit of {limit}; it was {self._in_unit(x, low)} to "
+            f"{self._in_unit(x, high)} before",
+            since_ms=self._at_limit_since or x.start_ms,
+        )
 
     def _what(self, x: Sample) -> str:
         o = x.observation

@@ -146,6 +146,12 @@ class Lines:
         expected = line.trend.slope * (times[-1] - times[-7])
         return rise >= 0.4 / ease * expected - line.trend.scatter
 
+    def usual(self) -> tuple[float, float]:
+        """Between which values the middle half of the points at the coarsest scale lies."""
+        values = next((s.values for s in reversed(self._ladder.scales) if len(s.values) > 3), [0.0])
+        ordered = sorted(values)
+        return ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
+
     def dump(self) -> State:
         """The points, the heights and the lines."""
         return [

@@ -174,7 +174,7 @@ def _anomaly(x: Sample, detector: Detector, score: float, series: Series, i: int
     counted = o.kind == "requests"
     return msgspec.structs.replace(
         anomaly_of(o.series, o.service, (x.start_ms, x.end_ms), e),
-        since_ms=series.since_ms[i],
+        since_ms=e.since_ms or series.since_ms[i],
         score=round(score, 3),
         requests=o.count if counted else 0,
         errors=(o.errors or 0) if counted else 0,

@@ -46,7 +46,7 @@ def _nearness(
     if dossier.is_over or is_quiet(dossier, end_ms, rules):
         return None
     if anomaly.kind == "novelty":
-        return 0 if anomaly.service in dossier.drawn_in else None
+        return 0 if anomaly.service in dossier.drawn_in and dossier.is_out() else None
     if anomaly.service in dossier.seen:
         return 0
     if anomaly.kind == "forecast" or (

@@ -176,11 +176,17 @@ class Dossier(msgspec.Struct, kw_only=True):
         trusted = self.trusted_signals()
         return min((s.first_ms for s in plain_first(trusted)), default=self.first_anomaly_ms)
 
+    def is_out(self) -> bool:
+        """Whether anything is for certain but what will be."""
+        return any(s.kind != "forecast" for s in self.trusted_signals())
+
     def out_ms(self) -> int:
-        """When it became more than a forecast, if it is or was one; when it began, otherwise."""
+        """When it became more than a forecast that has not come true; when it began, otherwise."""
+        if self.prediction is None or self.prediction.status == "came_true":
+            return self.first_anomaly_ms
         trusted = self.trusted_signals()
         out = [s.first_ms for s in trusted if s.kind != "forecast"]
-        return min(out) if out and len(out) < len(trusted) else self.first_anomaly_ms
+        return min(out, default=self.first_anomaly_ms)
 
     def silent(self) -> set[str]:
         """The services that have fallen silent."""

@@ -7,7 +7,7 @@ from schemas.incidents import EventType, Impact, Incident, Signal
 from schemas.times import duration, stamp
 from streams.classify import Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
-from streams.forecast_words import prediction_changes
+from streams.forecast_words import prediction_changes, record_words
 from streams.harm import harm_of
 from streams.lifecycle import FLAPS_FROM
 from streams.outlook import category_of
@@ -26,7 +26,7 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service], currency: str)
     affected = sorted(dossier.affected())
     counts = [dossier.counts[name] for name in affected if name in dossier.counts]
     known = [catalogue[name] for name in affected if name in catalogue]
-    revenue = max((s.revenue_per_hour for s in known), default=0.0)
+    revenue = float(max((s.revenue_per_hour for s in known), default=0.0))
     ratios = [c.errors / c.requests for c in counts if c.requests]
     return Impact(
         requests=max((c.requests for c in counts), default=0),
@@ -80,7 +80,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         title=title(telling, services, causes),
         summary=summary(
             telling, services, causes, dossier.impact, dossier.since_ms(), unusual=unusual
-        ),
+        )
+        + record_words(dossier.prediction),
         severity=dossier.override or dossier.severity,
         severity_override_by=dossier.override_by,
         grading=with_override(dossier.grading, dossier.override, dossier.override_by),

@@ -96,6 +96,18 @@ def about(forecast: Forecast, now_ms: int) -> str:
     return f"about {expected} {unit}{bounds}"
 
 
+def record_words(prediction: Prediction | None) -> str:
+    """How often forecasts were right before: ` Of 12 forecasts before it, 9 came true.`."""
+    if prediction is None or prediction.status == "withdrawn":
+        return ""
+    true, all_before = prediction.came_true_before, prediction.came_true_before
+    all_before += prediction.withdrawn_before
+    told = f" Of {all_before} forecasts before it, {true} came true." if all_before else ""
+    if prediction.status == "came_true":
+        return f" It was forecast.{told}"
+    return told
+
+
 def prediction_changes(
     old: Prediction | None, new: Prediction | None, now_ms: int
 ) -> dict[str, str]:

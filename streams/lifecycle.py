@@ -7,6 +7,8 @@ from schemas.incidents import PublicPhase, Severity, State
 from streams.dossier import Dossier
 
 PHASES: tuple[PublicPhase, ...] = ("investigating", "identified", "monitoring", "resolved")
+FORECAST_QUIET_MS = 6 * 3_600_000
+"""A forecast is withdrawn in words; if nothing at all is said of it, it is given up after this."""
 QUIET_SHARE_TO_MONITOR = 0.5
 """Of the time that must pass quietly before an incident is resolved, the share after which it is
 watched only. Series that report once a minute are then quiet for two reports and more."""
@@ -69,7 +71,7 @@ def state_at(dossier: Dossier, end_ms: int, rules: Rules, cause_is_clear: bool) 
 
 def monitor_after_ms(dossier: Dossier, rules: Rules) -> int:
     """Quiet time after which the incident is only watched: longer if its series report rarely."""
-    return max(rules.monitor_ms, 2 * dossier.pace_ms)
+    return max(rules.monitor_ms, 2 * dossier.pace_ms, _least_ms(dossier) // 2)
 
 
 def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
@@ -78,7 +80,13 @@ def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
     One that flaps must be quiet for longer each time, so that it is told as one long outage
     rather than as many short ones.
     """
-    return max(rules.resolve_ms * damping(dossier.reopened), 3 * dossier.pace_ms)
+    resolve_ms = rules.resolve_ms * damping(dossier.reopened)
+    return max(resolve_ms, 3 * dossier.pace_ms, _least_ms(dossier))
+
+
+def _least_ms(dossier: Dossier) -> int:
+    standing = dossier.prediction is not None and dossier.prediction.status == "standing"
+    return FORECAST_QUIET_MS if standing and not dossier.is_out() else 0
 
 
 def damping(reopened: int) -> int:

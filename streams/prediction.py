@@ -23,7 +23,7 @@ Record = dict[str, int]
 
 def is_prediction(dossier: Dossier) -> bool:
     """Whether there is nothing for certain in the incident but what will be."""
-    return bool(dossier.trusted) and all(s.kind == "forecast" for s in dossier.trusted_signals())
+    return bool(dossier.trusted) and not dossier.is_out()
 
 
 def is_withdrawn(dossier: Dossier) -> bool:

@@ -79,7 +79,7 @@ def test_a_disk_that_fills_is_forecast_hours_before_and_told_when_it_is_full() -
     assert "so it reaches 100 % in 3 h" in later.reason
     at_limit = [hour for hour, e in found if e.kind == "saturation"]
     assert at_limit[0] == pytest.approx(38, abs=0.3)
-    assert at_limit[-1] - at_limit[0] <= 1
+    assert "at its limit of 100 %; it was " in found[-1][1].reason
 
 
 @pytest.mark.parametrize("limit", [Limit(0.0, -1), Limit(0.0)])
@@ -159,6 +159,12 @@ def test_a_forecast_that_does_not_hold_is_withdrawn_once_with_the_reason(
     assert last.forecast is not None
     assert not last.confirmed
     assert str(last.forecast.withdrawn).startswith(reason)
+
+
+def test_what_stays_at_its_limit_is_told_for_a_day_and_usual_after_that() -> None:
+    found = told(filling, 80, step_ms=5 * MINUTE_MS)
+    at_limit = [hour for hour, e in found if e.kind == "saturation"]
+    assert at_limit[-1] - at_limit[0] == pytest.approx(24, abs=0.5)
 
 
 def test_a_series_that_always_is_at_its_limit_is_no_news() -> None:
