@@ -15,6 +15,8 @@ SLOT_MS: Final = 1_800_000
 SHRINKAGE_DAYS: Final = 1.0
 LEAST_LEVEL_RATE: Final = 0.005
 MOST_DAYS: Final = 250
+LEAST: Final = 1e-150
+"""What is smaller in magnitude counts as 0."""
 
 _STATE = (
     "block_least",
@@ -73,10 +75,10 @@ class Views:
         step = day = None
         if self.samples >= SUMS * BLOCK:
             now = self.block_sum + value + self._sum_now
-            step = now / (self._within + 1 + BLOCK) - self._mean_before
+            step = _or_zero(now / (self._within + 1 + BLOCK) - self._mean_before)
         expected = self._expected(time_ms)
         if expected is not None:
-            day = value - expected
+            day = _or_zero(value - expected)
         floor = self._floor if self._floor < value else value
         return value, step, floor, self._ceiling if self._ceiling > value else value, day
 
@@ -131,10 +133,40 @@ class Views:
 
     def dump(self) -> State:
         """All fields, in the order of their names."""
-        return [list(v) if isinstance(v := getattr(self, s), list) else v for s in _STATE]
+        return [
+            self.block_least,
+            self.block_sum,
+            list(self.days),
+            self.greatest,
+            list(self.greatests),
+            self.last_slot,
+            list(self.leasts),
+            self.level,
+            list(self.profile),
+            self.samples,
+            list(self.sums),
+        ]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        for name, value in zip(_STATE, state, strict=True):
-            setattr(self, name, list(value) if isinstance(value, list | tuple) else value)
+        (
+            self.block_least,
+            self.block_sum,
+            days,
+            self.greatest,
+            greatests,
+            self.last_slot,
+            leasts,
+            self.level,
+            profile,
+            self.samples,
+            sums,
+        ) = state
+        self.days, self.profile, self.sums = list(days), list(profile), list(sums)
+        self.leasts, self.greatests = list(leasts), list(greatests)
         self._sum_up()
+
+
+def _or_zero(difference: float) -> float:
+    """The difference, or 0 where it is too small to be told from rounding and underflow."""
+    return difference if difference >= LEAST or difference <= -LEAST else 0.0
