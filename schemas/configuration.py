@@ -15,7 +15,6 @@ from schemas.oncall import (
     MessageLimit,
     QuietHours,
     Schedule,
-    Silence,
     Subscription,
     Way,
 )
@@ -421,7 +420,6 @@ class Notifier(Section, frozen=True, kw_only=True):
     escalations: tuple[Escalation, ...] = ()
     limit: MessageLimit = MessageLimit()
     """How many messages a recipient gets at most; what is above it comes as a digest."""
-    silences: tuple[Silence, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()
     cadence: Cadence = Cadence()
     route_tests: str | None = None

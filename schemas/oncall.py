@@ -147,17 +147,6 @@ class Subscription(Section, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
 
 
-class Silence(Section, frozen=True, kw_only=True):
-    """Planned work: nobody is told of matching incidents in that time. An end is still told."""
-
-    name: str
-    start: LocalMoment
-    until: LocalMoment
-    time_zone: str = "UTC"
-    services: tuple[str, ...] = ("*",)
-    severities: tuple[SeverityName, ...] = ("P1", "P2", "P3", "P4")
-
-
 class Inhibition(Section, frozen=True, kw_only=True):
     """While an incident of `source` services is open, nobody is told of one of `target` services
     that is not more severe."""

@@ -41,6 +41,8 @@ def _mistakes_in_value(value: Any, hint: Any, file: str, path: str, line: int) -
         for index, item in enumerate(value):
             where = f"{path}[{index}]"
             yield from _located(mistakes_in(item, section, file, where), line_of(value, index))
+        if not value:  # there may have to be one
+            yield from _judge(value, hint, file, path, line)
     elif container is dict and isinstance(value, dict):
         for key, item in value.items():
             inner = mistakes_in(item, section, file, f"{path}.{key}")
@@ -93,9 +95,9 @@ def _section_in(hint: Any) -> tuple[type[Section] | None, type | None]:
         return hint, None
     origin = get_origin(hint)
     for argument in get_args(hint):
-        section, _ = _section_in(argument)
+        section, container = _section_in(argument)
         if section is not None:
-            return section, origin if origin in (tuple, dict) else None
+            return section, origin if origin in (tuple, dict) else container
     return None, None
 
 

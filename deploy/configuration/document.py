@@ -34,7 +34,7 @@ def parse(path: Path) -> list[Any]:
         line = mark.line + 1 if mark else 0
         problem = " ".join(str(error.problem or "is not YAML").split("\n")[0].split())
         raise ConfigurationError([Mistake(name, line, "", problem)]) from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # ValueError: a date that is in no calendar
         raise ConfigurationError([Mistake(name, 0, "", f"is not YAML: {error}")]) from error
 
 

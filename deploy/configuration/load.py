@@ -14,7 +14,7 @@ from deploy.configuration.convert import mistakes_in
 from deploy.configuration.document import line_of, parse, plain
 from deploy.configuration.mistakes import ConfigurationError, Mistake
 from deploy.configuration.references import broken_references
-from schemas.configuration import Catalogue, Configuration, Service
+from schemas.configuration import Catalogue, Configuration, Notifier, Service
 
 VARIABLE_PREFIX = "TOCSIN_"
 
@@ -50,11 +50,29 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     base = path.parent if path else Path()
     services = _services(configuration.catalogue, file, document, base, mistakes)
     catalogue = msgspec.structs.replace(configuration.catalogue, services=tuple(services))
-    configuration = msgspec.structs.replace(configuration, catalogue=catalogue)
+    configuration = msgspec.structs.replace(
+        configuration, catalogue=catalogue, notifier=_located(configuration.notifier, base)
+    )
     mistakes += broken_references(configuration, file, lambda place: _find(document, place))
     if mistakes:
         raise ConfigurationError(mistakes)
     return configuration
+
+
+def _located(notifier: Notifier, base: Path) -> Notifier:
+    """The notifier's section with the files that it names as seen from the configuration's."""
+    schedules = tuple(
+        msgspec.structs.replace(
+            schedule, calendars=tuple(str(base / name) for name in schedule.calendars)
+        )
+        for schedule in notifier.schedules
+    )
+    tests = notifier.route_tests
+    return msgspec.structs.replace(
+        notifier,
+        schedules=schedules,
+        route_tests=None if tests is None else str(base / tests),
+    )
 
 
 def _override(values: dict[str, Any], environment: Mapping[str, str]) -> list[Mistake]:

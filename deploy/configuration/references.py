@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from deploy.configuration.mistakes import Mistake
+from deploy.configuration.people import wrong_people
 from schemas.configuration import Channels, Configuration, Secret
 from schemas.oncall import Way
 from streams.mapping import parse_path
@@ -200,11 +201,7 @@ def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
         if names[recipient.name] > 1:
             path = f"notifier.recipients[{index}].name"
             yield path, f"{recipient.name!r} is named more than once"
-    for index, route in enumerate(notifier.routes):
-        for place, name in enumerate(route.recipients):
-            if name not in names:
-                path = f"notifier.routes[{index}].recipients[{place}]"
-                yield path, f"{name!r} is none of the recipients {_listed(names)}"
+    yield from wrong_people(configuration)
 
 
 def _catalogue(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from sinks.notifier import outbox
 from sinks.notifier.desk import Desk, Order
 from sinks.notifier.escalation.run import Escalations
 from sinks.notifier.messages import Ask
-from sinks.notifier.muting import Mutes
+from sinks.notifier.muting import inhibited, silenced
 from sinks.notifier.people import People
 from sinks.notifier.promises import Promises
 from sinks.notifier.routing import Decision, Moment, Router
@@ -42,7 +42,7 @@ class Intake:
     ) -> None:
         section = configuration.notifier
         self._router = router_of(configuration)
-        self._mutes = Mutes(section.silences, section.inhibitions)
+        self._inhibitions = section.inhibitions
         self._desk = desk
         self._people = people
         self._escalations = escalations
@@ -98,10 +98,11 @@ class Intake:
 
     async def _muted(self, connection: AsyncConnection, event: IncidentEvent) -> str | None:
         """The silence or inhibition that applies to the incident now."""
-        silenced = self._mutes.silenced(event.incident, self._now_ms())
-        if silenced is not None or not self._mutes.inhibitions:
-            return silenced
-        return self._mutes.inhibited(event.incident, await older_open(connection, event.incident))
+        said = silenced(event.incident)
+        if said is not None or not self._inhibitions:
+            return said
+        others = await older_open(connection, event.incident)
+        return inhibited(event.incident, self._inhibitions, others)
 
     def _reviews(
         self,

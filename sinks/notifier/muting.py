@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.incidents import Incident, Severity
-from schemas.oncall import Inhibition, Silence
-from sinks.notifier.oncall.walltime import parse_moment_ms, zone_of
+from schemas.oncall import Inhibition
 from sinks.notifier.stakeholders import any_of
 
 
@@ -18,45 +17,28 @@ class Open(NamedTuple):
     opened_ms: int
 
 
-class Mutes:
-    """The configured silences and inhibitions. Raises `WallTimeError` for a wrong time or zone."""
+def silenced(incident: Incident) -> str | None:
+    """The silence or maintenance window that the incident is in, as a reason."""
+    return f"silenced by {incident.silenced_by}" if incident.silenced_by else None
 
-    def __init__(self, silences: tuple[Silence, ...], inhibitions: tuple[Inhibition, ...]) -> None:
-        self.inhibitions = inhibitions
-        self._silences = [
-            (
-                silence,
-                parse_moment_ms(silence.start, zone_of(silence.time_zone)),
-                parse_moment_ms(silence.until, zone_of(silence.time_zone)),
-            )
-            for silence in silences
-        ]
 
-    def silenced(self, incident: Incident, now_ms: int) -> str | None:
-        """The silence that holds now for the incident, as a reason."""
-        for silence, start_ms, until_ms in self._silences:
+def inhibited(
+    incident: Incident, inhibitions: Iterable[Inhibition], others: Iterable[Open]
+) -> str | None:
+    """The inhibition by an open incident, as a reason.
+
+    The incident that inhibits was opened before, or at the same time with a smaller id, so that
+    two never inhibit each other.
+    """
+    others = tuple(others)
+    for inhibition in inhibitions:
+        if not any_of(incident.services, inhibition.target):
+            continue
+        for other in others:
             if (
-                start_ms <= now_ms < until_ms
-                and incident.severity in silence.severities
-                and any_of(incident.services, silence.services)
+                (other.opened_ms, other.incident_id) < (incident.opened_ms, incident.id)
+                and other.severity <= incident.severity
+                and any_of(other.services, inhibition.source)
             ):
-                return f"silenced by {silence.name}"
-        return None
-
-    def inhibited(self, incident: Incident, others: Iterable[Open]) -> str | None:
-        """The inhibition by an open incident, as a reason.
-
-        The incident that inhibits was opened before, or at the same time with a smaller id, so
-        that two never inhibit each other.
-        """
-        for inhibition in self.inhibitions:
-            if not any_of(incident.services, inhibition.target):
-                continue
-            for other in others:
-                if (
-                    (other.opened_ms, other.incident_id) < (incident.opened_ms, incident.id)
-                    and other.severity <= incident.severity
-                    and any_of(other.services, inhibition.source)
-                ):
-                    return f"inhibited by {inhibition.name}: {other.incident_id} is open"
-        return None
+                return f"inhibited by {inhibition.name}: {other.incident_id} is open"
+    return None

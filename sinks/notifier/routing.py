@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
-from schemas.incidents import Incident, IncidentEvent
+from schemas.incidents import EventType, Incident, IncidentEvent
 from sinks.notifier.messages import Stage
 from sinks.notifier.stakeholders import (
     OWN_SUBSCRIPTION,
@@ -21,6 +21,8 @@ __all__ = ["STAGES", "Decision", "Router", "Stage", "affected_segments", "matche
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
+_LETS_TELL: frozenset[EventType] = frozenset(("approved", "unsilenced"))
+"""What lets those hear of an incident who could not before."""
 _FOR_THE_PUBLIC: frozenset[Stage] = frozenset(
     ("public_message", "workaround", "follow_up", "retracted")
 )
@@ -152,7 +154,7 @@ class Router:
     ) -> dict[str, str]:
         chosen: dict[str, str] = {}
         for name, rule in self._ruled(event, stage, told, on_call):
-            if event.type == "approved" and name in told:
+            if event.type in _LETS_TELL and name in told:
                 continue  # only news to those who could not hear of it before
             chosen.setdefault(name, rule)
         for name, rule in told.items():
@@ -218,7 +220,7 @@ class Router:
 
 def stage_of(event: IncidentEvent) -> Stage | None:
     """The kind of message that an event makes, None if it makes none."""
-    if event.type == "approved":
+    if event.type in _LETS_TELL:
         return "opened"
     return next((stage for stage in STAGES if stage == event.type), None)
 

@@ -109,6 +109,8 @@ class Escalations:
         after, reason = page, ""
         if incident.state in ("resolved", "closed"):
             after, reason = machine.end(page), "the incident is over"
+        elif incident.silenced_by:
+            after, reason = machine.end(page), f"silenced by {incident.silenced_by}"
         elif incident.severity not in machine.policy.severities:
             after, reason = machine.end(page), f"the incident is {incident.severity} now"
         elif incident.acknowledged_by and page.state in ("paging", "exhausted"):

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas.configuration import Recipient, Route
 from schemas.incidents import IncidentEvent
-from schemas.oncall import Hours, Inhibition, MessageLimit, QuietHours, Silence
+from schemas.oncall import Hours, Inhibition, MessageLimit, QuietHours
 from tests.sinks.examples import cpu_incident, event
 from tests.sinks.notifier.conftest import Bench
 
@@ -112,19 +112,26 @@ async def test_quiet_hours_end_with_a_digest_but_the_urgent_comes_through(bench:
 
 
 async def test_an_end_is_told_whatever_was_muted_since(bench: Bench) -> None:
-    silence = Silence(
-        name="works", start="2025-11-24T16:05", until="2025-11-25", services=("ts-*",)
-    )
-    bench.clock.now_ms = round(datetime(2025, 11, 24, 16, 0, tzinfo=UTC).timestamp() * 1000)
-    notifier = await bench.start(bench.configuration(recipients=(ADA,), silences=(silence,)))
+    notifier = await bench.start(bench.configuration(recipients=(ADA,)))
     await bench.feed(notifier, opened(1))
-    await bench.settle(notifier, 600)
-    await bench.feed(notifier, opened(2), ended(1), ended(2))
+    await bench.settle(notifier)
+    silent = msgspec.structs.replace(ended(1).incident, silenced_by="works")
+    await bench.feed(notifier, opened(2, silenced_by="works"), event(silent, "resolved"), ended(2))
     await bench.settle(notifier)
     told = [(made.incident_id, made.event_id) for made in bench.kafka.deliveries("sent")]
     assert told == [("inc-01", "inc-01/1"), ("inc-01", "inc-01/2")]
     (withheld,) = bench.kafka.deliveries("withheld")
     assert (withheld.incident_id, withheld.detail) == ("inc-02", "silenced by works")
+
+
+async def test_what_goes_on_after_its_silence_is_told_then(bench: Bench) -> None:
+    notifier = await bench.start(bench.configuration(recipients=(ADA,)))
+    quiet = opened(1, silenced_by="works")
+    loud = msgspec.structs.replace(quiet.incident, version=2, silenced_by=None)
+    await bench.feed(notifier, quiet, event(loud, "unsilenced"))
+    await bench.settle(notifier)
+    (sent,) = bench.kafka.deliveries("sent")
+    assert sent.event_id == "inc-01/2"
 
 
 async def test_what_follows_from_something_larger_is_inhibited_while_that_is_open(
