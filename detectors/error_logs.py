@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from detectors.base import Explanation, State
+from detectors.steps import GAP_MS
 from detectors.template_rate import Recent, TemplateRate
 from detectors.templates import TemplateTree
 from detectors.units import show
@@ -16,6 +17,8 @@ later episode of a template: an outage is not usual, but what keeps coming back 
 
 
 _SHORT_MS = 60_000
+_CUT_MS = 20_000
+"""What comes so soon after a service began to log has been there from the start."""
 _GONE_WINDOWS = 3
 """So many windows with lines of a service, but without an error, say that it does not last."""
 
@@ -46,6 +49,7 @@ class _Waiting(NamedTuple):
     first_end_ms: int
     end_ms: int
     active: int
+    lasts_ms: int
 
 
 class LogFinding(NamedTuple):
@@ -76,9 +80,12 @@ class LogTemplates:
         How far back lines are counted together, milliseconds.
     new_for_ms
         So long after its first line a template is called new.
-    confirm_windows, confirm_ms
-        In so many windows of the pool, and so far apart, a template must come to count as
-        confirmed: one failed request can write many lines, but only once.
+    confirm_windows, confirm_ms, settles_ms
+        In so many windows of the pool a template must come to count as confirmed, since one failed
+        request can write many lines, but only once; and for so long, or for `settles_ms` if the
+        service has never been without it since it began to log: what has just started is not yet
+        what it will be. That time passes also while the service logs nothing, but not once it has
+        logged in three windows without the template.
     known_windows
         The rate of any other template counts as confirmed only after so many windows in which its
         service logged, since how errors come and go by nature shows only in time.
@@ -94,7 +101,8 @@ class LogTemplates:
         pool_ms: int = 180_000,
         new_for_ms: int = 300_000,
         confirm_windows: int = 3,
-        confirm_ms: int = 60_000,
+        confirm_ms: int = 50_000,
+        settles_ms: int = 120_000,
         known_windows: int = 360,
         most: int = 100_000,
     ) -> None:
@@ -103,12 +111,14 @@ class LogTemplates:
         self.new_for_ms = new_for_ms
         self.confirm_windows = confirm_windows
         self.confirm_ms = confirm_ms
+        self.settles_ms = settles_ms
         self.known_windows = known_windows
         self.most = most
         self.left_out = 0
         self.tree = TemplateTree()
         self._active: dict[str, int] = {}
         self._lately: dict[str, list[int]] = {}
+        self._begun: dict[str, int] = {}
         self._rates: dict[tuple[str, int], TemplateRate] = {}
         self._fleet_lines: dict[int, int] = {}
         self._fleet_windows = 0
@@ -124,6 +134,8 @@ class LogTemplates:
                 continue
             self._active[service] = self._active.get(service, 0) + 1
             self._fleet_windows += 1
+            if start_ms - self._lately.get(service, [0])[-1] > GAP_MS:
+                self._begun[service] = start_ms
             lately = [*self._lately.get(service, ()), end_ms]
             self._lately[service] = [end for end in lately if end > end_ms - self.pool_ms]
         found = [
@@ -141,7 +153,7 @@ class LogTemplates:
             if end_ms - waiting.end_ms <= self.pool_ms
             and self._active.get(key[0], 0) - waiting.active < _GONE_WINDOWS
         }
-        due = [k for k, w in self._waiting.items() if end_ms - w.first_end_ms >= self.confirm_ms]
+        due = [k for k, w in self._waiting.items() if end_ms - w.first_end_ms >= w.lasts_ms]
         found = []
         for key in due:
             finding = self._waiting.pop(key).finding
@@ -214,7 +226,8 @@ class LogTemplates:
         self._waiting.pop(key, None)
         if lasting and not explanation.confirmed:
             first_end_ms = rate.recent[0].end_ms
-            self._waiting[key] = _Waiting(finding, first_end_ms, end_ms, active)
+            lasts_ms = self._lasts_ms(came.service, rate)
+            self._waiting[key] = _Waiting(finding, first_end_ms, end_ms, active, lasts_ms)
         return finding
 
     def _seen(
@@ -255,11 +268,15 @@ class LogTemplates:
             0.0,
             upper,
             reason,
-            self._lasting(came, rate) and self._span_ms(rate) >= self.confirm_ms,
+            self._lasting(came, rate)
+            and rate.recent[-1].end_ms - rate.recent[0].end_ms
+            >= self._lasts_ms(came.service, rate),
         )
 
-    def _span_ms(self, rate: TemplateRate) -> int:
-        return rate.recent[-1].end_ms - rate.recent[0].end_ms
+    def _lasts_ms(self, service: str, rate: TemplateRate) -> int:
+        """How long it must have lasted: longer if the service has never been without it."""
+        first_end_ms, begun_ms = rate.recent[0].end_ms, self._begun[service]
+        return self.settles_ms if first_end_ms <= begun_ms + _CUT_MS else self.confirm_ms
 
     def _is_new(self, rate: TemplateRate) -> bool:
         return rate.first_ms > 0 and rate.since_ms - rate.first_ms < self.new_for_ms
@@ -283,6 +300,7 @@ class LogTemplates:
         """
         for service in [s for s, ends in self._lately.items() if ends[-1] < before_ms]:
             del self._lately[service]
+            del self._begun[service]
             self._fleet_windows -= self._active.pop(service)
         for key in [k for k, rate in self._rates.items() if rate.recent[-1].end_ms < before_ms]:
             self._fleet_lines[key[1]] -= self._rates.pop(key).total
@@ -295,6 +313,7 @@ class LogTemplates:
             self.tree.dump(),
             self._active,
             self._lately,
+            self._begun,
             [[service, number, rate.dump()] for (service, number), rate in self._rates.items()],
             list(self._fleet_lines.items()),
             self._fleet_windows,
@@ -304,10 +323,12 @@ class LogTemplates:
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        tree, active, lately, rates, fleet_lines, self._fleet_windows, episodes, waiting = state
+        tree, active, lately, begun, rates, fleet_lines = state[:6]
+        self._fleet_windows, episodes, waiting = state[6:]
         self.tree.load(tree)
         self._active = dict(active)
         self._lately = {service: list(ends) for service, ends in lately.items()}
+        self._begun = dict(begun)
         self._rates = {}
         for service, number, dumped in rates:
             rate = self._rates[service, number] = TemplateRate()
@@ -315,9 +336,9 @@ class LogTemplates:
         self._fleet_lines = dict(fleet_lines)
         self._episodes = dict(episodes)
         self._waiting = {}
-        for service, number, found, first_end_ms, end_ms, active in waiting:
+        for service, number, found, *times in waiting:
             series, _, since_ms, score, explanation, example = found
             finding = LogFinding(
                 series, service, since_ms, score, Explanation(*explanation), example
             )
-            self._waiting[service, number] = _Waiting(finding, first_end_ms, end_ms, active)
+            self._waiting[service, number] = _Waiting(finding, *times)

@@ -131,29 +131,27 @@ class Invariants:
         self._misses *= 0.5
         self._squares *= 0.5
 
-    def missing(self, recent: Sequence[Floats], may_miss: Sequence[bool]) -> dict[int, Missing]:
+    def missing(self, recent: Sequence[Floats], allowed: Flags) -> dict[int, Missing]:
         """What has stayed away in the last of the windows, and for how long, by its number.
 
-        `recent` has the counts of the last windows, the newest last; `may_miss` says which things
-        are of interest.
+        `recent` has the counts of the last windows, the newest last; `allowed` says of each pair
+        whether the second may be missed because of the first.
         """
         firm = self._firm
         if firm is None:
             firm = self._firm = self._firm_pairs()
-        if not firm.pairs:
-            return {}
         n = firm.things
+        tight = firm.tight & allowed[:n, :n]
         newest = recent[-1]
         now = np.zeros(n)
         now[: min(n, len(newest))] = newest[:n]
         expected = firm.ratio * now[:, None]
         short = expected - now[None, :]
-        hit = firm.tight & (short >= 0.5) & (short >= _RIGHT * expected)
-        hit &= np.array(may_miss[:n])[None, :]
+        hit = tight & (short >= 0.5) & (short >= _RIGHT * expected)
         if not hit.any():
             return {}
         others, things = np.nonzero(hit)
-        return self._judge(firm, others, things, recent)
+        return self._judge(firm, others, things, recent, log10(tight.sum()))
 
     def _judge(
         self,
@@ -161,6 +159,7 @@ class Invariants:
         others: NDArray[np.intp],
         things: NDArray[np.intp],
         recent: Sequence[Floats],
+        price: float,
     ) -> dict[int, Missing]:
         """Adds up each pair's misses back to the last window in which it was right."""
         stack = np.zeros((len(recent), firm.things))
@@ -177,7 +176,7 @@ class Invariants:
         tail = betainc(
             np.maximum(k, 1e-9) / clump, (n - k) / clump + 1.0, firm.share[others, things]
         )
-        raw = -np.log10(np.maximum(tail, _LOWEST_P)) - log10(firm.pairs)
+        raw = -np.log10(np.maximum(tail, _LOWEST_P)) - price
         enough = (k >= self.least_missing) & (k >= self.least_share * n) & (raw > 0)
         best: dict[int, Missing] = {}
         for at in np.flatnonzero(enough):
@@ -204,7 +203,7 @@ class Invariants:
         ready = (totals >= _KNOWN) & (self._windows_of[:n] >= _KNOWN_WINDOWS)
         tight = (share <= self.tight) & ready[None, :] & ready[:, None]
         np.fill_diagonal(tight, val=False)
-        return _Firm(n, int(tight.sum()), tight, ratio, clump, share)
+        return _Firm(n, tight, ratio, clump, share)
 
     def dump(self) -> State:
         """The whole state; of the pairs only those that are still watched."""
@@ -241,7 +240,6 @@ class _Firm(NamedTuple):
     """What follows from the learnt: which pairs are believed, and their numbers."""
 
     things: int
-    pairs: int
     tight: Flags
     ratio: Floats
     clump: Floats

@@ -8,15 +8,25 @@ import numpy as np
 
 from detectors.base import Explanation, State
 from detectors.calibration import TailCalibrator
-from detectors.invariants import Floats, Invariants, Missing
+from detectors.invariants import Flags, Floats, Invariants, Missing
 from detectors.units import show
 
 _ODD_WEIGHT = 0.05
-_GAP_MS = 90_000
-"""After so long without any step what came before and what comes now are not judged together, and
-a step that stayed away is heard of no more."""
+GAP_MS = 90_000
+"""After so long without any step a service begins anew: what came before and what comes now are
+not judged together, and of a step that stayed away nothing more is told."""
 _REPLACED = 0.5
 _MAX_CANDIDATES = 500
+
+
+_BELONG: Mapping[str, frozenset[str]] = {
+    "line": frozenset(("line", "error", "request", "call")),
+    "call": frozenset(("request", "call")),
+    "error": frozenset(),
+    "request": frozenset(),
+}
+"""What a step of each kind may be missed because of. Errors are no loss; and where lines come, but
+neither requests nor calls, it is the tracing that has a gap."""
 
 
 class Step(NamedTuple):
@@ -40,10 +50,14 @@ class StepFinding(NamedTuple):
 
 
 class Away(msgspec.Struct, array_like=True):
-    """A step that stays away: in the windows from `since_ms` to `last_end_ms`."""
+    """A step that stays away: in the windows from `since_ms` to `last_end_ms`.
+
+    `from_start` says that it has done so since the service began to do anything.
+    """
 
     since_ms: int
     first_end_ms: int
+    from_start: bool
     last_end_ms: int = 0
     score: float = 0.0
     value: float = 0.0
@@ -90,6 +104,7 @@ class ServiceSteps:
         self.most = most
         self.pool_windows = pool_windows
         self.adopt_windows = adopt_windows
+        self.begun_ms = 0
         self.last_ms = 0
         self.told_ms = 0
         self._begin()
@@ -100,6 +115,7 @@ class ServiceSteps:
         self.away: dict[int, Away] = {}
         self._steps: list[Step] = []
         self._places: dict[Step, int] = {}
+        self._allowed: Flags = np.zeros((0, 0), dtype=np.bool_)
         self._admitted: list[int] = []
         self._candidates: dict[Step, None] = {}
         self._seen = 0
@@ -112,6 +128,8 @@ class ServiceSteps:
 
         Returns how much was left out for want of room.
         """
+        if start_ms - self.last_ms > GAP_MS:
+            self.begun_ms = start_ms
         self.last_ms = end_ms
         left_out, fresh = 0, 0.0
         for step in sorted(came):
@@ -144,7 +162,12 @@ class ServiceSteps:
         self._places[step] = place
         self._steps.append(step)
         self._admitted.append(self._seen)
+        self._allow()
         return True
+
+    def _allow(self) -> None:
+        kinds = [step.kind for step in self._steps]
+        self._allowed = np.array([[other in _BELONG[kind] for kind in kinds] for other in kinds])
 
     def _learn(self, old: _Window) -> None:
         self._odd_in_a_row = self._odd_in_a_row + 1 if old.odd else 0
@@ -155,8 +178,7 @@ class ServiceSteps:
 
     def judge(self, service: str, least: float) -> None:
         """Looks at the last window, with those before it, for steps that stay away."""
-        may_miss = [step.kind in ("line", "call") for step in self._steps]
-        missing = self.invariants.missing([w.counts for w in self._unbroken()], may_miss)
+        missing = self.invariants.missing([w.counts for w in self._unbroken()], self._allowed)
         for place in sorted(missing):
             self._suspect(service, place, missing[place], least)
         counts = self.windows[-1].counts
@@ -166,7 +188,7 @@ class ServiceSteps:
     def _unbroken(self) -> list[_Window]:
         windows = self.windows
         start = len(windows) - 1
-        while start and windows[start].start_ms - windows[start - 1].end_ms <= _GAP_MS:
+        while start and windows[start].start_ms - windows[start - 1].end_ms <= GAP_MS:
             start -= 1
         return windows[start:]
 
@@ -187,7 +209,10 @@ class ServiceSteps:
             window.odd = True
         away = self.away.get(place)
         if away is None:
-            away = self.away[place] = Away(run[0].start_ms, run[0].end_ms)
+            since_ms, first_end_ms = run[0].start_ms, run[0].end_ms
+            # The first window is cut, and may hold nothing that could tell.
+            from_start = since_ms <= self.begun_ms + first_end_ms - since_ms
+            away = self.away[place] = Away(since_ms, first_end_ms, from_start)
         away.last_end_ms, away.score = run[-1].end_ms, score
         self._explain(service, place, missing, run, away)
 
@@ -214,6 +239,7 @@ class ServiceSteps:
     def dump(self) -> State:
         """The whole state."""
         return [
+            self.begun_ms,
             self.last_ms,
             self.told_ms,
             self.invariants.dump(),
@@ -231,8 +257,9 @@ class ServiceSteps:
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
         self._begin()
-        self.last_ms, self.told_ms, invariants, windows, away, steps, admitted = state[:7]
-        candidates, self._seen, self._odd_in_a_row, judged_at, calibrators = state[7:]
+        self.begun_ms, self.last_ms, self.told_ms, invariants, windows, away = state[:6]
+        steps, admitted, candidates, self._seen, self._odd_in_a_row = state[6:11]
+        judged_at, calibrators = state[11:]
         self.invariants.load(invariants)
         for start_ms, end_ms, counts, fresh, odd in windows:
             self.windows.append(_Window(start_ms, end_ms, np.array(counts), fresh, odd))
@@ -240,6 +267,7 @@ class ServiceSteps:
         self._steps = [Step(kind, name) for kind, name in steps]
         self._places = {step: place for place, step in enumerate(self._steps)}
         self._admitted = list(admitted)
+        self._allow()
         self._candidates = {Step(kind, name): None for kind, name in candidates}
         self._judged_at = dict(judged_at)
         for place, dumped in calibrators:
@@ -252,12 +280,13 @@ class StepWatch:
 
     A code path that breaks off, or takes another turn, often makes nothing slow and logs no error;
     but what always went together does so no more (`Invariants`). Error lines never count as
-    missing, and requests neither, since where lines come without them it is the tracing that has
-    gaps. For the same reason lines do not count as missing if the service has written none.
+    missing, and requests and calls not because of lines: there it is the tracing that has a gap.
+    For the same reason missing lines are not trusted if the service has written none.
 
-    What stays away must do so for `lasts_ms`, without a window in which all was right: a service
-    whose callee restarts comes back by itself. If nothing more is heard of the service meanwhile,
-    that time passes all the same. What stays away for `adopt_windows` in a row is the usual from
+    What stays away must do so for `lasts_ms`, without a window in which all was right, and for
+    `settles_ms` if it has never come since the service began to do anything: what has just started
+    is not yet what it will be. If nothing more is heard of the service meanwhile, that time passes
+    all the same. What stays away for `adopt_windows` in a row is the usual from
     then on, and everything is learnt anew; where new kinds of lines have come instead of the
     missing ones, the code was rather changed than broken, and that only corroborates.
 
@@ -267,8 +296,8 @@ class StepWatch:
         Windows with steps, learnt `pool_windows` after they came, before a service is spoken of.
     pool_windows
         So many of the service's last windows are judged together.
-    lasts_ms
-        How long a step must have stayed away, milliseconds.
+    lasts_ms, settles_ms
+        How long a step must have stayed away, milliseconds: usually, and after a start.
     adopt_windows
         Windows in a row after which that is the usual.
     most_steps
@@ -282,7 +311,8 @@ class StepWatch:
         *,
         learning_windows: int = 12,
         pool_windows: int = 18,
-        lasts_ms: int = 80_000,
+        lasts_ms: int = 50_000,
+        settles_ms: int = 120_000,
         adopt_windows: int = 180,
         most_steps: int = 48,
         most: int = 5_000,
@@ -290,6 +320,7 @@ class StepWatch:
         self.learning_windows = learning_windows
         self.pool_windows = pool_windows
         self.lasts_ms = lasts_ms
+        self.settles_ms = settles_ms
         self.adopt_windows = adopt_windows
         self.most_steps = most_steps
         self.most = most
@@ -325,12 +356,13 @@ class StepWatch:
         service.away = {
             place: away
             for place, away in service.away.items()
-            if end_ms - away.last_end_ms <= _GAP_MS
+            if end_ms - away.last_end_ms <= self.settles_ms
         }
         lasting = [
             away
             for away in service.away.values()
-            if end_ms - away.first_end_ms >= self.lasts_ms and away.last_end_ms > service.told_ms
+            if end_ms - away.first_end_ms >= (self.settles_ms if away.from_start else self.lasts_ms)
+            and away.last_end_ms > service.told_ms
         ]
         if not lasting:
             return None
