@@ -43,6 +43,9 @@ LATE = 0.5
 FULL_SCORE = 30.0
 """-log10 tail probability from which being further out says no more."""
 
+TELLS_NOTHING: frozenset[AnomalyKind] = frozenset(("traffic", "novelty", "report", "forecast"))
+"""Kinds that may be there because of others' trouble or with none at all: they explain nobody."""
+
 TIMES = ("latency", "duration", "response_time", "elapsed")
 AMOUNTS = ("requests", "invocations", "hits")
 """Words in names of gauges that tell how long requests take, and how many there are."""
@@ -97,6 +100,7 @@ class _Case:
         for signal in trusted:
             self.sure.setdefault(signal.service, []).append(signal)
         self.first_ms = min(s.first_ms for s in plain_first(list(trusted) or signals))
+        self.onset_ms = _onsets(signals, self.sure)
         self.fan_out = _fan_out(signals)
 
     def suspects(self) -> list[str]:
@@ -121,8 +125,7 @@ class _Case:
             worth[kind] = max(worth.get(kind, 0.0), self._worth(signal))
         best = max(worth, key=lambda kind: (worth[kind], kind))
         points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
-        furthest = max((s.score for s in self.sure.get(name, [])), default=0.0)
-        points += min(furthest, FULL_SCORE) / FULL_SCORE
+        points += max((_far_out(s) for s in self.sure.get(name, [])), default=0.0)
         shown = min((s for s in own if meaning(s) == best), key=lambda s: (s.first_ms, -s.score))
         return points, [plain(shown)]
 
@@ -132,13 +135,25 @@ class _Case:
             worth *= UNSURE
         if signal.first_ms - self.first_ms > LATE_MS:
             worth *= LATE
-        return worth if signal in self.sure.get(signal.service, ()) else worth * UNSURE
+        return worth if self._is_sure(signal) else worth * UNSURE
+
+    def _is_sure(self, signal: Signal) -> bool:
+        """Whether it is trusted, or a caller bears it out: by a trusted sign of the same meaning,
+        as carried up from here, at the same time."""
+        if signal in self.sure.get(signal.service, ()):
+            return True
+        kind = meaning(signal)
+        return kind in CARRIED and any(
+            meaning(other) == kind and abs(other.first_ms - signal.first_ms) <= ONSET_TOLERANCE_MS
+            for caller in self.graph.above(signal.service)
+            for other in self.sure.get(caller, ())
+            if signal.service not in self.graph.above(caller)
+        )
 
     def _onset(self, name: str) -> tuple[float, list[str]]:
-        sure = self.sure.get(name)
-        if not sure:
+        onset_ms = self.onset_ms.get(name)
+        if name not in self.sure or onset_ms is None:
             return 0.0, []
-        onset_ms = min(s.first_ms for s in sure)
         if onset_ms - self.first_ms > ONSET_TOLERANCE_MS:
             return 0.0, []
         several = len(self.sure) > 1
@@ -154,19 +169,49 @@ class _Case:
         """More for explaining its callers, less for being explained by its callees."""
         points, evidence = 0.0, []
         callers = [n for n in sorted(self.graph.above(name)) if self._carries(n) and n != name]
-        if callers and name in self.by_service:
+        callers = [n for n in callers if self._precedes(name, n)]
+        if callers:
             points += min(0.5 * len(callers), 1.5)
             evidence.append(f"called by {_names(callers)}, also out of order")
         kinds = {s.kind for s in self.by_service.get(name, ())}
-        callees = [n for n in sorted(self.graph.below(name)) if n in self.sure and n != name]
+        callees = [n for n in sorted(self.graph.below(name)) if self._explains(n) and n != name]
         callees = [n for n in callees if n not in self.graph.above(name)]
+        callees = [n for n in callees if self._precedes(n, name)]
         if callees and "saturation" not in kinds and name not in self.fan_out:
             points -= 1.2
             evidence.append(f"but it calls {_names(callees)}, out of order itself")
         return points, evidence
 
+    def _precedes(self, callee: str, caller: str) -> bool:
+        """Whether the callee went out of order no later than the caller, or the caller never."""
+        callee_ms, caller_ms = self.onset_ms.get(callee), self.onset_ms.get(caller)
+        if callee_ms is None:
+            return False
+        return caller_ms is None or callee_ms - caller_ms <= ONSET_TOLERANCE_MS
+
+    def _explains(self, name: str) -> bool:
+        """Whether a service is surely out of order in a way that its callers would feel."""
+        signals = self.by_service.get(name, ())
+        return any(meaning(s) not in TELLS_NOTHING and self._is_sure(s) for s in signals)
+
     def _carries(self, name: str) -> bool:
         return bool(CARRIED & {meaning(s) for s in self.by_service.get(name, ())})
+
+
+def _onsets(signals: Sequence[Signal], sure: Mapping[str, Sequence[Signal]]) -> dict[str, int]:
+    """When each service went out of order, by its trusted signs if it has any."""
+    found: dict[str, int] = {}
+    for signal in signals:
+        name = signal.service
+        if meaning(signal) not in TELLS_NOTHING and (name not in sure or signal in sure[name]):
+            found[name] = min(found.get(name, signal.first_ms), signal.first_ms)
+    return found
+
+
+def _far_out(signal: Signal) -> float:
+    """How far out it is, 0 to 1; of what tells little, little."""
+    far = min(signal.score, FULL_SCORE) / FULL_SCORE
+    return far * min(1.0, OWN[meaning(signal)] / OWN["latency"])
 
 
 def meaning(signal: Signal) -> AnomalyKind:

@@ -45,6 +45,29 @@ def test_of_unlinked_services_the_one_that_changed_first_leads() -> None:
     assert names(anomaly("search", "latency", 200), anomaly("smtp", "latency", 0))[0] == "smtp"
 
 
+def test_a_callee_that_went_out_of_order_long_after_its_caller_does_not_explain_it() -> None:
+    first, later = anomaly("web", "latency", 0), anomaly("cart", "latency", 120)
+    assert names(first, later)[0] == "web"
+    assert names(first, anomaly("cart", "latency", 30))[0] == "cart"
+
+
+def test_a_callee_that_is_only_called_more_explains_nobody() -> None:
+    busier = anomaly("store", "level", series='requests_per_5m{service="store"}', score=60)
+    top = ranked(anomaly("cart", "latency"), busier)[0]
+    assert top.service == "cart"
+    assert not any("out of order itself" in line for line in top.evidence)
+
+
+def test_a_faint_sign_of_a_callee_counts_where_its_caller_surely_shows_the_same() -> None:
+    caller = signal_of(anomaly("cart", "error_ratio", score=12))
+    callee = signal_of(anomaly("store", "error_ratio", score=5, opens=False))
+    elsewhere = signal_of(anomaly("search", "error_ratio", score=5, opens=False))
+    graph = ServiceGraph(Catalogue())
+    graph.learn(CALLS)
+    assert rank([caller, callee], graph, [caller])[0].service == "store"
+    assert rank([caller, elsewhere], graph, [caller])[0].service == "cart"
+
+
 def test_the_evidence_can_be_read() -> None:
     top = ranked(anomaly("store"), anomaly("cart", "latency", 60))[0]
     assert top.evidence[0].startswith("CPU usage saturated at 99 %")
