@@ -320,6 +320,30 @@ def silences(*, config: Config = None, json: JsonFile = None) -> int:
 
 
 @app.command(group=ANSWERS)
+def report(
+    text: str, *, service: str | None = None, config: Config = None, actor: Actor = None
+) -> int:
+    """Report trouble that you see: it joins the incident of its service, or opens one.
+
+    Parameters
+    ----------
+    service
+        Which service; without it, the one whose name stands in the text.
+    """
+    from deploy.commands.say import tell
+
+    return tell("report", text, config=config, actor=actor, service=service)
+
+
+@app.command(group=ANSWERS)
+def change(text: str, *services: str, config: Config = None, actor: Actor = None) -> int:
+    """Say that services were changed, say by a deploy: trouble right after points at them."""
+    from deploy.commands.say import tell
+
+    return tell("change", text, config=config, actor=actor, services=services)
+
+
+@app.command(group=ANSWERS)
 def category(
     incident: Incident,
     category: Literal[

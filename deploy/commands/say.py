@@ -56,10 +56,7 @@ def give(
     try:
         event = send_and_wait(configuration, command)
     except (KafkaException, SecretError) as error:
-        reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        servers = configuration.kafka.bootstrap_servers
-        print(f"the command was not sent: Kafka at {servers}: {reason}", file=sys.stderr)
-        return 2
+        return not_sent(configuration, error)
     if event is None:
         print(
             f"sent, but no answer within {ANSWER_SECONDS:.0f} s: is the worker running, and is "
@@ -71,6 +68,46 @@ def give(
     did = event.type.replace("_", " ")
     print(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
     return 0
+
+
+def tell(
+    kind: CommandType,
+    text: str,
+    *,
+    config: Path | None,
+    actor: str | None,
+    service: str | None = None,
+    services: tuple[str, ...] = (),
+) -> int:
+    """Sends what is about no single incident; 0 once Kafka has it, 2 if it could not be sent."""
+    configuration = load(config)
+    if kind == "change" and not services:
+        print("tocsin change: name the services that were changed", file=sys.stderr)
+        return 2
+    command = Command(
+        id=str(uuid.uuid4()),
+        type=kind,
+        incident_id="",
+        actor=actor or getpass.getuser(),
+        issued_ms=int(time.time() * 1000),
+        text=text,
+        service=service,
+        services=services,
+    )
+    try:
+        send(configuration, command)
+    except (KafkaException, SecretError) as error:
+        return not_sent(configuration, error)
+    print(f"sent: {text}")
+    return 0
+
+
+def not_sent(configuration: Configuration, error: KafkaException | SecretError) -> int:
+    """Says why Kafka did not answer; returns 2."""
+    reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+    servers = configuration.kafka.bootstrap_servers
+    print(f"nothing was sent or read: Kafka at {servers}: {reason}", file=sys.stderr)
+    return 2
 
 
 def give_expectation(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.commands.say import moment_of, send
+from deploy.commands.say import moment_of, not_sent, send
 from deploy.configuration import load
 from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
@@ -82,16 +82,9 @@ def _sent(command: Command, config: Path | None, said: str) -> int:
     try:
         send(configuration, command)
     except (KafkaException, SecretError) as error:
-        return _unreachable(configuration, error)
+        return not_sent(configuration, error)
     print(f"{said}; `tocsin silences` shows what holds")
     return 0
-
-
-def _unreachable(configuration: Configuration, error: KafkaException | SecretError) -> int:
-    reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-    servers = configuration.kafka.bootstrap_servers
-    print(f"tocsin: Kafka at {servers}: {reason}", file=sys.stderr)
-    return 2
 
 
 def run_silences(*, config: Path | None, json: Path | None) -> int:
@@ -101,7 +94,7 @@ def run_silences(*, config: Path | None, json: Path | None) -> int:
     try:
         silences, held = standing(configuration, now_ms)
     except (KafkaException, SecretError) as error:
-        return _unreachable(configuration, error)
+        return not_sent(configuration, error)
     if json is not None:
         json.write_bytes(msgspec.json.encode(silences) + b"\n")
     _print(new_console(), silences, held, now_ms)

@@ -6,24 +6,26 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Delivery, Incident
+from schemas.outlook import Category
 from schemas.reading import UNREADABLE
 from sinks.case_store.access import Access
-from sinks.case_store.commands import (
-    CommandNotSentError,
-    CommandRefusedError,
-    Desk,
-    KeyReusedError,
-    checked,
-    refuse_closed,
+from sinks.case_store.answers import (
+    PROBLEMS,
+    NotACommandError,
+    body,
+    json_of,
+    problem,
+    refusal,
+    token_needed,
 )
+from sinks.case_store.commands import Desk, checked, refuse_closed
+from sinks.case_store.inbox import Inbox
 from sinks.case_store.reader import AuditEntry, Case, File, Filter, Reader, TimelineEvent
-
-LARGEST_BODY = 65_536
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -74,13 +76,29 @@ class CaseTimeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is posted. `id` (or the header `Idempotency-Key`) makes a repeat harmless."""
+    """What is posted. `id` (or the header `Idempotency-Key`) makes a repeat harmless.
+
+    The other fields are those of `Command`, and mean what they mean there.
+    """
 
     type: str
     actor: str
     text: str = ""
     severity: str | None = None
     id: str | None = None
+    category: Category | None = None
+    expected_ms: int | None = None
+    solution: str = ""
+    into: str | None = None
+    services: tuple[str, ...] = ()
+    matchers: tuple[str, ...] = ()
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def further(self) -> dict[str, Any]:
+        """The fields that only some types of command have."""
+        names = self.__struct_fields__[self.__struct_fields__.index("category") :]
+        return {name: getattr(self, name) for name in names}
 
 
 class CommandAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,14 +108,6 @@ class CommandAccepted(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str
     number: int
     repeated: bool
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """An error after RFC 9457."""
-
-    title: str
-    status: int
-    detail: str
 
 
 class Api:
@@ -116,6 +126,7 @@ class Api:
         self._access = access
         self._base = public_url.rstrip("/")
         self._now_ms = now_ms
+        self._inbox = Inbox(desk, lambda request: refusal(access, request), now_ms)
 
     def routes(self) -> list[BaseRoute]:
         """The routes, for the host to serve."""
@@ -124,19 +135,20 @@ class Api:
             Route("/api/v1/cases/{name:path}/timeline", self._for_readers(self._timeline)),
             Route("/api/v1/cases/{name:path}", self._for_readers(self._one)),
             Route("/api/v1/incidents/{incident_id:path}/commands", self._command, methods=["POST"]),
+            *self._inbox.routes(),
         ]
 
     def _for_readers(self, endpoint: Endpoint) -> Endpoint:
         async def checked_first(request: Request) -> Response:
             if self._access.open or self._access.right_of_bearer(request) is not None:
                 return await endpoint(request)
-            return _token_needed()
+            return token_needed()
 
         return checked_first
 
     async def _list(self, request: Request) -> Response:
         listing = await self._reader.listing(wanted(request))
-        return _json(
+        return json_of(
             CaseList(
                 cases=tuple(self._summary(case) for case in listing.cases),
                 total=listing.total,
@@ -151,7 +163,7 @@ class Api:
         if file is None:
             return _no_case(request.path_params["name"])
         number = file.case.number
-        return _json(
+        return json_of(
             CaseFile(
                 number=number,
                 url=self._url(number),
@@ -165,7 +177,7 @@ class Api:
         file = await self._file(request)
         if file is None:
             return _no_case(request.path_params["name"])
-        return _json(
+        return json_of(
             CaseTimeline(
                 number=file.case.number,
                 incident_id=file.case.incident.id,
@@ -175,9 +187,9 @@ class Api:
         )
 
     async def _command(self, request: Request) -> Response:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        refused = refusal(self._access, request)
+        if refused is not None:
+            return refused
         case = await self._reader.find(request.path_params["incident_id"])
         if case is None:
             return _no_case(request.path_params["incident_id"])
@@ -193,11 +205,12 @@ class Api:
                 text=asked.text,
                 severity=asked.severity,
             )
+            command = msgspec.structs.replace(command, **asked.further())
             sent = await self._desk.submit(command, "api")
         except tuple(PROBLEMS) as error:
             status, title = PROBLEMS[type(error)]
-            return _problem(status, title, str(error))
-        return _json(
+            return problem(status, title, str(error))
+        return json_of(
             CommandAccepted(
                 id=command.id,
                 incident_id=case.incident.id,
@@ -206,18 +219,6 @@ class Api:
             ),
             status=202,
         )
-
-    def _refusal(self, request: Request) -> Response | None:
-        if not self._access.writable:
-            return _problem(
-                403, "Read-only", "no token is configured; set case_store.token to allow commands"
-            )
-        right = self._access.right_of_bearer(request)
-        if right is None:
-            return _token_needed()
-        if right != "change":
-            return _problem(403, "Read-only", "this token may only read; send case_store.token")
-        return None
 
     async def _file(self, request: Request) -> File | None:
         return await self._reader.file(request.path_params["name"])
@@ -248,41 +249,11 @@ class Api:
         )
 
 
-class TooLargeError(Exception):
-    """A body beyond what any command needs."""
-
-
-class NotACommandError(Exception):
-    """A body that is no JSON of a command."""
-
-
-PROBLEMS: dict[type[Exception], tuple[int, str]] = {
-    TooLargeError: (413, "Too large"),
-    NotACommandError: (400, "Not a command"),
-    KeyReusedError: (409, "Id used before"),
-    CommandRefusedError: (422, "Command refused"),
-    CommandNotSentError: (503, "Command not sent"),
-}
-
-
 def _asked(content: bytes) -> CommandRequest:
     try:
         return msgspec.json.decode(content, type=CommandRequest)
     except UNREADABLE as error:
         raise NotACommandError(f"the body is no JSON of a command: {error}") from error
-
-
-async def body(request: Request) -> bytes:
-    """The body, up to 64 KiB. Raises `TooLargeError`, before reading more than that."""
-    content = bytearray()
-    try:
-        async for part in request.stream():
-            content += part
-            if len(content) > LARGEST_BODY:
-                raise TooLargeError(f"a command is at most {LARGEST_BODY} bytes")
-    except ClientDisconnect:
-        return b""
-    return bytes(content)
 
 
 def wanted(request: Request) -> Filter:
@@ -297,26 +268,5 @@ def wanted(request: Request) -> Filter:
     )
 
 
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(content),
-        status_code=status,
-        media_type="application/json",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
-    )
-
-
-def _problem(status: int, title: str, detail: str) -> Response:
-    response = _json(Problem(title=title, status=status, detail=detail), status)
-    response.headers["Content-Type"] = "application/problem+json"
-    return response
-
-
-def _token_needed() -> Response:
-    response = _problem(401, "Token needed", "send Authorization: Bearer <token>")
-    response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
 def _no_case(name: str) -> Response:
-    return _problem(404, "No such case", f"there is no case of number or incident {name!r}")
+    return problem(404, "No such case", f"there is no case of number or incident {name!r}")

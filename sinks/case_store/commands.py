@@ -18,6 +18,7 @@ from sinks.sink import Publish
 
 Way = Literal["page", "api"]
 LONGEST_TEXT = 4000
+NEEDS_TEXT = ("note", "public_message", "workaround", "conclude")
 LONGEST_NAME = 200
 
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ def checked(
         mistakes.append(f"type must be one of {', '.join(get_args(CommandType))}")
     if actor == "tocsin":
         mistakes.append("actor must be a person; tocsin speaks for itself")
-    if type in ("note", "public_message") and not text:
+    if type in NEEDS_TEXT and not text:
         mistakes.append(f"text must not be empty for {type}")
     if len(text) > LONGEST_TEXT:
         mistakes.append(f"text must be at most {LONGEST_TEXT} characters, it has {len(text)}")
@@ -73,6 +74,32 @@ def checked(
         "severity": severity if type == "set_severity" else None,
     }
     return msgspec.convert(fields, Command)
+
+
+def heard(
+    type: CommandType, *, id: str, actor: str, text: str, issued_ms: int, service: str | None = None
+) -> Command:
+    """A command about no single incident: a report or a change.
+
+    Raises `CommandRefusedError` with every mistake.
+    """
+    actor, text = clean(actor).strip(), clean(text).strip()[:LONGEST_TEXT]
+    mistakes = [*_name_mistakes("actor", actor), *_name_mistakes("id", id)]
+    if service is not None:
+        mistakes += _name_mistakes("service", service)
+    if not text:
+        mistakes.append("text must not be empty: say what is wrong, or what was changed")
+    if mistakes:
+        raise CommandRefusedError("; ".join(mistakes))
+    return Command(
+        id=id,
+        type=type,
+        incident_id="",
+        actor=actor,
+        issued_ms=issued_ms,
+        text=text,
+        service=service,
+    )
 
 
 def refuse_closed(incident: Incident) -> None:
@@ -186,9 +213,8 @@ class Desk:
 
 
 def _detail(command: Command) -> str:
-    content: dict[str, str] = {"action": command.type, "actor": command.actor}
-    if command.text:
-        content["text"] = command.text
-    if command.severity:
-        content["severity"] = command.severity
-    return msgspec.json.encode(content).decode()
+    """What was asked, for the audit, and for telling a repeat from an id that was used anew."""
+    told = {**msgspec.to_builtins(command), "action": command.type}
+    for name in ("id", "type", "incident_id", "issued_ms"):
+        del told[name]
+    return msgspec.json.encode(told, order="sorted").decode()

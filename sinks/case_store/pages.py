@@ -14,7 +14,8 @@ from starlette.staticfiles import StaticFiles
 from schemas.configuration import Catalogue
 from sinks.case_store import views
 from sinks.case_store.access import Access, Session, safe_path
-from sinks.case_store.api import Endpoint, TooLargeError, body, wanted
+from sinks.case_store.answers import TooLargeError, body
+from sinks.case_store.api import Endpoint, wanted
 from sinks.case_store.commands import (
     LONGEST_NAME,
     CommandNotSentError,

@@ -1,0 +1,159 @@
+"""What comes in of no single case: people's reports, changes made, alerts of other systems.
+
+`POST /api/v1/reports`, `/api/v1/changes` and `/api/v1/alerts`, the last as Prometheus Alertmanager
+sends its webhook (version 4). Each needs the token that changes things.
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from schemas.incidents import Command, CommandType
+from schemas.reading import UNREADABLE
+from sinks.case_store.answers import PROBLEMS, body, json_of, problem
+from sinks.case_store.commands import CommandRefusedError, Desk, heard
+
+SERVICE_LABELS = ("service", "service_name", "app", "job")
+TEXT_ANNOTATIONS = ("summary", "description", "message")
+
+Refusal = Callable[[Request], Response | None]
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Trouble that somebody sees. Without a `service` it is looked for in the text."""
+
+    actor: str
+    text: str
+    service: str | None = None
+    id: str | None = None
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A deploy, or a change of configuration or infrastructure, made at `at_ms` or now."""
+
+    actor: str
+    text: str
+    services: tuple[str, ...]
+    at_ms: int | None = None
+    id: str | None = None
+
+
+class Alert(msgspec.Struct, frozen=True, rename="camel"):
+    """One alert as Alertmanager has it; what is not needed here is left out."""
+
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    starts_at: str = ""
+    fingerprint: str = ""
+
+
+class Alerts(msgspec.Struct, frozen=True):
+    """Alertmanager's webhook, version 4."""
+
+    alerts: list[Alert]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of what was posted.
+
+    `repeated` ones were taken before, under the same id; alerts that have ended are `ignored`.
+    """
+
+    ids: tuple[str, ...]
+    repeated: int = 0
+    ignored: int = 0
+
+
+T = TypeVar("T", Reported, Changed, Alerts)
+
+
+class Inbox:
+    """Routes under `/api/v1`; `refusal` says whether the sender may change things."""
+
+    def __init__(self, desk: Desk, refusal: Refusal, now_ms: Callable[[], int]) -> None:
+        self._desk = desk
+        self._refusal = refusal
+        self._now_ms = now_ms
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes, for the host to serve."""
+        return [
+            Route("/api/v1/reports", self._reports, methods=["POST"]),
+            Route("/api/v1/changes", self._changes, methods=["POST"]),
+            Route("/api/v1/alerts", self._alerts, methods=["POST"]),
+        ]
+
+    async def _reports(self, request: Request) -> Response:
+        return await self._take(request, Reported, self._reported)
+
+    async def _changes(self, request: Request) -> Response:
+        return await self._take(request, Changed, self._changed)
+
+    async def _alerts(self, request: Request) -> Response:
+        return await self._take(request, Alerts, self._alerted)
+
+    async def _take(
+        self, request: Request, kind: type[T], made: Callable[[T, str], list[Command]]
+    ) -> Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        key = request.headers.get("idempotency-key") or str(uuid.uuid4())
+        try:
+            asked = msgspec.json.decode(await body(request), type=kind)
+            commands = made(asked, key)
+            fresh = [await self._desk.submit(command, "api") for command in commands]
+        except UNREADABLE as error:
+            return problem(400, "Not what was expected", f"{error}")
+        except tuple(PROBLEMS) as error:
+            status, title = PROBLEMS[type(error)]
+            return problem(status, title, str(error))
+        ignored = len(asked.alerts) - len(commands) if isinstance(asked, Alerts) else 0
+        ids = tuple(command.id for command in commands)
+        return json_of(Taken(ids=ids, repeated=fresh.count(False), ignored=ignored), status=202)
+
+    def _reported(self, asked: Reported, key: str) -> list[Command]:
+        return [self._command("report", asked.id or key, asked.actor, asked.text, asked.service)]
+
+    def _changed(self, asked: Changed, key: str) -> list[Command]:
+        made = self._command("change", asked.id or key, asked.actor, asked.text)
+        if not asked.services:
+            raise CommandRefusedError("services must name at least one service")
+        at_ms = asked.at_ms if asked.at_ms is not None else self._now_ms()
+        return [msgspec.structs.replace(made, services=asked.services, from_ms=at_ms)]
+
+    def _alerted(self, asked: Alerts, key: str) -> list[Command]:
+        """The alerts that fire, each under an id of its own; those that have ended say nothing."""
+        del key
+        return [
+            self._command(
+                "report",
+                f"alert-{alert.fingerprint or alert.labels.get('alertname', '')}-{alert.starts_at}",
+                "alertmanager",
+                _text_of(alert),
+                _first(alert.labels, SERVICE_LABELS),
+            )
+            for alert in asked.alerts
+            if alert.status == "firing"
+        ]
+
+    def _command(
+        self, kind: CommandType, id: str, actor: str, text: str, service: str | None = None
+    ) -> Command:
+        return heard(kind, id=id, actor=actor, text=text, service=service, issued_ms=self._now_ms())
+
+
+def _text_of(alert: Alert) -> str:
+    name = alert.labels.get("alertname", "an alert")
+    said = _first(alert.annotations, TEXT_ANNOTATIONS)
+    return f"{name}: {said}" if said else name
+
+
+def _first(values: dict[str, str], names: tuple[str, ...]) -> str | None:
+    return next((values[name] for name in names if values.get(name)), None)
