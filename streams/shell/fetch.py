@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Collection, Sequence
+from operator import attrgetter
+from typing import Any
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
@@ -11,6 +12,8 @@ from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from streams.run import Run
 
 Partition = tuple[str, int]
+
+_HEADERS = attrgetter("headers")
 
 
 async def fetched_runs(
@@ -72,35 +75,32 @@ def _run_of(result: Any, tp: Partition, max_records: int) -> Run | None:
     if not result.check_assignment(tp) or not result.has_more():
         return None
     fetched = result._partition_records
-    records, exhausted = read_records(fetched, max_records)
+    run, exhausted = read_run(fetched, tp, max_records)
     result._update_position()
     if exhausted:
         result._partition_records = None
         # It and its generator refer to each other: until a full collection, which the raised
         # thresholds make rare, they would keep the whole fetch in memory.
         fetched._records_iterator = None
-    return run_of(tp, records) if records else None
+    return run or None
 
 
-def read_records(fetched: Any, max_records: int) -> tuple[list[Any], bool]:
+def read_run(fetched: Any, tp: Partition, max_records: int) -> tuple[Run, bool]:
     """Whole batches of an aiokafka `PartitionRecords`, up to about `max_records`.
 
-    Returns the records and whether nothing is left. Transactions are honoured as aiokafka does;
-    a batch is never split, so a run can be larger than `max_records` by one batch.
+    Returns the run, which may be empty, and whether nothing is left. Transactions are honoured as
+    aiokafka does; a batch is never split, so a run can be larger than `max_records` by one batch.
     """
-    records: list[Any] = []
+    columns = _Columns()
     source = fetched._records
-    while len(records) < max_records and source.has_next():
+    while len(columns.values) < max_records and source.has_next():
         batch = source.next_batch()
         if fetched._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
         if not batch.is_control_batch and not _aborted(fetched, batch):
-            taken = list(batch)
-            if taken and taken[0].offset < fetched.next_fetch_offset:
-                taken = [r for r in taken if r.offset >= fetched.next_fetch_offset]
-            records += taken
+            columns.add(list(batch), fetched.next_fetch_offset)
         fetched.next_fetch_offset = batch.next_offset
-    return records, not source.has_next()
+    return columns.run(tp), not source.has_next()
 
 
 def _aborted(fetched: Any, batch: Any) -> bool:
@@ -110,59 +110,51 @@ def _aborted(fetched: Any, batch: Any) -> bool:
     return bool(batch.is_transactional and batch.producer_id in fetched._aborted_producers)
 
 
-def run_of(tp: Partition, records: list[Any]) -> Run:
-    """Columns of aiokafka's record objects; keys and headers are read when somebody asks."""
-    offsets: Sequence[int] = range(records[0].offset, records[0].offset + len(records))
-    if records[-1].offset != offsets[-1]:
-        offsets = [r.offset for r in records]
-    return Run(
-        topic=tp[0],
-        partition=tp[1],
-        offsets=offsets,
-        timestamps_ms=[r.timestamp for r in records],
-        keys=_Keys(records),
-        values=[r.value for r in records],
-        headers=_Headers(records),
-    )
+class _Columns:
+    """What batches hold, column by column, so that their record objects can go at once.
+
+    These are then made again in the same memory, which is still in the processor's cache.
+    """
+
+    def __init__(self) -> None:
+        self.values: list[bytes | None] = []
+        self._keys: list[bytes | None] = []
+        self._timestamps_ms: list[int] = []
+        self._spans: list[Sequence[int]] = []
+        self._headers: dict[int, tuple[tuple[str, bytes], ...]] = {}
+
+    def add(self, records: list[Any], from_offset: int) -> None:
+        """Takes in a batch's records from this offset on."""
+        if records and records[0].offset < from_offset:
+            records = [r for r in records if r.offset >= from_offset]
+        if not records:
+            return
+        if any(map(_HEADERS, records)):
+            at = len(self.values)
+            self._headers |= {at + i: tuple(r.headers) for i, r in enumerate(records) if r.headers}
+        self.values += [r.value for r in records]
+        self._keys += [r.key for r in records]
+        self._timestamps_ms += [r.timestamp for r in records]
+        first, last = records[0].offset, records[-1].offset
+        span = range(first, last + 1)
+        self._spans.append(span if len(span) == len(records) else [r.offset for r in records])
+
+    def run(self, tp: Partition) -> Run:
+        """All of it."""
+        return Run(
+            topic=tp[0],
+            partition=tp[1],
+            offsets=_joined(self._spans),
+            timestamps_ms=self._timestamps_ms,
+            keys=self._keys,
+            values=self.values,
+            headers=self._headers,
+        )
 
 
-class _Keys(Sequence[bytes | None]):
-    """The keys of records, which only a record that cannot be used is asked for."""
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> "_Keys": ...
-    def __getitem__(self, index: int | slice) -> "bytes | _Keys | None":
-        if isinstance(index, slice):
-            return _Keys(self._records[index])
-        key: bytes | None = self._records[index].key
-        return key
-
-
-class _Headers(Mapping[int, tuple[tuple[str, bytes], ...]]):
-    """The headers of the records that have any, by index."""
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
-
-    def __getitem__(self, index: int) -> tuple[tuple[str, bytes], ...]:
-        if 0 <= index < len(self._records) and self._records[index].headers:
-            return tuple(self._records[index].headers)
-        raise KeyError(index)
-
-    def __iter__(self) -> Iterator[int]:
-        return (index for index, record in enumerate(self._records) if record.headers)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+def _joined(spans: list[Sequence[int]]) -> Sequence[int]:
+    """The offsets of several batches; a range where none is left out."""
+    if not spans:
+        return range(0)
+    whole = range(spans[0][0], spans[-1][-1] + 1)
+    return whole if len(whole) == sum(map(len, spans)) else [o for span in spans for o in span]

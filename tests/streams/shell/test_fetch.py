@@ -8,7 +8,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from streams.shell.fetch import read_records, run_of
+from streams.shell.fetch import read_run
 
 TP = TopicPartition("raw", 1)
 
@@ -37,8 +37,7 @@ def fetched(data: bytes, offset: int, isolation: int = READ_UNCOMMITTED) -> Part
 
 def test_batches_become_columns_in_offset_order() -> None:
     source = fetched(batch(10, [b"a", None]) + batch(20, [b"c"], [("h", b"1")]), 10)
-    records, exhausted = read_records(source, 1000)
-    run = run_of(TP, records)
+    run, exhausted = read_run(source, TP, 1000)
     assert exhausted
     assert (run.topic, run.partition) == ("raw", 1)
     assert list(run.offsets) == [10, 11, 20]
@@ -50,28 +49,29 @@ def test_batches_become_columns_in_offset_order() -> None:
 
 
 def test_records_before_the_position_in_a_batch_are_left_out() -> None:
-    records, _ = read_records(fetched(batch(10, [b"a", b"b", b"c"]), 12), 1000)
-    assert list(run_of(TP, records).offsets) == [12]
+    run, _ = read_run(fetched(batch(10, [b"a", b"b", b"c"]), 12), TP, 1000)
+    assert list(run.offsets) == [12]
+    assert run.values == [b"c"]
 
 
 def test_a_run_ends_after_the_batch_in_which_it_is_long_enough() -> None:
     source = fetched(batch(0, [b"x"] * 3) + batch(3, [b"x"] * 3) + batch(6, [b"x"]), 0)
-    first, exhausted = read_records(source, 4)
+    first, exhausted = read_run(source, TP, 4)
     assert [len(first), exhausted] == [6, False]
-    second, exhausted = read_records(source, 4)
+    second, exhausted = read_run(source, TP, 4)
     assert [len(second), exhausted] == [1, True]
 
 
 def test_compressed_batches_are_read() -> None:
     lz4 = 3
-    records, _ = read_records(fetched(batch(5, [b"a" * 1000] * 50, codec=lz4), 5), 1000)
-    assert run_of(TP, records).values == [b"a" * 1000] * 50
+    run, _ = read_run(fetched(batch(5, [b"a" * 1000] * 50, codec=lz4), 5), TP, 1000)
+    assert run.values == [b"a" * 1000] * 50
 
 
 def test_it_reads_what_aiokafka_reads() -> None:
     data = b"".join(batch(i * 10, [b"%d" % j for j in range(7)]) for i in range(20))
     for isolation in (READ_UNCOMMITTED, READ_COMMITTED):
-        run = run_of(TP, read_records(fetched(data, 33, isolation), 10_000)[0])
+        run, _ = read_run(fetched(data, 33, isolation), TP, 10_000)
         theirs = list(fetched(data, 33, isolation))
         assert list(run.offsets) == [record.offset for record in theirs]
         assert run.values == [record.value for record in theirs]
@@ -81,8 +81,8 @@ def test_it_reads_what_aiokafka_reads() -> None:
 
 def test_the_rest_of_a_run_has_its_own_keys_and_headers() -> None:
     source = fetched(batch(10, [b"a"]) + batch(20, [b"b"], [("h", b"1")]), 10)
-    records, _ = read_records(source, 1000)
-    rest = run_of(TP, records).after(10)
+    run, _ = read_run(source, TP, 1000)
+    rest = run.after(10)
     assert list(rest.offsets) == [20]
     assert list(rest.keys) == [b"key"]
     assert dict(rest.headers) == {0: (("h", b"1"),)}
