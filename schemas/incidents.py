@@ -76,6 +76,8 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
     caller: str | None = None
     example: str | None = None
     forecast: Forecast | None = None
+    threshold: float = 0.0
+    """The score from which on the worst window would open an incident, if it is confirmed."""
 
 
 class Cause(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from schemas.incidents import Command
 from schemas.silences import Silence
 from streams.correlate import groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
+from streams.feedback import Feedback, Marks
 from streams.graph import ServiceGraph
 from streams.identity import incident_id
 from streams.lifecycle import Rules, can_reopen, is_quiet
@@ -32,6 +33,7 @@ class Memory(msgspec.Struct, kw_only=True):
     reports: list[tuple[Command, str]] = []
     changes: list[Change] = []
     predictions: dict[str, int] = {}
+    marks: Marks = msgspec.field(default_factory=Marks)
     end_ms: int | None = None
 
 
@@ -48,12 +50,13 @@ class Casebook:
         self.rules = rules
         self.graph = ServiceGraph(catalogue)
         self.memory = memory or Memory()
+        self.feedback = Feedback(rules.half_life_ms, self.memory.marks)
 
     def take(self, end_ms: int, batches: Sequence[AnomalyBatch]) -> tuple[str, ...]:
         """Files what came for the window ending at `end_ms`; the ids of what it opened."""
         self.graph.learn(call for batch in batches for call in batch.calls)
         fresh = sorted(
-            (anomaly for batch in batches for anomaly in batch.anomalies),
+            (self.feedback.judge(a) for batch in batches for a in batch.anomalies),
             key=lambda a: (began(a), -a.score, a.series, a.kind),
         )
         self._forget_waiting(end_ms)
@@ -124,7 +127,7 @@ class Casebook:
             dossier = self._known(group, end_ms, over=False)
             if (
                 dossier is None
-                and not is_enough(group)
+                and not self._is_enough(group)
                 and not (mass and group[0].kind != "forecast")
             ):
                 self.memory.waiting += group
@@ -137,6 +140,10 @@ class Casebook:
                 dossier.absorb(anomaly)
             self.memory.taken += len(group)
         return tuple(opened)
+
+    def _is_enough(self, group: Sequence[Anomaly]) -> bool:
+        """Whether a group opens an incident, by itself or since people said so of its like."""
+        return is_enough(group) or any(self.feedback.vouches(anomaly) for anomaly in group)
 
     def _known(self, group: Sequence[Anomaly], end_ms: int, *, over: bool) -> Dossier | None:
         """The incident that knows this trouble: a quiet one, or one resolved lately; else None."""

@@ -44,11 +44,20 @@ def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
         return Refusal("no_actor", "nobody gave it: `actor` is empty")
     if command.type in ("acknowledge", "resolve", "expect") and dossier.is_over:
         return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
-    if command.type in ("approve", "retract") and (why := why_not_approved(command, dossier)):
+    if (why := _why_no_effect(command, dossier)) is not None:
         return Refusal("no_effect", why)
-    if command.type == "unacknowledge" and dossier.acknowledged_by is None:
-        return Refusal("no_effect", "nobody has acknowledged it")
     return _what_is_missing(command)
+
+
+def _why_no_effect(command: Command, dossier: Dossier) -> str | None:
+    match command.type:
+        case "approve" | "retract":
+            return why_not_approved(command, dossier)
+        case "unacknowledge" if dossier.acknowledged_by is None:
+            return "nobody has acknowledged it"
+        case "not_an_incident" if dossier.false_alarm_by is not None:
+            return f"{dossier.false_alarm_by} has said so already"
+    return None
 
 
 def _what_is_missing(command: Command) -> Refusal | None:
@@ -89,6 +98,20 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
             )
         case _:
             return _publish(command, dossier, rules)
+
+
+def call_off(
+    command: Command, dossier: Dossier, end_ms: int, rules: Rules
+) -> tuple[EventType, str]:
+    """Somebody says that it was no incident: then it is over, if it is not yet."""
+    dossier.false_alarm_by = command.actor
+    said = command.text or f"{command.actor} says that this was no incident."
+    if dossier.is_over:
+        return "noted", said
+    dossier.state, dossier.resolved_by = "resolved", command.actor
+    dossier.resolved_end_ms, dossier.resolved_ms = end_ms, end_ms + rules.lateness_ms
+    dossier.public_phase = phase_after(dossier.public_phase, "resolved")
+    return "resolved", said
 
 
 def _take(command: Command, dossier: Dossier, time_ms: int) -> tuple[EventType, str]:

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.anomalies import Anomaly, AnomalyKind
 from schemas.incidents import (
+    Bar,
     Cause,
     Grading,
     Impact,
@@ -108,6 +109,8 @@ class Dossier(msgspec.Struct, kw_only=True):
     split_from: str | None = None
     silence: Silence | None = None
     prediction: Prediction | None = None
+    false_alarm_by: str | None = None
+    feedback: tuple[Bar, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -254,6 +257,7 @@ def signal_of(anomaly: Anomaly) -> Signal:
         caller=anomaly.caller,
         example=anomaly.example,
         forecast=anomaly.forecast,
+        threshold=anomaly.threshold,
     )
 
 

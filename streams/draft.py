@@ -119,6 +119,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         silenced_by=dossier.silence.id if dossier.silence else None,
         silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
         prediction=dossier.prediction,
+        false_alarm_by=dossier.false_alarm_by,
+        feedback=dossier.feedback,
     )
 
 
@@ -162,6 +164,8 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
             f"{_by(old.expected_resolution_ms)} → {_by(new.expected_resolution_ms)}"
         )
     found.update(prediction_changes(old.prediction, new.prediction, new.updated_ms))
+    if old.false_alarm_by != new.false_alarm_by:
+        found["false alarm"] = f"no → says {new.false_alarm_by}"
     if old.acknowledged_by != new.acknowledged_by:
         found["acknowledged by"] = (
             f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by or 'nobody'}"

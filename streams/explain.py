@@ -21,6 +21,8 @@ def explain(events: Sequence[IncidentEvent]) -> str:
     log = sorted(events, key=lambda event: event.version)
     now = log[-1].incident
     parts = [_head(now), _why(log[0].incident), _signals(now), _grading(now), _causes(now)]
+    if now.feedback:
+        parts.append(_feedback(now))
     return "\n\n".join([*parts, _timeline(log)]) + "\n"
 
 
@@ -87,6 +89,19 @@ def _causes(now: Incident) -> str:
         for cause in now.causes
     ]
     return _block("Suspected causes", lines or ["none"])
+
+
+def _feedback(now: Incident) -> str:
+    lines = []
+    for bar in now.feedback:
+        way = "higher" if bar.shift > 0 else "lower"
+        what = "anything" if bar.kind == "any" else f"{bar.kind.replace('_', ' ')} {bar.measure}"
+        trust = "; needs no confirmation" if bar.trusted else ""
+        lines.append(
+            f"{bar.service}: {what} opens from {abs(bar.shift):.1f} {way}{trust}\n"
+            f"          {bar.reason}"
+        )
+    return _block("What people's feedback changed", lines)
 
 
 def _timeline(log: Sequence[IncidentEvent]) -> str:

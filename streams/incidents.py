@@ -7,6 +7,7 @@ import msgspec
 from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import (
+    Bar,
     Cause,
     Command,
     CommandType,
@@ -20,9 +21,10 @@ from streams.align import Aligner
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
-from streams.commands import Refusal, obey, why_refused
-from streams.dossier import Dossier
+from streams.commands import Refusal, call_off, obey, why_refused
+from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
+from streams.feedback import words_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
 from streams.prediction import (
@@ -38,7 +40,9 @@ from streams.review import show
 from streams.silences import Silences, asked
 
 VERSION = 2
-OF_NO_INCIDENT: frozenset[CommandType] = frozenset(("silence", "unsilence", "report", "change"))
+OF_NO_INCIDENT: frozenset[CommandType] = frozenset(
+    ("silence", "unsilence", "report", "change", "missed")
+)
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
 MAX_COMMANDS = 10_000
@@ -67,6 +71,8 @@ class IncidentStage:
     ----------
     refused
         Commands that were not obeyed, each with the reason; the shell logs, counts and empties it.
+    learned
+        Thresholds that people's feedback has moved; the shell logs and empties it.
     expired
         Silences of people that have ended; the shell logs and empties it.
     left_out
@@ -91,6 +97,7 @@ class IncidentStage:
         self._casebook = Casebook(environment, self.rules, catalogue)
         self.expired: list[Silence] = []
         self._silences = Silences(incidents.maintenance)
+        self.learned: list[Bar] = []
         self._lessons = Lessons(incidents.outlook_after_incidents)
 
     @property
@@ -147,6 +154,8 @@ class IncidentStage:
                 self._hear(command, dossier)
                 continue
             refusal = why_refused(command, dossier)
+            if command.type == "not_an_incident" and dossier is None and self._forgive(command):
+                continue
             if refusal is not None:
                 self.refused.append((command, refusal))
             if dossier is None:
@@ -158,6 +167,9 @@ class IncidentStage:
                     continue
                 refusal = Refusal("no_effect", why)
                 self.refused.append((command, refusal))
+            if refusal is None and command.type == "not_an_incident":
+                events.append(self._call_off(command, dossier))
+                continue
             event_type, text, actor = self._answer(command, dossier, refusal)
             events.append(self._say(dossier, event_type, text, actor, command_id=command.id))
         return events
@@ -184,6 +196,8 @@ class IncidentStage:
                     self._silences.add(asked(command, services, time_ms))
                 case "unsilence":
                     self._silences.end(command.into or "")
+                case "missed":
+                    self._missed(command, time_ms)
                 case "change":
                     known = [*self._memory.changes, change_of(command, time_ms)]
                     self._memory.changes = recent(known, time_ms)
@@ -194,6 +208,40 @@ class IncidentStage:
             self.refused.append((command, Refusal("no_effect", str(error))))
         else:
             self._look_again()
+
+    def _forgive(self, command: Command) -> bool:
+        """Learns that a closed incident was none; False if it is not remembered."""
+        actor, name = command.actor.strip(), command.incident_id
+        if not actor:
+            return False
+        end_ms = self._memory.end_ms or 0
+        bars = self._casebook.feedback.was_not_an_incident(name, actor, end_ms)
+        if bars is None:
+            return False
+        self._remember(command)
+        self.learned += bars
+        return True
+
+    def _call_off(self, command: Command, dossier: Dossier) -> IncidentEvent:
+        """Learns that an incident was none, and ends it."""
+        end_ms, feedback = self._memory.end_ms or 0, self._casebook.feedback
+        trusted = dossier.trusted_signals()
+        bars = feedback.not_an_incident(trusted, command.actor, dossier.id, end_ms)
+        self.learned += bars
+        event_type, text = call_off(command, dossier, end_ms, self.rules)
+        dossier.feedback = feedback.told(map(sign_of, trusted), end_ms)
+        text = f"{text} {words_of(bars)}"
+        return self._say(dossier, event_type, text, command.actor, command_id=command.id)
+
+    def _missed(self, command: Command, now_ms: int) -> None:
+        """Learns that there was trouble and no incident. Raises `ValueError`."""
+        if not command.service or command.from_ms is None or command.to_ms is None:
+            raise ValueError("missed needs a `service`, `from_ms` and `to_ms`")
+        if not command.from_ms <= command.to_ms <= now_ms:
+            raise ValueError("missed needs `from_ms` before `to_ms`, and both in the past")
+        self.learned += self._casebook.feedback.missed(
+            command.service, command.from_ms, command.to_ms, command.actor, now_ms
+        )
 
     def _regroup(self, command: Command, dossier: Dossier) -> list[IncidentEvent]:
         """Merges or splits; says so in the logs of both incidents."""
@@ -325,6 +373,8 @@ class IncidentStage:
         dossier.silence = self._silences.covering(
             dossier.trusted_signals(), end_ms + self.rules.lateness_ms
         )
+        signs = map(sign_of, dossier.signals.values())
+        dossier.feedback = self._casebook.feedback.told(signs, end_ms)
         dossier.impact = impact_of(dossier, self.catalogue, self._base.currency)
         if dossier.state == "monitoring" and dossier.told is not None:
             return
@@ -397,6 +447,9 @@ class IncidentStage:
     def _learn_from(self, dossier: Dossier) -> None:
         """Takes a closed incident as an example for later ones, unless it was none."""
         told = dossier.told
+        if dossier.false_alarm_by is None:
+            trusted, end_ms = dossier.trusted_signals(), self._memory.end_ms or 0
+            self._casebook.feedback.close(dossier.id, trusted, end_ms)
         if told is not None and dossier.features and told.false_alarm_by is None:
             self._lessons.learn(example_of(told, dossier.features))
 

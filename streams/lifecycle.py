@@ -32,6 +32,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_distance: int
     public: frozenset[Severity]
     review: frozenset[Severity]
+    half_life_ms: int
 
     @classmethod
     def of(cls, windows: Windows, incidents: Incidents) -> "Rules":
@@ -48,6 +49,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             max_distance=incidents.max_graph_distance,
             public=frozenset(incidents.public_severities),
             review=frozenset(incidents.review_severities),
+            half_life_ms=round(incidents.feedback_half_life_seconds * 1000),
         )
 
 
