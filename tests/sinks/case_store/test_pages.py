@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from schemas.outlook import Guess, Outlook
 from sinks.case_store import CaseStore
 from tests.sinks import examples
 from tests.sinks.case_store.conftest import READ_TOKEN, TOKEN, Commands, Make, serving
@@ -84,6 +85,42 @@ async def test_a_case_says_why_it_was_opened_how_grave_it_is_and_who_was_told(
         "2 attempts",
         "I am looking at it",
         "investigating → identified",
+    ):
+        assert part in page, part
+
+
+async def test_a_case_says_what_closed_ones_teach_and_what_holds_it_back(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    incident = examples.cpu_incident(
+        id="INC-LIKE",
+        category="capacity",
+        category_by="ada",
+        reopened=2,
+        flapping=True,
+        silenced_by="backup/2026",
+        silenced_until_ms=examples.CPU_START_MS,
+        merged_into="INC-OTHER",
+        outlook=Outlook(
+            examples=34,
+            category=Guess("capacity", 0.9),
+            complexity=Guess("self_healing", 0.75),
+            lasts_ms=720_000,
+            lasts_from_ms=300_000,
+            lasts_to_ms=2_400_000,
+        ),
+    )
+    await sqlite_store.apply([examples.record(examples.event(incident, "opened"), 90)])
+    page = unescape(await text(client, "/incidents/INC-LIKE"))
+    for part in (
+        "lasts about 12 min, four of five from 5 min to 40 min",
+        "(such guesses were right in 90 %)",
+        "recovery self healing",
+        "learned from 34 closed incidents",
+        "set by ada",
+        "flaps, reopened 2×",
+        "by backup/2026",
+        '<a href="/incidents/INC-OTHER">INC-OTHER</a>',
     ):
         assert part in page, part
 
