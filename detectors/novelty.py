@@ -5,7 +5,7 @@ from typing import Final
 
 from detectors.base import Explanation, Sample, State
 from detectors.novelty_grid import ValueGrid
-from detectors.novelty_views import Views
+from detectors.novelty_views import LEAST, Views
 from detectors.units import show_in_unit, subject
 from schemas.units import metric_of
 
@@ -23,7 +23,6 @@ QUIET_SAMPLES: Final = 120
 QUIET_FACTOR: Final = 1.6
 WARMUP_SAMPLES: Final = 72
 MOST: Final = 1e150
-LEAST: Final = 1e-150
 
 
 class NoveltyDetector:

@@ -10,6 +10,7 @@ from detectors.novelty_grids import Flags, Floats, Integers
 from detectors.novelty_views import (
     BLOCK,
     GREATESTS,
+    LEAST,
     LEAST_LEVEL_RATE,
     LEASTS,
     MOST_DAYS,
@@ -82,7 +83,8 @@ class ViewColumns:
         now = a["block_sum"][here] + values + sums[(blocks - 1) % SUMS, columns]
         before = sums[(blocks - 2) % SUMS, columns] + sums[(blocks - 3) % SUMS, columns]
         valid[1] = blocks >= SUMS
-        numbers[1] = np.where(valid[1], now / (within + 1 + BLOCK) - before / (2 * BLOCK), 0.0)
+        step = now / (within + 1 + BLOCK) - before / (2 * BLOCK)
+        numbers[1] = np.where(valid[1] & (np.abs(step) >= LEAST), step, 0.0)
         least = np.minimum(values, a["block_least"][here])
         numbers[2] = np.minimum(least, a["leasts"][:, here].min(0))
         greatest = np.maximum(values, a["greatest"][here])
@@ -92,7 +94,8 @@ class ViewColumns:
         days = a["days"][at, columns] - (slots == a["last_slot"][here]).astype(np.float64)
         expected = a["level"][here] + a["profile"][at, columns] * (days / (days + SHRINKAGE_DAYS))
         valid[4] = days > 0
-        numbers[4] = np.where(valid[4], values - expected, 0.0)
+        day = values - expected
+        numbers[4] = np.where(valid[4] & (np.abs(day) >= LEAST), day, 0.0)
         return Looks(numbers, valid)
 
     def learn(self, times_ms: Integers, values: Floats, columns: Integers) -> None:

@@ -1,5 +1,7 @@
 """Which values of a series were seen lately: 256 cells over its range."""
 
+from math import floor, frexp, ldexp
+
 from detectors.base import State
 
 CELLS = 256
@@ -15,7 +17,6 @@ _START_CELLS = CELLS // 4
 _START_MARGIN = 3 * CELLS // 8
 _LEAST_CELLS = CELLS // 4
 _ENDS = ("young_low", "young_high", "old_low", "old_high")
-_NUMBERS = ("origin", "width", "low", "high", *_ENDS, "samples")
 
 
 class ValueGrid:
@@ -26,13 +27,17 @@ class ValueGrid:
     grid doubles until it covers a value. The range is that of the latest one to two generations
     of `KEPT_EPOCHS`; when it fills less than a quarter of the grid, the grid halves: nothing need
     be known of a series beforehand, and a spike that is long past does not blunt it for ever.
+
+    The width of a cell is a power of two and cells are counted from zero, `first` being the
+    grid's first (an even number), so neither look-up nor doubling ever rounds. Values are 0 or of
+    a magnitude of 1e-150 to 1e153.
     """
 
-    __slots__ = ("cells", "high", "low", "origin", "samples", "width", *_ENDS)
+    __slots__ = ("cells", "first", "high", "low", "samples", "width", *_ENDS)
 
     def __init__(self) -> None:
         self.cells = bytearray([FARTHEST]) * CELLS
-        self.origin = 0.0
+        self.first = 0
         self.width = 0.0
         self.low = float("inf")
         self.high = float("-inf")
@@ -52,8 +57,7 @@ class ValueGrid:
                 return (value - high) / (high - low)
             if value < low:
                 return (low - value) / (high - low)
-            at = int((value - self.origin) / self.width)
-            cell = self.cells[at if at < CELLS else CELLS - 1]
+            cell = self.cells[floor(value / self.width) - self.first]
             if cell <= KEPT_EPOCHS:
                 return 0.0
             return (cell - KEPT_EPOCHS - 0.5) * self.width / (high - low)
@@ -67,10 +71,8 @@ class ValueGrid:
     def learn(self, value: float) -> None:
         """Marks the value's cell as visited now."""
         if self.low <= value <= self.high:
-            if self.width:
-                at = int((value - self.origin) / self.width)
-                if self.cells[at if at < CELLS else CELLS - 1]:
-                    self._visit(self._cell(value))
+            if self.width and self.cells[at := self._cell(value)]:
+                self._visit(at)
         else:
             self._learn_beyond(value)
         if not self.young_low <= value <= self.young_high:
@@ -85,8 +87,8 @@ class ValueGrid:
         if not self.width and self.samples:
             self._open(value)
         if self.width:
-            while value < self.origin or value >= self.origin + self.width * CELLS:
-                self._widen(down=value < self.origin)
+            while (down := value < self._edge(0)) or value >= self._edge(CELLS):
+                self._widen(down=down)
             self._visit(self._cell(value))
         self.low = min(self.low, value)
         self.high = max(self.high, value)
@@ -102,17 +104,23 @@ class ValueGrid:
         while above < CELLS - 1 and self.cells[above] >= KEPT_EPOCHS:
             above += 1
         return (
-            max(self.low, self.origin + (below + 1) * self.width),
-            min(self.high, self.origin + above * self.width),
+            max(self.low, self._edge(below + 1)),
+            min(self.high, self._edge(above)),
         )
 
     def _cell(self, value: float) -> int:
-        return min(max(int((value - self.origin) / self.width), 0), CELLS - 1)
+        return floor(value / self.width) - self.first
+
+    def _edge(self, cell: int) -> float:
+        """Where a cell begins."""
+        return (self.first + cell) * self.width
 
     def _open(self, value: float) -> None:
-        """Lays the grid around the first two values that differ."""
-        self.width = abs(value - self.low) / _START_CELLS
-        self.origin = min(value, self.low) - self.width * _START_MARGIN
+        """Lays the grid around the first two values that differ: 64 to 128 cells between them."""
+        _, exponent = frexp(abs(value - self.low) / _START_CELLS)
+        self.width = ldexp(1.0, exponent - 1)
+        first = floor(min(value, self.low) / self.width) - _START_MARGIN
+        self.first = first - first % 2
         self._visit(self._cell(self.low))
 
     def _visit(self, at: int) -> None:
@@ -130,14 +138,14 @@ class ValueGrid:
 
     def _widen(self, *, down: bool) -> None:
         """Doubles the cells' width; the grid grows downwards or upwards."""
+        odd = self.first // 2 % 2
+        shift = CELLS // 2 - odd if down else odd
         ages = bytearray([FARTHEST]) * CELLS
-        shift = CELLS if down else 0
         for i, cell in enumerate(self.cells):
             if cell < KEPT_EPOCHS:
-                to = (i + shift) // 2
+                to = i // 2 + shift
                 ages[to] = min(ages[to], cell)
-        if down:
-            self.origin -= self.width * CELLS
+        self.first = self.first // 2 - shift
         self.width *= 2.0
         self.cells = with_distances(ages)
 
@@ -156,33 +164,39 @@ class ValueGrid:
 
     def _draw_in(self, first: int, last: int) -> None:
         """Sets the range's ends to those of the cells visited, or of the last two generations."""
-        above = self.origin + (last + 1) * self.width
-        self.low = max(
-            self.low, self.origin + first * self.width, min(self.young_low, self.old_low)
-        )
-        self.high = min(self.high, above, max(self.young_high, self.old_high))
+        self.low = max(self.low, self._edge(first), min(self.young_low, self.old_low))
+        self.high = min(self.high, self._edge(last + 1), max(self.young_high, self.old_high))
 
     def _narrowed(self, ages: bytearray) -> bytearray:
         """Halves the cells' width about the range; both halves of a cell within it are seen."""
-        first = int((self.low - self.origin) / self.width) - CELLS // 8
-        first = min(max(first, 0), CELLS // 2)
-        self.origin += first * self.width
+        begin = min(max(self._cell(self.low) - CELLS // 8, 0), CELLS // 2)
+        self.first = 2 * (self.first + begin)
         self.width /= 2.0
         lowest, highest = self._cell(self.low), self._cell(self.high)
         return bytearray(
-            ages[first + i // 2] if lowest <= i <= highest else FARTHEST for i in range(CELLS)
+            ages[begin + i // 2] if lowest <= i <= highest else FARTHEST for i in range(CELLS)
         )
 
     def dump(self) -> State:
         """The cells and the range."""
-        return [bytes(self.cells), *(getattr(self, name) for name in _NUMBERS)]
+        return [
+            bytes(self.cells),
+            self.first,
+            self.width,
+            self.low,
+            self.high,
+            self.young_low,
+            self.young_high,
+            self.old_low,
+            self.old_high,
+            self.samples,
+        ]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`."""
-        cells, *numbers = state
+        cells, self.first, self.width, self.low, self.high = state[:5]
+        self.young_low, self.young_high, self.old_low, self.old_high, self.samples = state[5:]
         self.cells = bytearray(cells)
-        for name, number in zip(_NUMBERS, numbers, strict=True):
-            setattr(self, name, number)
 
 
 def with_distances(ages: bytearray) -> bytearray:

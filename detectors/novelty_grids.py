@@ -13,7 +13,7 @@ Integers = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
-NUMBERS = ("origin", "width", "low", "high", "young_low", "young_high", "old_low", "old_high")
+NUMBERS = ("width", "low", "high", "young_low", "young_high", "old_low", "old_high")
 _EMPTY = {"low": np.inf, "young_low": np.inf, "old_low": np.inf}
 _EMPTY |= {name.replace("low", "high"): -np.inf for name in _EMPTY}
 
@@ -23,6 +23,7 @@ _LEAST_CELLS = CELLS // 4
 _AT = np.arange(CELLS, dtype=np.int16)
 _KEPT = np.uint8(KEPT_EPOCHS)
 _FARTHEST = np.uint8(FARTHEST)
+_FAR = 2.0**62
 _AT_LEAST, _MOST = np.int16(KEPT_EPOCHS), np.int16(FARTHEST)
 _FAR_BELOW, _FAR_ABOVE = np.int16(-2 * CELLS), np.int16(2 * CELLS)
 _FROM = np.minimum(KEPT_EPOCHS + np.abs(_AT[:, None] - _AT), FARTHEST).astype(np.uint8)
@@ -43,6 +44,7 @@ class ValueGrids:
         self.numbers: dict[str, Floats] = {
             name: np.full((views, series), _EMPTY.get(name, 0.0)) for name in NUMBERS
         }
+        self.first: Integers = np.zeros((views, series), np.int64)
         self.samples: NDArray[np.int32] = np.zeros((views, series), np.int32)
 
     def clear(self, column: int) -> None:
@@ -50,11 +52,13 @@ class ValueGrids:
         self.cells[column * self.views : (column + 1) * self.views] = FARTHEST
         for name, array in self.numbers.items():
             array[:, column] = _EMPTY.get(name, 0.0)
+        self.first[:, column] = 0
         self.samples[:, column] = 0
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """All state, by name."""
-        return {"cells": self.cells, "grid_samples": self.samples, **self.numbers}
+        whole: dict[str, NDArray[Any]] = {"cells": self.cells, "first": self.first}
+        return {**whole, "grid_samples": self.samples, **self.numbers}
 
 
 class Rows:
@@ -73,8 +77,9 @@ class Rows:
         self.of: dict[str, Floats] = {
             name: (array if every else array[:, columns]).reshape(-1) for name, array in names
         }
-        samples = grids.samples if every else grids.samples[:, columns]
-        self.samples: NDArray[np.int32] = samples.reshape(-1)
+        pick = slice(None) if columns is None else columns
+        self.first: Integers = grids.first[:, pick].reshape(-1)
+        self.samples: NDArray[np.int32] = grids.samples[:, pick].reshape(-1)
         at = np.arange(grids.series) if columns is None else columns
         self.row: Integers = (at * grids.views + np.arange(grids.views)[:, None]).reshape(-1)
         self._at: Integers
@@ -86,6 +91,7 @@ class Rows:
             return
         for name, array in self._grids.numbers.items():
             array[:, self._columns] = self.of[name].reshape(self.shape)
+        self._grids.first[:, self._columns] = self.first.reshape(self.shape)
         self._grids.samples[:, self._columns] = self.samples.reshape(self.shape)
 
     def novelty(self, values: Floats) -> Floats:
@@ -120,40 +126,53 @@ class Rows:
             self._age(due)
 
     def _cell(self, values: Floats, rows: Integers | slice = slice(None)) -> Integers:
+        """The cell of each value; the nearest one for what is beyond the grid."""
         width = self.of["width"][rows]
-        places = (values - self.of["origin"][rows]) / np.where(width > 0.0, width, 1.0)
-        return np.clip(places, 0, CELLS - 1).astype(np.int64)
+        places = np.floor(values / np.where(width > 0.0, width, 1.0))
+        from_zero = np.clip(places, -_FAR, _FAR).astype(np.int64)
+        cells: Integers = np.clip(from_zero - self.first[rows], 0, CELLS - 1)
+        return cells
+
+    def _edge(self, cells: Integers | int, rows: Integers | slice = slice(None)) -> Floats:
+        edges: Floats = (self.first[rows] + cells) * self.of["width"][rows]
+        return edges
 
     def _open(self, values: Floats, valid: Flags) -> None:
         low, width = self.of["low"], self.of["width"]
         new = np.flatnonzero(valid & (width == 0.0) & (self.samples > 0) & (values != low))
         if not len(new):
             return
-        first, second = low[new], values[new]
-        width[new] = np.abs(second - first) / _START_CELLS
-        self.of["origin"][new] = np.minimum(second, first) - width[new] * _START_MARGIN
-        self._visit_new(new, self._cell(first, new))
+        one, other = low[new], values[new]
+        _, exponents = np.frexp(np.abs(other - one) / _START_CELLS)
+        width[new] = np.ldexp(1.0, exponents - 1)
+        first = np.floor(np.minimum(other, one) / width[new]).astype(np.int64) - _START_MARGIN
+        self.first[new] = first - first % 2
+        self._visit_new(new, self._cell(one, new))
         self._look_again(values, new)
 
     def _widen(self, values: Floats, valid: Flags) -> None:
-        origin, width = self.of["origin"], self.of["width"]
-        outside = (values < origin) | (values >= origin + width * CELLS)
-        rows = moved = np.flatnonzero(valid & (width > 0.0) & outside)
+        outside = (values < self._edge(0)) | (values >= self._edge(CELLS))
+        rows = moved = np.flatnonzero(valid & (self.of["width"] > 0.0) & outside)
         while len(rows):
-            down = values[rows] < origin[rows]
-            cells = self._grids.cells[self.row[rows]]
-            cells = np.where(cells < KEPT_EPOCHS, cells, _FARTHEST)
-            ages = np.minimum(cells[:, ::2], cells[:, 1::2])
-            wide = np.full((len(rows), CELLS), FARTHEST, np.uint8)
-            wide[down, CELLS // 2 :] = ages[down]
-            wide[~down, : CELLS // 2] = ages[~down]
-            origin[rows] -= np.where(down, width[rows] * CELLS, 0.0)
-            width[rows] *= 2.0
-            self._grids.cells[self.row[rows]] = with_distances(wide)
-            v, low = values[rows], origin[rows]
-            rows = rows[(v < low) | (v >= low + width[rows] * CELLS)]
+            self._double(rows, values[rows] < self._edge(0, rows))
+            v = values[rows]
+            rows = rows[(v < self._edge(0, rows)) | (v >= self._edge(CELLS, rows))]
         if len(moved):
             self._look_again(values, moved)
+
+    def _double(self, rows: Integers, down: Flags) -> None:
+        """As `ValueGrid._widen`."""
+        odd = self.first[rows] // 2 % 2
+        shift = np.where(down, CELLS // 2 - odd, odd)
+        cells = self._grids.cells[self.row[rows]]
+        cells = np.where(cells < _KEPT, cells, _FARTHEST)
+        wide = np.full((len(rows), CELLS + 1), _FARTHEST, np.uint8)
+        halves = np.minimum(cells[:, ::2], cells[:, 1::2])
+        to = shift[:, None] + np.arange(CELLS // 2)
+        np.put_along_axis(wide, to, halves, 1)
+        self.first[rows] = self.first[rows] // 2 - shift
+        self.of["width"][rows] *= 2.0
+        self._grids.cells[self.row[rows]] = with_distances(wide[:, :CELLS])
 
     def _look_again(self, values: Floats, rows: Integers) -> None:
         """Finds the cells of some rows after these have moved."""
@@ -193,14 +212,13 @@ class Rows:
         of = {name: array[rows] for name, array in self.of.items()}
         lowest = np.minimum(of["young_low"], of["old_low"])
         highest = np.maximum(of["young_high"], of["old_high"])
-        bottom = of["origin"] + first * of["width"]
-        top = of["origin"] + (last + 1) * of["width"]
+        bottom, top = self._edge(first, rows), self._edge(last + 1, rows)
         self.of["low"][rows] = np.maximum(np.maximum(of["low"], bottom), lowest)
         self.of["high"][rows] = np.minimum(np.minimum(of["high"], top), highest)
 
     def _narrow(self, rows: Integers, ages: Bytes) -> None:
         """Halves cells as `ValueGrid` does; changes `ages`, one row of cells a row of `rows`."""
-        origin, width, low, high = (self.of[n] for n in ("origin", "width", "low", "high"))
+        width, low, high = (self.of[n] for n in ("width", "low", "high"))
         left = np.arange(len(rows))
         while True:
             span = high[rows[left]] - low[rows[left]]
@@ -208,12 +226,11 @@ class Rows:
             if not len(left):
                 return
             at = rows[left]
-            first = ((low[at] - origin[at]) / width[at]).astype(np.int64) - CELLS // 8
-            first = np.clip(first, 0, CELLS // 2)
-            origin[at] += first * width[at]
+            begin = np.clip(self._cell(low[at], at) - CELLS // 8, 0, CELLS // 2)
+            self.first[at] = 2 * (self.first[at] + begin)
             width[at] /= 2.0
             lowest, highest = self._cell(low[at], at), self._cell(high[at], at)
-            halves = np.take_along_axis(ages[left], first[:, None] + _AT // 2, 1)
+            halves = np.take_along_axis(ages[left], begin[:, None] + _AT // 2, 1)
             within = (lowest[:, None] <= _AT) & (highest[:, None] >= _AT)
             ages[left] = np.where(within, halves, FARTHEST)
 

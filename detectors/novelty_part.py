@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.novelty import (
-    LEAST,
     MOST,
     MOST_SCORE,
     NOTABLE_NOVELTY,
@@ -21,6 +20,7 @@ from detectors.novelty import (
 )
 from detectors.novelty_columns import ViewColumns
 from detectors.novelty_grids import Floats, Integers, Rows, ValueGrids
+from detectors.novelty_views import LEAST
 
 _VERSION: Final = 1
 _WEIGHTS = np.array(WEIGHTS)[:, None]

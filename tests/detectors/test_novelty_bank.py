@@ -58,6 +58,7 @@ def same_state(part: NoveltyPart, column: int, detector: NoveltyDetector) -> boo
     return all(
         bytes(grid.cells) == many.cells[column * many.views + i].tobytes()
         and all(getattr(grid, name) == a[i, column] for name, a in many.numbers.items())
+        and (grid.first, grid.samples) == (many.first[i, column], many.samples[i, column])
         for i, grid in enumerate(detector.grids)
     )
 
