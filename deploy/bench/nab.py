@@ -58,7 +58,7 @@ class NabResult(msgspec.Struct, frozen=True):
 def main(
     data: Path | None, *, results: Path | None = None, prefix: str = "", json: Path | None = None
 ) -> int:
-    """Runs, prints, writes `results` and `json`. Returns 0, or 2 if the corpus cannot be read."""
+    """Runs, prints, writes `results` and `json`. Returns 0, or 2 if a file cannot be used."""
     try:
         corpus = read_corpus(data or find_corpus())
     except CorpusError as error:
@@ -71,10 +71,14 @@ def main(
     reference = {series.name: windowed_gaussian(series.values) for series in corpus}
     result = _result(corpus, detected, report, score_corpus(reference, corpus).standard, at)
     show(new_console(), result)
-    if results is not None:
-        write_results(results, corpus, detected.scores, at, prefix)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    try:
+        if results is not None:
+            write_results(results, corpus, detected.scores, at, prefix)
+        if json is not None:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    except OSError as error:
+        print(f"tocsin bench nab: {error}; give a place that can be written", file=sys.stderr)
+        return 2
     return 0
 
 

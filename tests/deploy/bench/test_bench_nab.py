@@ -100,6 +100,13 @@ def test_what_cannot_be_read_is_said_without_a_traceback(
     assert "2.csv:2:" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_named(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(corpus, json=tmp_path / "nowhere" / "nab.json") == 2
+    assert "nowhere/nab.json" in capsys.readouterr().err
+
+
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(50, 299), st.floats(-1e6, 1e6))
 def test_another_future_leaves_the_scores_of_the_past(seed: int, now: int, moved: float) -> None:
