@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import orjson
@@ -11,7 +10,7 @@ import orjson
 from schemas.configuration import Source
 from schemas.reading import UNREADABLE
 from streams.mapping import Mapping, is_wire_format
-from streams.raw import Raw, SoundRaw
+from streams.raw import Raw
 from streams.reject import Rejected
 
 Decode = Callable[[bytes], Raw]
@@ -33,13 +32,9 @@ def decoder(source: Source) -> Decode:
     return msgspec.json.Decoder(Raw).decode if is_wire_format(source) else Mapping(source)
 
 
-def sound_decoder(source: Source) -> Callable[[Any], SoundRaw] | None:
-    """Reads the records that are within all bounds, and raises for all others.
-
-    None for a source whose records are not in the wire format, or are all of one named kind.
-    """
-    sound = source.kind == "auto" and is_wire_format(source)
-    return msgspec.json.Decoder(SoundRaw).decode if sound else None
+def reads_sound(source: Source) -> bool:
+    """Whether the source's records can be read as `SoundRaw`: the wire format, kinds unsaid."""
+    return source.kind == "auto" and is_wire_format(source)
 
 
 def check_size(value: bytes | None, max_bytes: int) -> Rejected:

@@ -9,7 +9,7 @@ import msgspec
 from schemas.configuration import Source, Windows
 from schemas.events import DeadLetter
 from schemas.observations import Observation, ObservationBatch
-from streams.decode import UNDECODABLE, check_size, decoder, explain, sound_decoder
+from streams.decode import UNDECODABLE, check_size, decoder, explain, reads_sound
 from streams.fold import Fold
 from streams.intake import Intake
 from streams.kinds import is_heartbeat, missing, placing
@@ -18,6 +18,7 @@ from streams.reject import Rejected, dead_letter
 from streams.run import Run
 from streams.series import shard_of
 from streams.timely import checked, surely_ms
+from streams.vocabulary import Vocabulary
 from streams.windows import SeriesNames, Window
 
 NEVER_MS = -1
@@ -74,7 +75,7 @@ class Ingest:
         self._lateness_ms = round(windows.allowed_lateness_seconds * 1_000)
         self._ahead_ms = round(windows.max_ahead_seconds * 1_000)
         self._decode = decoder(source)
-        self._decode_sound = sound_decoder(source)
+        self._vocabulary = Vocabulary() if reads_sound(source) else None
         self._kind_of = placing(source)
         self._kind = source.kind
         self._fold = Fold(windows)
@@ -95,15 +96,17 @@ class Ingest:
         """Takes the records of a run in, in order; a bad one changes nothing but its own fate."""
         ingested = Ingested()
         self._settle_at_times(len(run))
-        if self._decode_sound is None or not self._roomy(run.values):
+        vocabulary = self._vocabulary
+        if vocabulary is None or not self._roomy(run.values):
             for index in range(len(run)):
                 self._take_any(run, index, ingested)
             return ingested
         values = iter(run.values)
-        records = map(self._decode_sound, values)  # goes on after a record that it raised for
         latest_ms = surely_ms(run.timestamps_ms, self._ahead_ms)
-        while not self._take_sound(records, latest_ms):
-            self._take_any(run, len(run) - length_hint(values) - 1, ingested)
+        while not self._take_sound(map(vocabulary.decode, values), latest_ms):
+            raw = self._take_any(run, len(run) - length_hint(values) - 1, ingested)
+            if raw is not None:
+                vocabulary.learn(raw)
         for intake in self._open.values():
             self._fold.settle_lines(intake)
         return ingested
@@ -158,8 +161,8 @@ class Ingest:
             self.watermark_ms = watermark_ms
         return True
 
-    def _take_any(self, run: Run, index: int, ingested: Ingested) -> None:
-        """Takes one record, whatever it is; it may close windows, or become a dead letter."""
+    def _take_any(self, run: Run, index: int, ingested: Ingested) -> Raw | None:
+        """Takes one record, whatever it is. It may close windows; None if it is a dead letter."""
         value = run.values[index]
         try:
             if value is None or len(value) > self._windows.max_record_bytes:
@@ -169,15 +172,16 @@ class Ingest:
             self._take(raw, time_ms, value)
         except Rejected as why:
             ingested.dead_letters.append(dead_letter(run, index, why))
-            return
+            return None
         except UNDECODABLE as error:
             rejected = explain(value or b"", error)
             ingested.dead_letters.append(dead_letter(run, index, rejected))
-            return
+            return None
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
             if time_ms >= self._next_close_ms:
                 ingested.batches += self._close()
+        return raw
 
     def _settle_at_times(self, records: int) -> None:
         """Keeps what waits in open windows to a small multiple of what they are."""
