@@ -17,7 +17,7 @@ time_to_communicate_seconds = Histogram(
     "tocsin_time_to_communicate_seconds",
     "Seconds from an incident's first anomalous moment to the message that first told a "
     "recipient of it: event time until it was opened, then wall time from its record on Kafka",
-    ("channel",),
+    ("channel", "audience"),
     buckets=(1, 3, 10, 20, 30, 60, 120, 300, 600, 1800, 3600),
 )
 outbox_messages = Gauge(

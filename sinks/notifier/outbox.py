@@ -261,11 +261,13 @@ async def mark_failed(
     await settle_digest(connection, entry, "failed", now_ms or entry.asked_ms, detail)
 
 
-async def fall_over(connection: AsyncConnection, entry: Entry, now_ms: int) -> Entry | None:
+async def fall_over(
+    connection: AsyncConnection, entry: Entry, now_ms: int, note: str = ""
+) -> Entry | None:
     """Sends a message that its channel has failed to deliver by the recipient's next way.
 
     It keeps its place in the lane and becomes a message with an id of its own, as the way is
-    another. None if there is no further way.
+    another; `note` says so below its text. None if there is no further way.
     """
     if not entry.content.ways:
         return None
@@ -274,20 +276,20 @@ async def fall_over(connection: AsyncConnection, entry: Entry, now_ms: int) -> E
         entry.content,
         id=str(uuid.uuid5(_NAMESPACE, f"{entry.content.id}\n{way.channel}\n{way.address}")),
         address=way.address,
+        text=f"{entry.content.text}\n\n{note}".strip(),
         ways=tuple(further),
         thread=None,
     )
-    await _set(
-        connection,
-        entry,
-        message_id=content.id,
-        content=msgspec.json.encode(content),
-        channel=way.channel,
-        state="waiting",
-        attempts=0,
-        next_attempt_ms=now_ms,
-        detail=f"after {entry.channel} failed",
-    )
+    values = {
+        "message_id": content.id,
+        "content": msgspec.json.encode(content),
+        "channel": way.channel,
+        "attempts": 0,
+        "next_attempt_ms": now_ms,
+        "detail": f"after {entry.channel} failed",
+    }
+    change = message.update().where(message.c.message_id == entry.content.id)
+    await connection.execute(change.values(**values, **_RETRIED))
     members = message.update().where(message.c.digest_id == entry.content.id)
     await connection.execute(members.values(digest_id=content.id))
     return msgspec.structs.replace(entry, content=content, channel=way.channel, attempts=0)

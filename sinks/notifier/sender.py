@@ -3,27 +3,28 @@
 import asyncio
 import sys
 import time
-import zlib
 from collections.abc import Callable, Collection, Mapping
 
 import structlog
-from aiolimiter import AsyncLimiter
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.incidents import FailureClass
+from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
 from sinks.notifier import metrics, outbox
 from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
+from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
+from sinks.notifier.pacing import (
+    ChannelLoop,
+    next_attempt_ms,
+    passes_over,
+    seconds_to_communicate,
+)
 from sinks.notifier.store import add_deliveries
 
-FIRST_DELAY_MS = 1_000
-LONGEST_DELAY_MS = 300_000
 IDLE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 30.0
 STOP_SECONDS = 0.7
-PACE_SECONDS = 0.1
-TIDY_SECONDS = 1.0
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -50,7 +51,7 @@ class Sender:
         self._on_delivery = on_delivery
         self._give_up_after_ms = give_up_after_ms
         self._send_timeout_seconds = send_timeout_seconds
-        self._loops = [_ChannelLoop(self, name, made) for name, made in channels.items()]
+        self._loops = [ChannelLoop(self, name, made) for name, made in channels.items()]
         self._channels = channels
         self._under_way: set[asyncio.Timeout] = set()
         self.is_stopping = False
@@ -86,15 +87,7 @@ class Sender:
         async with self._database.writing() as connection:
             for entry in await outbox.waiting_elsewhere(connection, list(self._channels)):
                 detail = f"channel {entry.channel} is no longer configured"
-                await outbox.mark_failed(connection, entry, detail)
-                failed = entry.delivery(
-                    "failed",
-                    self._now_ms(),
-                    attempt=entry.attempts + 1,
-                    failure="refused",
-                    detail=detail,
-                )
-                await add_deliveries(connection, [failed])
+                await self._end(connection, entry, "refused", detail)
         self._on_delivery()
 
     async def attempt(self, name: str, channel: Channel, entry: Entry) -> None:
@@ -136,13 +129,17 @@ class Sender:
                 detail=receipt.detail,
                 seconds_to_communicate=seconds,
             )
-            await add_deliveries(connection, [sent])
+            await add_deliveries(connection, [sent, *_accepted(entry, receipt, now_ms)])
         metrics.notifications.labels(name, "sent").inc()
-        if seconds is not None:
-            metrics.time_to_communicate_seconds.labels(name).observe(seconds)
+        if seconds is not None and not entry.content.drill:
+            told = metrics.time_to_communicate_seconds.labels(name, entry.content.audience)
+            told.observe(seconds)
 
     async def _failed(self, name: str, entry: Entry, retry: Retry) -> None:
         now_ms = self._now_ms()
+        if passes_over(entry, retry):
+            await self._ended(name, entry, retry.failure, retry.detail)
+            return
         next_ms = next_attempt_ms(entry, retry, now_ms, self._give_up_after_ms)
         if next_ms is None:
             await self._ended(name, entry, "gave_up", f"gave up; at last: {retry.detail}")
@@ -170,17 +167,12 @@ class Sender:
         )
 
     async def _ended(self, name: str, entry: Entry, failure: FailureClass, detail: str) -> None:
+        """This way is at its end: the message goes by the next one, or has failed."""
         async with self._database.writing() as connection:
-            await outbox.mark_failed(connection, entry, detail)
-            failed = entry.delivery(
-                "failed",
-                self._now_ms(),
-                attempt=entry.attempts + 1,
-                failure=failure,
-                detail=detail,
-            )
-            await add_deliveries(connection, [failed])
+            await self._end(connection, entry, failure, detail)
         metrics.notifications.labels(name, failure).inc()
+        for loop in self._loops:
+            loop.wake.set()
         log.error(
             "message failed",
             channel=name,
@@ -189,6 +181,22 @@ class Sender:
             failure=failure,
             detail=detail,
         )
+
+    async def _end(
+        self, connection: AsyncConnection, entry: Entry, failure: FailureClass, detail: str
+    ) -> None:
+        now_ms = self._now_ms()
+        steps = [
+            entry.delivery(
+                "failed", now_ms, attempt=entry.attempts + 1, failure=failure, detail=detail
+            )
+        ]
+        other = await outbox.fall_over(connection, entry, now_ms, _note(entry))
+        if other is None:
+            await outbox.mark_failed(connection, entry, detail, now_ms)
+        else:
+            steps.append(other.delivery("asked", now_ms, detail=f"after {entry.channel} failed"))
+        await add_deliveries(connection, steps)
 
     async def tidy(self, name: str, under_way: Collection[str]) -> None:
         """Measures a channel's backlog, and lets wait again what was left as being sent."""
@@ -215,98 +223,15 @@ class Sender:
         return entries, min(IDLE_SECONDS, (next_ms - now_ms) / 1000)
 
 
-class _ChannelLoop:
-    """One channel's loop: takes what is due, at the channel's pace, a few at once."""
-
-    def __init__(self, sender: Sender, name: str, channel: Channel) -> None:
-        self.name = name
-        self.wake = asyncio.Event()
-        self._sender = sender
-        self._channel = channel
-        self._limiter = AsyncLimiter(channel.messages, channel.per_seconds)
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._tidy_at = 0.0
-
-    async def run(self) -> None:
-        """Sends until the sender stops, then waits for what is under way."""
-        while not self._sender.is_stopping:
-            await self._step()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-
-    async def _step(self) -> None:
-        self.wake.clear()
-        limit = self._capacity()
-        if limit == 0 and len(self._running) < self._channel.concurrency:
-            await self._wait(PACE_SECONDS)
-            return
-        try:
-            self._reap()
-            if time.monotonic() >= self._tidy_at:
-                await self._sender.tidy(self.name, list(self._running))
-                self._tidy_at = time.monotonic() + TIDY_SECONDS
-            entries, wait_seconds = await self._sender.take_due(self.name, limit)
-        except (SQLAlchemyError, OSError):
-            log.exception("the store does not answer", channel=self.name)
-            self._tidy_at = 0.0
-            entries, wait_seconds = [], 1.0
-        for entry in entries:
-            await self._limiter.acquire()  # there is room for it, so this does not wait
-            self._running[entry.content.id] = asyncio.create_task(
-                self._send(entry), name=f"sending {entry.content.id}"
-            )
-        await self._wait(wait_seconds)
-
-    def _capacity(self) -> int:
-        """How many messages may be begun now, by the channel's pace and concurrency."""
-        free = self._channel.concurrency - sum(not task.done() for task in self._running.values())
-        return next((n for n in range(free, 0, -1) if self._limiter.has_capacity(n)), 0)
-
-    async def _send(self, entry: Entry) -> None:
-        try:
-            await self._sender.attempt(self.name, self._channel, entry)
-        finally:
-            self.wake.set()
-
-    def _reap(self) -> None:
-        for message_id, task in list(self._running.items()):
-            if task.done():
-                del self._running[message_id]
-                task.result()
-
-    async def _wait(self, seconds: float) -> None:
-        if self._sender.is_stopping:
-            return
-        try:
-            async with asyncio.timeout(max(0.01, seconds)):
-                await self.wake.wait()
-        except TimeoutError:
-            return
+def _accepted(entry: Entry, receipt: Receipt, now_ms: int) -> list[Delivery]:
+    """The record that the receiver has confirmed the message with an id of its own."""
+    if receipt.accepted is None:
+        return []
+    attempt = entry.attempts + 1
+    return [entry.delivery("accepted", now_ms, attempt=attempt, detail=receipt.accepted)]
 
 
-def next_attempt_ms(entry: Entry, retry: Retry, now_ms: int, give_up_after_ms: int) -> int | None:
-    """When to try again, None to give up.
-
-    The delay doubles from one second to five minutes, spread by a tenth after the message's id so
-    that many do not come at once, and is never shorter than the receiver asked for. There is one
-    last attempt when the time is up.
-    """
-    deadline_ms = entry.asked_ms + give_up_after_ms
-    if now_ms >= deadline_ms:
-        return None
-    delay_ms = min(LONGEST_DELAY_MS, FIRST_DELAY_MS << min(entry.attempts, 16))
-    delay_ms += delay_ms * (zlib.crc32(entry.content.id.encode()) % 100) // 1000
-    asked_ms = int((retry.after_seconds or 0) * 1000)
-    if now_ms + asked_ms > deadline_ms:
-        return None
-    return min(deadline_ms, now_ms + max(delay_ms, asked_ms))
-
-
-def seconds_to_communicate(entry: Entry, sent_ms: int) -> float | None:
-    """From the first anomalous moment to the message that first tells a recipient.
-
-    The part until the incident was opened is event time (`opened_ms` − `first_anomaly_ms`), the
-    rest is wall time from the event's record on Kafka. None for messages that follow.
-    """
-    if entry.detection_delay_ms is None:
-        return None
-    return (entry.detection_delay_ms + max(0, sent_ms - entry.recorded_ms)) / 1000
+def _note(entry: Entry) -> str:
+    """What a message that goes another way says of it."""
+    said = language(entry.content.language, "UTC").phrase("channels", "instead")
+    return said.format(channel=entry.channel.partition(":")[0])

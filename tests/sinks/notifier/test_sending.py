@@ -264,7 +264,7 @@ async def test_what_was_done_is_counted(bench: Bench) -> None:
 
     def told() -> float:
         name = "tocsin_time_to_communicate_seconds_count"
-        return REGISTRY.get_sample_value(name, {"channel": "console"}) or 0
+        return REGISTRY.get_sample_value(name, {"channel": "console", "audience": "engineer"}) or 0
 
     before, told_before = sent(), told()
     notifier = await bench.start()
