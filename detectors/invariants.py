@@ -172,7 +172,8 @@ class Invariants:
         within = np.arange(len(stack))[:, None] < spans[None, :]
         k, n = (short * within).sum(axis=0), (expected * within).sum(axis=0)
         windows = ((short >= 0.5) & within).sum(axis=0)
-        clump = firm.clump[others, things]
+        # Misses of different windows are not of one clump.
+        clump = np.maximum(np.minimum(firm.clump[others, things], k / np.maximum(windows, 1)), 1.0)
         tail = betainc(
             np.maximum(k, 1e-9) / clump, (n - k) / clump + 1.0, firm.share[others, things]
         )

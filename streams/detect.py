@@ -159,6 +159,7 @@ class Detect:
                 example=f.step,
                 opens=f.explanation.confirmed
                 and f.score >= self._bank.threshold(series, f.service),
+                threshold=self._bank.threshold(series, f.service),
             )
             for f in found
             if self._registry.enabled(series := series_id("steps", {"service": f.service}))

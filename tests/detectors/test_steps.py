@@ -164,3 +164,13 @@ def test_more_steps_and_services_than_there_is_room_for_are_counted() -> None:
     assert watch.left_out > 0
     watch.forget(START_MS + 86_400_000)
     assert watch.dump() == []
+
+
+def test_few_requests_are_enough_where_each_misses_the_step() -> None:
+    watch, random = StepWatch(), Random(2)
+    for i in range(200):
+        count = random.randint(0, 1)
+        assert window(watch, i, {REQUEST: count, TAKEN: count, STORED: count}) == []
+    said = [window(watch, 200 + i, {REQUEST: 1, TAKEN: 1, STORED: 0}) for i in range(7)]
+    assert [f.step for f in said[-1]] == ["“INFO order stored”"]
+    assert said[-1][0].score > 6.5
