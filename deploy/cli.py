@@ -320,6 +320,36 @@ def silences(*, config: Config = None, json: JsonFile = None) -> int:
 
 
 @app.command(group=ANSWERS)
+def feedback(
+    incident: str | None = None,
+    text: Text = "",
+    *,
+    not_an_incident: bool = False,
+    missed: Annotated[str | None, Parameter(help="The service that was in trouble.")] = None,
+    since: Annotated[str | None, Parameter(name="--from", help="When that began.")] = None,
+    until: Annotated[str | None, Parameter(name="--to", help="When it ended; else now.")] = None,
+    config: Config = None,
+    actor: Actor = None,
+) -> int:
+    """Say that an incident was none, or that trouble was missed: thresholds follow, and fade again.
+
+    Times are a span ago (2h, 1h30m), or with their zone: 2026-11-24T18:00+01:00.
+    """
+    from deploy.commands.feedback import run_feedback
+
+    return run_feedback(
+        incident,
+        not_an_incident=not_an_incident,
+        missed=missed,
+        since=since,
+        until=until,
+        text=text,
+        config=config,
+        actor=actor,
+    )
+
+
+@app.command(group=ANSWERS)
 def report(
     text: str, *, service: str | None = None, config: Config = None, actor: Actor = None
 ) -> int:

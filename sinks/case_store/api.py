@@ -194,8 +194,8 @@ class Api:
         if case is None:
             return _no_case(request.path_params["incident_id"])
         try:
-            refuse_closed(case.incident)
             asked = _asked(await body(request))
+            refuse_closed(case.incident, asked.type)
             command = checked(
                 id=asked.id or request.headers.get("idempotency-key") or str(uuid.uuid4()),
                 type=asked.type,

@@ -102,9 +102,12 @@ def heard(
     )
 
 
-def refuse_closed(incident: Incident) -> None:
-    """Raises `CommandRefusedError` if the incident takes no commands any more."""
-    if incident.state == "closed":
+def refuse_closed(incident: Incident, type: str) -> None:
+    """Raises `CommandRefusedError` if the incident takes no such command any more.
+
+    That it was no incident may also be said later, when there is time to look back.
+    """
+    if incident.state == "closed" and type != "not_an_incident":
         raise CommandRefusedError(f"{incident.id} is closed; the log takes nothing more for it")
 
 

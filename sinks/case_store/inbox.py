@@ -1,7 +1,7 @@
-"""What comes in of no single case: people's reports, changes made, alerts of other systems.
+"""What comes in of no single case: reports, changes made, what was missed, others' alerts.
 
-`POST /api/v1/reports`, `/api/v1/changes` and `/api/v1/alerts`, the last as Prometheus Alertmanager
-sends its webhook (version 4). Each needs the token that changes things.
+`POST /api/v1/reports`, `/api/v1/changes`, `/api/v1/missed` and `/api/v1/alerts`, the last as
+Prometheus' Alertmanager sends its webhook (version 4). Each needs the token that changes things.
 """
 
 import uuid
@@ -43,6 +43,17 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id: str | None = None
 
 
+class Missed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Trouble of a service from `from_ms` to `to_ms`, of which there was no incident."""
+
+    actor: str
+    service: str
+    from_ms: int
+    to_ms: int
+    text: str = ""
+    id: str | None = None
+
+
 class Alert(msgspec.Struct, frozen=True, rename="camel"):
     """One alert as Alertmanager has it; what is not needed here is left out."""
 
@@ -70,7 +81,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     ignored: int = 0
 
 
-T = TypeVar("T", Reported, Changed, Alerts)
+T = TypeVar("T", Reported, Changed, Missed, Alerts)
 
 
 class Inbox:
@@ -86,6 +97,7 @@ class Inbox:
         return [
             Route("/api/v1/reports", self._reports, methods=["POST"]),
             Route("/api/v1/changes", self._changes, methods=["POST"]),
+            Route("/api/v1/missed", self._missed, methods=["POST"]),
             Route("/api/v1/alerts", self._alerts, methods=["POST"]),
         ]
 
@@ -94,6 +106,9 @@ class Inbox:
 
     async def _changes(self, request: Request) -> Response:
         return await self._take(request, Changed, self._changed)
+
+    async def _missed(self, request: Request) -> Response:
+        return await self._take(request, Missed, self._was_missed)
 
     async def _alerts(self, request: Request) -> Response:
         return await self._take(request, Alerts, self._alerted)
@@ -127,6 +142,13 @@ class Inbox:
             raise CommandRefusedError("services must name at least one service")
         at_ms = asked.at_ms if asked.at_ms is not None else self._now_ms()
         return [msgspec.structs.replace(made, services=asked.services, from_ms=at_ms)]
+
+    def _was_missed(self, asked: Missed, key: str) -> list[Command]:
+        if not asked.from_ms <= asked.to_ms <= self._now_ms():
+            raise CommandRefusedError("from_ms must be before to_ms, and both in the past")
+        text = asked.text or "trouble without an incident"
+        made = self._command("missed", asked.id or key, asked.actor, text, asked.service)
+        return [msgspec.structs.replace(made, from_ms=asked.from_ms, to_ms=asked.to_ms)]
 
     def _alerted(self, asked: Alerts, key: str) -> list[Command]:
         """The alerts that fire, each under an id of its own; those that have ended say nothing."""

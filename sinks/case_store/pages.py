@@ -37,7 +37,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-FORMS = ("acknowledge", "note", "set_severity", "public_message", "resolve")
+FORMS = ("acknowledge", "note", "set_severity", "public_message", "resolve", "not_an_incident")
 
 
 class Pages:
@@ -150,7 +150,7 @@ class Pages:
         if case is None:
             return self._missing(request)
         try:
-            refuse_closed(case.incident)
+            refuse_closed(case.incident, form.get("type", ""))
             command = checked(
                 id=form.get("command_id", ""),
                 type=form.get("type", ""),

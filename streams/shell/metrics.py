@@ -34,6 +34,12 @@ DETECTOR_SECONDS = Histogram(
 )
 ANOMALIES = Counter("tocsin_anomalies_total", "Anomalies, repeats after a restart too", ["kind"])
 INCIDENTS = Counter("tocsin_incidents_total", "Incidents opened", ["severity"])
+FORECASTS = Counter(
+    "tocsin_forecasts_total", "Forecasts that came true or were withdrawn", ["outcome"]
+)
+FEEDBACK = Counter(
+    "tocsin_feedback_total", "Patterns whose threshold people's feedback moved", ["way"]
+)
 COMMANDS_REFUSED = Counter(
     "tocsin_commands_refused_total", "Commands of people that were not obeyed", ["reason"]
 )

@@ -12,9 +12,10 @@ from mode import get_logger
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
 from schemas.events import DeadLetter
-from schemas.incidents import Command, IncidentEvent
+from schemas.incidents import Bar, Command, IncidentEvent
 from schemas.observations import ObservationBatch
 from schemas.reading import UNREADABLE
+from streams.feedback import words_of
 from streams.run import Run
 from streams.shell import metrics, outgoing
 from streams.shell.bad_records import BadRecords
@@ -271,6 +272,7 @@ class Pipeline:
                     "command %s of %s refused: %s", command.id, command.actor, refusal.text
                 )
             keeper.stage.refused.clear()
+            _tell_learned(keeper.stage.learned)
             metrics.EVENTS.labels(run.topic).inc(len(run))
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
@@ -388,8 +390,18 @@ def _undecodable(run: Run, index: int, error: Exception) -> DeadLetter:
     )
 
 
+def _tell_learned(bars: list[Bar]) -> None:
+    """Says which thresholds people's feedback has moved, and empties the list."""
+    for bar in bars:
+        metrics.FEEDBACK.labels("raised" if bar.shift > 0 else "lowered").inc()
+        logger.info("feedback: %s %s", words_of([bar]), bar.reason)
+    bars.clear()
+
+
 def _count_incidents(events: list[IncidentEvent]) -> None:
     for event in events:
+        if "forecast" in event.changes and event.incident.prediction is not None:
+            metrics.FORECASTS.labels(event.incident.prediction.status).inc()
         if event.type == "opened":
             incident = event.incident
             metrics.INCIDENTS.labels(incident.severity).inc()

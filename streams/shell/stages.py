@@ -6,7 +6,7 @@ from typing import Protocol
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Source
 from schemas.events import DeadLetter
-from schemas.incidents import Command, IncidentEvent
+from schemas.incidents import Bar, Command, IncidentEvent
 from schemas.observations import ObservationBatch
 from streams.commands import Refusal
 from streams.run import Run
@@ -53,6 +53,8 @@ class CorrelateStage(Snapshots, Protocol):
 
     refused: list[tuple[Command, Refusal]]
     """Commands that were not obeyed and why; the shell logs, counts and empties it."""
+    learned: list[Bar]
+    """Thresholds that people's feedback has moved; the shell logs, counts and empties it."""
 
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...
     def command(self, batch: Sequence[Command]) -> list[IncidentEvent]: ...

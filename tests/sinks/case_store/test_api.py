@@ -286,3 +286,20 @@ async def test_the_token_for_reading_changes_nothing(
     assert (status, problem["detail"]) == (403, "this token may only read; send case_store.token")
     assert commands.sent == []
     assert (await command(closed_client, body))[0] == 202
+
+
+async def test_that_a_closed_incident_was_none_can_still_be_said_and_nothing_else(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore, commands: Commands
+) -> None:
+    closed = examples.cpu_incident(id="inc-old", state="closed", closed_ms=NOW_MS)
+    await sqlite_store.apply([examples.record(examples.event(closed, "closed"), 90)])
+    path = "/api/v1/incidents/inc-old/commands"
+    looked_back = {"type": "not_an_incident", "actor": "ada", "text": "a load test", "id": "n1"}
+    assert (await command(client, looked_back, path=path))[0] == 202
+    status, problem = await command(
+        client, {"type": "note", "actor": "ada", "text": "x"}, path=path
+    )
+    assert (status, problem["detail"].startswith("inc-old is closed")) == (422, True)
+    assert [(sent.type, sent.incident_id) for sent in commands.sent] == [
+        ("not_an_incident", "inc-old")
+    ]

@@ -32,6 +32,31 @@ async def post(
         return response.status, await response.json(content_type=None)
 
 
+async def test_what_was_missed_goes_to_the_commands_topic(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    missed = {"actor": "ada", "service": "cart", "from_ms": NOW_MS - 60_000, "to_ms": NOW_MS}
+    assert (await post(client, "missed", missed, key="m1"))[0] == 202
+    assert commands.sent == [
+        Command(
+            id="m1",
+            type="missed",
+            incident_id="",
+            actor="ada",
+            issued_ms=NOW_MS,
+            text="trouble without an incident",
+            service="cart",
+            from_ms=NOW_MS - 60_000,
+            to_ms=NOW_MS,
+        )
+    ]
+    status, problem = await post(client, "missed", {**missed, "to_ms": NOW_MS + 1}, key="m2")
+    assert (status, problem["detail"]) == (
+        422,
+        "from_ms must be before to_ms, and both in the past",
+    )
+
+
 async def test_a_report_goes_to_the_commands_topic_once(
     client: aiohttp.ClientSession, commands: Commands
 ) -> None:

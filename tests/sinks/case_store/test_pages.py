@@ -8,6 +8,8 @@ import aiohttp
 import msgspec
 import pytest
 
+from schemas.anomalies import Forecast
+from schemas.incidents import Bar, Prediction
 from schemas.outlook import Guess, Outlook
 from sinks.case_store import CaseStore
 from tests.sinks import examples
@@ -121,6 +123,46 @@ async def test_a_case_says_what_closed_ones_teach_and_what_holds_it_back(
         "flaps, reopened 2×",
         "by backup/2026",
         '<a href="/incidents/INC-OTHER">INC-OTHER</a>',
+    ):
+        assert part in page, part
+
+
+async def test_a_case_says_what_became_of_its_forecast_and_what_feedback_changed(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    series = 'disk_used_ratio{service="orders"}'
+    incident = examples.cpu_incident(
+        id="INC-AHEAD",
+        prediction=Prediction(
+            status="withdrawn",
+            service="orders",
+            series=series,
+            forecast=Forecast(1.0, 0, 0, withdrawn="it has fallen to 40 %"),
+            reason="it has fallen to 40 %",
+            came_true_before=9,
+            withdrawn_before=3,
+        ),
+        false_alarm_by="ada",
+        feedback=(
+            Bar(
+                service="orders",
+                kind="error_ratio",
+                measure="requests",
+                shift=2.0,
+                as_of_ms=0,
+                reason="ada said that INC-1 was no incident",
+            ),
+        ),
+    )
+    await sqlite_store.apply([examples.record(examples.event(incident, "opened"), 90)])
+    page = unescape(await text(client, "/incidents/INC-AHEAD"))
+    for part in (
+        "withdrawn",
+        "it has fallen to 40 %",
+        "of 12 forecasts before it, 9 came true",
+        "says ada",
+        "error ratio requests of orders opens from 2.0 higher",
+        "ada said that INC-1 was no incident",
     ):
         assert part in page, part
 
