@@ -2,11 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 
-from schemas.anomalies import Anomaly
+from schemas.anomalies import Anomaly, AnomalyKind
 from schemas.incidents import Prediction
-from streams.dossier import Dossier, began, sign_of
+from streams.dossier import VAGUE, Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
+
+TOGETHER_MS = 90_000
+"""What began this near may be one trouble: the time between two reports of a series that comes
+once a minute, and a little."""
+
+FELT: frozenset[AnomalyKind] = frozenset(("error_ratio", "latency"))
+"""Kinds that tell what those feel who send requests."""
 
 SILENT_TOGETHER = 3
 """Services that fall silent at once for one reason: their telemetry, not each of them, is lost."""
@@ -38,12 +45,10 @@ def _nearness(
     """0 for the same service, then hops; None if the anomaly is not this incident's.
 
     A neighbour belongs to it if it went out of order near the time at which trouble last spread,
-    not hours into it. An incident that has gone quiet takes in nothing here: what comes now may be
-    the first sign of the next outage next door (but see `is_same_trouble`). Novelty is evidence on
-    a service that is surely out of order, and no reason to draw in another. Nor is a forecast:
-    nobody is out yet.
+    not hours into it. Novelty is evidence on a service that is surely out of order, and no reason
+    to draw in another. Nor is a forecast: nobody is out yet.
     """
-    if dossier.is_over or is_quiet(dossier, end_ms, rules):
+    if not _takes_in(anomaly, dossier, rules, end_ms):
         return None
     if anomaly.kind == "novelty":
         return 0 if anomaly.service in dossier.drawn_in and dossier.is_out() else None
@@ -57,6 +62,19 @@ def _nearness(
     if not earliest_ms <= began(anomaly) <= dossier.grown_ms + rules.gap_ms:
         return None
     return _hops(anomaly, dossier, graph, rules, end_ms)
+
+
+def _takes_in(anomaly: Anomaly, dossier: Dossier, rules: Rules, end_ms: int) -> bool:
+    """Whether the incident is open and goes on.
+
+    One that has gone quiet takes in nothing: what comes now may be the first sign of the next
+    outage next door (but see `is_same_trouble`). What only corroborates must have begun before the
+    last sure sign was over.
+    """
+    if dossier.is_over or is_quiet(dossier, end_ms, rules):
+        return False
+    over_ms = dossier.last_end_ms + dossier.pace_ms + TOGETHER_MS
+    return anomaly.opens or began(anomaly) <= over_ms
 
 
 def _is_due(prediction: Prediction, time_ms: int) -> bool:
@@ -74,9 +92,26 @@ def _hops(
         return 1
     hops = graph.near(anomaly.service, rules.max_distance)
     near = min((hops[name] for name in hops if name in dossier.seen), default=None)
-    if near is None and dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms:
-        return rules.max_distance + 1
-    return near
+    if near is not None:
+        return near
+    in_mass = dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms
+    return rules.max_distance + 1 if in_mass or _is_front(anomaly, dossier, graph) else None
+
+
+def _is_front(anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph) -> bool:
+    """Whether one of the two may stand in front of the other: it is unknown to the graph, its
+    requests fail or are slow, and both began together."""
+    if not anomaly.opens or abs(began(anomaly) - dossier.first_anomaly_ms) > TOGETHER_MS:
+        return False
+    return is_unplaced(anomaly, graph) or bool(
+        graph and dossier.drawn_in and not any(name in graph for name in dossier.drawn_in)
+    )
+
+
+def is_unplaced(anomaly: Anomaly, graph: ServiceGraph) -> bool:
+    """Whether requests of a service fail or are slow that is not in the graph, though others are:
+    often a gateway or load balancer that reports for itself and is not traced."""
+    return bool(graph) and anomaly.kind in FELT and anomaly.opens and anomaly.service not in graph
 
 
 def is_same_trouble(group: Sequence[Anomaly], dossier: Dossier, *, surely: bool) -> bool:
@@ -100,6 +135,25 @@ def edge_caller(anomaly: Anomaly) -> str | None:
     return anomaly.caller if anomaly.kind == "network" else None
 
 
+def _fronts(anomalies: Sequence[Anomaly], graph: ServiceGraph) -> list[set[str]]:
+    """Unplaced services, each with the service that surest went out of order together with it."""
+    found = []
+    for front in anomalies:
+        if not is_unplaced(front, graph):
+            continue
+        behind = [
+            a
+            for a in anomalies
+            if a.service in graph
+            and a.kind not in (*VAGUE, "novelty", "forecast")
+            and abs(began(a) - began(front)) <= TOGETHER_MS
+        ]
+        if behind:
+            surest = max(behind, key=lambda a: (a.opens, a.score, a.series))
+            found.append({front.service, surest.service})
+    return found
+
+
 def groups(
     anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
 ) -> list[list[Anomaly]]:
@@ -118,6 +172,7 @@ def groups(
     silent = {a.service for a in anomalies if a.opens and a.kind == "silence"}
     if len(silent) >= SILENT_TOGETHER:
         linked.append(silent)
+    linked += _fronts(anomalies, graph)
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
         frontier = [service]

@@ -40,6 +40,10 @@ class ServiceGraph:
     def __bool__(self) -> bool:
         return bool(self._callees)
 
+    def __contains__(self, service: str) -> bool:
+        """Whether any call from or to the service is known."""
+        return service in self._callees or service in self._callers
+
     def learn(self, calls: Iterable[Call]) -> None:
         """Adds calls that were seen; more than `MAX_EDGES` are counted in `refused`."""
         for call in calls:

@@ -221,6 +221,22 @@ def test_a_signal_that_comes_back_in_an_open_incident_is_told_as_a_further_one()
     assert spans == [START, START + 500 * SECOND]
 
 
+def test_a_faint_sign_that_began_after_the_trouble_was_over_is_no_news_of_it() -> None:
+    meanwhile = anomaly("cart", "latency", 60, opens=False)
+    assert brief(told(anomaly("cart"), meanwhile, until=130)) == ["opened 15", "updated 75"]
+    after = anomaly("cart", "latency", 120, opens=False)
+    assert brief(told(anomaly("cart"), after, until=130)) == ["opened 15"]
+
+
+def test_a_gateway_that_the_graph_does_not_know_fails_with_what_is_behind_it() -> None:
+    behind = anomaly("store", at=0)
+    in_front = anomaly("gateway", "error_ratio", 60)
+    assert len(opened(told(behind, in_front, until=90))) == 1
+    assert len(opened(told(in_front, anomaly("store", at=80), until=110))) == 1
+    assert len(opened(told(behind, anomaly("gateway", "error_ratio", 100), until=120))) == 2
+    assert len(opened(told(behind, anomaly("batch", "saturation", 60), until=90))) == 2
+
+
 def test_series_that_report_rarely_are_given_three_reports_before_resolution() -> None:
     rare = [anomaly(at=at, since=0) for at in (0, 300, 600)]
     events = told(*rare, until=3_000)
