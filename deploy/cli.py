@@ -183,6 +183,75 @@ def preview(
     )
 
 
+@app.command(group=QUESTIONS)
+def why(
+    incident: Incident,
+    *,
+    who: Annotated[str, Parameter(help="A recipient's name or address.")],
+    config: Config = None,
+    json: JsonFile = None,
+) -> int:
+    """Say why somebody was told of an incident, or was not, step by step."""
+    from deploy.commands.why import run_why
+
+    return run_why(incident, who=who, config=config, json=json)
+
+
+@app.command(group=QUESTIONS)
+def route(
+    test: Annotated[
+        list[str] | None, Parameter(help="The made-up incident: services=cart severity=P1 ….")
+    ] = None,
+    /,
+    *,
+    config: Config = None,
+    at: str | None = None,
+    recorded: Annotated[Path | None, Parameter(name="--from")] = None,
+    incident: str | None = None,
+    json: JsonFile = None,
+) -> int:
+    """Say who would be told of an incident, made up or recorded, without anything running.
+
+    Parameters
+    ----------
+    at
+        When: 2026-11-24T18:00 (UTC) or 2026-11-24T18:00+01:00; now if not given.
+    recorded
+        Take an incident of a file that `tocsin replay` has written instead.
+    incident
+        Which of them, INC-…; the first if not given.
+    """
+    from deploy.commands.route import run_route
+
+    return run_route(
+        test or [], config=config, at=at, recorded=recorded, incident=incident, json=json
+    )
+
+
+@app.command(group=QUESTIONS)
+def oncall(
+    schedules: Annotated[list[str] | None, Parameter(help="Their names; all if none.")] = None,
+    /,
+    *,
+    config: Config = None,
+    at: str | None = None,
+    days: Annotated[int, Parameter(validator=validators.Number(gt=0, lte=366))] = 28,
+    json: JsonFile = None,
+) -> int:
+    """Say who is on call now and next, and when nobody is.
+
+    Parameters
+    ----------
+    at
+        When: 2026-11-24T18:00 (UTC) or 2026-11-24T18:00+01:00; now if not given.
+    days
+        How far ahead gaps are looked for.
+    """
+    from deploy.commands.oncall import run_oncall
+
+    return run_oncall(schedules or [], config=config, at=at, days=days, json=json)
+
+
 @app.command(group=ANSWERS)
 def ack(incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None) -> int:
     """Acknowledge an incident: somebody is on it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,16 @@ from deploy.configuration import load
 from deploy.configuration.references import secrets_in
 from deploy.console import new_console
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
+from deploy.routing_tests import run_tests
 from deploy.topics import TopicsError, inspect, show
 from detectors.base import UnknownDetectorError
 from detectors.registry import Registry
 from schemas.configuration import Configuration, EmailChannel, Source
+from schemas.times import DAY_MS, stamp
+from sinks.notifier.oncall.files import Rosters
 
 TIMEOUT_SECONDS = 5
+GAP_DAYS = 28
 SHOWN = 12
 """Names that one line lists at most."""
 
@@ -56,6 +61,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         *_detectors(configuration),
         *_unsaid(configuration),
         *_templates(configuration),
+        *_people(configuration),
     ]
     if not offline:
         findings += [*_secrets(configuration), *asyncio.run(_reach(configuration))]
@@ -66,6 +72,22 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         text = ": ".join(part for part in (finding.what, finding.mend or finding.note) if part)
         console.print(f"{mark}  {escape(text)}", soft_wrap=True)
     return 1 if any(finding.mend for finding in findings) else 0
+
+
+def _people(configuration: Configuration) -> Iterator[Finding]:
+    """Routing tests hold, and somebody is on call in the weeks to come."""
+    section = configuration.notifier
+    if section.route_tests is not None:
+        for name, wrong in run_tests(Path(section.route_tests), configuration):
+            yield Finding(f"routing test {name}", wrong)
+    now_ms = int(time.time() * 1000)
+    for roster in Rosters(section):
+        gaps = roster.gaps(now_ms, now_ms + GAP_DAYS * DAY_MS)
+        note = f"nobody is on call from {stamp(gaps[0].start_ms)} UTC" if gaps else ""
+        yield Finding(f"on call by {roster.name} ({GAP_DAYS} days)", note=note)
+        for stranger in roster.strangers(now_ms, now_ms + GAP_DAYS * DAY_MS):
+            mend = f"{stranger} stands in a calendar and is no recipient's name or address"
+            yield Finding(f"on call by {roster.name}", mend)
 
 
 def _detectors(configuration: Configuration) -> Iterator[Finding]:

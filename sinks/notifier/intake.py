@@ -16,6 +16,7 @@ from sinks.notifier.promises import Promises
 from sinks.notifier.routing import Decision, Moment, Router
 from sinks.notifier.store import (
     add_deliveries,
+    add_taken,
     older_open,
     read_version,
     unsubscribed,
@@ -57,6 +58,7 @@ class Intake:
         if event.version <= await read_version(connection, event.incident_id):
             return False
         await write_incident(connection, event.incident, event.version)
+        await add_taken(connection, event, self._now_ms())
         if recorded_ms <= 0:  # Kafka's word for a record without a timestamp
             recorded_ms = self._now_ms()
         # What the pipeline itself says is as old as what it is about, also where it comes late to

@@ -73,6 +73,25 @@ def affected_regions(incident: Incident, catalogue: Catalogue) -> frozenset[str]
     return _affected(incident.impact.regions, "regions", incident, catalogue)
 
 
+def absence(
+    route: Route,
+    event: IncidentEvent,
+    stage: Stage,
+    recipient: Recipient,
+    *,
+    recipients: Mapping[str, Recipient],
+    catalogue: Catalogue,
+    on_call: OnCall,
+) -> str | None:
+    """Why a route does not tell somebody of an event; None if it does."""
+    differs = mismatch(route, event, stage, catalogue)
+    if differs is not None:
+        return differs
+    if recipient.name not in named(route, recipients, on_call):
+        return "it is for others"
+    return elsewhere(recipient, event.incident, catalogue)
+
+
 def any_of(services: Iterable[str], patterns: Iterable[str]) -> bool:
     """Whether one of the services fits one of the patterns."""
     patterns = tuple(patterns)

@@ -7,7 +7,16 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.incidents import Command, Delivery, Incident, Severity
+from schemas.incidents import (
+    Command,
+    Delivery,
+    EventType,
+    Incident,
+    IncidentEvent,
+    Severity,
+    State,
+    Visibility,
+)
 from sinks.database import upsert
 from sinks.notifier.muting import Open
 from sinks.notifier.tables import delivery, incident, preference, setting, trail
@@ -106,11 +115,64 @@ async def add_command(connection: AsyncConnection, command: Command, topic: str)
     await connection.execute(delivery.insert(), [values])
 
 
+class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """As much of an event that was taken in as decided who was told of it."""
+
+    event_id: str
+    type: EventType
+    time_ms: int
+    taken_ms: int
+    actor: str
+    severity: Severity
+    services: tuple[str, ...]
+    state: State
+    visibility: Visibility
+    acknowledged_by: str | None = None
+    silenced_by: str | None = None
+
+
+async def add_taken(connection: AsyncConnection, event: IncidentEvent, now_ms: int) -> None:
+    """Notes in the trail that an event was taken in."""
+    incident_ = event.incident
+    taken = Taken(
+        event_id=event.id,
+        type=event.type,
+        time_ms=event.time_ms,
+        taken_ms=now_ms,
+        actor=event.actor,
+        severity=incident_.severity,
+        services=incident_.services,
+        state=incident_.state,
+        visibility=incident_.visibility,
+        acknowledged_by=incident_.acknowledged_by,
+        silenced_by=incident_.silenced_by,
+    )
+    values = {
+        "incident_id": event.incident_id,
+        "recipient": "",
+        "time_ms": now_ms,
+        "value": msgspec.json.encode(taken),
+    }
+    await connection.execute(trail.insert(), [values])
+
+
+async def read_taken(connection: AsyncConnection, incident_id: str) -> list[Taken]:
+    """The events of an incident that were taken in, in order."""
+    query = (
+        sa.select(trail.c.value)
+        .where(trail.c.incident_id == incident_id, trail.c.recipient == "")
+        .order_by(trail.c.seq)
+    )
+    return [msgspec.json.decode(value, type=Taken) for value in await connection.scalars(query)]
+
+
 async def read_trail(
     connection: AsyncConnection, incident_id: str, recipient: str | None = None
 ) -> list[Delivery]:
     """Every delivery record of an incident, in order; of one recipient, if given."""
-    query = sa.select(trail.c.value).where(trail.c.incident_id == incident_id)
+    query = sa.select(trail.c.value).where(
+        trail.c.incident_id == incident_id, trail.c.recipient != ""
+    )
     if recipient is not None:
         query = query.where(trail.c.recipient == recipient)
     values = await connection.scalars(query.order_by(trail.c.seq))
