@@ -10,8 +10,8 @@ from detectors.novelty import WARMUP_SAMPLES
 from detectors.novelty_grids import Floats, Integers
 from detectors.novelty_part import NoveltyPart, PartStateError
 
-PART_SERIES: Final = 1024
-"""The numbers of one step of so many series stay in a processor's second cache."""
+PART_SERIES: Final = 2048
+"""So many that the cost of a step of numpy is spread, so few that its numbers stay in a cache."""
 
 
 class NoveltyBank:

@@ -40,7 +40,7 @@ class ViewColumns:
     """The views of `series` series; every array's last axis is the series."""
 
     def __init__(self, series: int) -> None:
-        self._series = series
+        self._every = np.arange(series)
         self._arrays: dict[str, NDArray[Any]] = {
             "samples": np.zeros(series, np.int64),
             "block_sum": np.zeros(series),
@@ -61,56 +61,48 @@ class ViewColumns:
         """All state, by name."""
         return self._arrays
 
-    def clear(self, column: int) -> None:
+    def clear(self, series: int) -> None:
         """Makes one series' views new."""
         for name, array in self._arrays.items():
-            array[..., column] = _START.get(name, 0)
+            array[..., series] = _START.get(name, 0)
 
-    def _here(self, columns: Integers) -> Integers | slice:
-        """The same columns without copying when they are all, as they mostly are."""
-        return slice(None) if len(columns) == self._series else columns
-
-    def look(self, times_ms: Integers, values: Floats, columns: Integers) -> Looks:
-        """As `Views.look`, for the series in `columns`."""
-        a = self._arrays
-        here = self._here(columns)
-        samples = a["samples"][here]
-        blocks, within = np.divmod(samples, BLOCK)
-        numbers = np.zeros((5, len(values)))
-        valid = np.ones((5, len(values)), np.bool_)
-        numbers[0] = values
+    def look(self, times_ms: Integers, values: Floats) -> Looks:
+        """As `Views.look`, for one value a series."""
+        a, every = self._arrays, self._every
+        blocks, within = np.divmod(a["samples"], BLOCK)
         sums = a["sums"]
-        now = a["block_sum"][here] + values + sums[(blocks - 1) % SUMS, columns]
-        before = sums[(blocks - 2) % SUMS, columns] + sums[(blocks - 3) % SUMS, columns]
-        valid[1] = blocks >= SUMS
+        now = a["block_sum"] + values + sums[(blocks - 1) % SUMS, every]
+        before = sums[(blocks - 2) % SUMS, every] + sums[(blocks - 3) % SUMS, every]
         step = now / (within + 1 + BLOCK) - before / (2 * BLOCK)
-        numbers[1] = np.where(valid[1] & (np.abs(step) >= LEAST), step, 0.0)
-        least = np.minimum(values, a["block_least"][here])
-        numbers[2] = np.minimum(least, a["leasts"][:, here].min(0))
-        greatest = np.maximum(values, a["greatest"][here])
-        numbers[3] = np.maximum(greatest, a["greatests"][:, here].max(0))
+        least = np.minimum(values, a["block_least"])
+        greatest = np.maximum(values, a["greatest"])
         slots = times_ms // SLOT_MS
         at = slots % SLOTS
-        days = a["days"][at, columns] - (slots == a["last_slot"][here]).astype(np.float64)
-        expected = a["level"][here] + a["profile"][at, columns] * (days / (days + SHRINKAGE_DAYS))
+        days = a["days"][at, every] - (slots == a["last_slot"]).astype(np.float64)
+        deviation = a["profile"][at, every] * (days / (days + SHRINKAGE_DAYS))
+        day = values - (a["level"] + deviation)
+        valid = np.ones((5, len(values)), np.bool_)
+        valid[1] = blocks >= SUMS
         valid[4] = days > 0
-        day = values - expected
+        numbers = np.empty((5, len(values)))
+        numbers[0] = values
+        numbers[1] = np.where(valid[1] & (np.abs(step) >= LEAST), step, 0.0)
+        numbers[2] = np.minimum(least, a["leasts"].min(0))
+        numbers[3] = np.maximum(greatest, a["greatests"].max(0))
         numbers[4] = np.where(valid[4] & (np.abs(day) >= LEAST), day, 0.0)
         return Looks(numbers, valid)
 
-    def learn(self, times_ms: Integers, values: Floats, columns: Integers) -> None:
-        """As `Views.learn`, for the series in `columns`."""
+    def learn(self, times_ms: Integers, values: Floats, present: Flags) -> None:
+        """As `Views.learn`, for the series that are `present`."""
         a = self._arrays
-        here = self._here(columns)
-        samples = a["samples"][here].copy()
-        self._learn_day(times_ms, values, columns, samples)
-        a["samples"][here] += 1
-        a["block_sum"][here] += values
-        a["block_least"][here] = np.minimum(a["block_least"][here], values)
-        a["greatest"][here] = np.maximum(a["greatest"][here], values)
-        full = np.flatnonzero(samples % BLOCK == BLOCK - 1)
+        self._learn_day(times_ms, values, present)
+        full = np.flatnonzero(present & (a["samples"] % BLOCK == BLOCK - 1))
+        a["samples"] += present
+        a["block_sum"] += np.where(present, values, 0.0)
+        np.minimum(a["block_least"], np.where(present, values, np.inf), out=a["block_least"])
+        np.maximum(a["greatest"], np.where(present, values, -np.inf), out=a["greatest"])
         if len(full):
-            self._close_blocks(columns[full], samples[full] // BLOCK)
+            self._close_blocks(full, a["samples"][full] // BLOCK - 1)
 
     def _close_blocks(self, at: Integers, blocks: Integers) -> None:
         a = self._arrays
@@ -122,20 +114,18 @@ class ViewColumns:
         a["greatests"][blocks // 2 % GREATESTS, at] = a["greatest"][at]
         a["greatest"][at] = -np.inf
 
-    def _learn_day(
-        self, times_ms: Integers, values: Floats, columns: Integers, samples: Integers
-    ) -> None:
-        a = self._arrays
-        here = self._here(columns)
+    def _learn_day(self, times_ms: Integers, values: Floats, present: Flags) -> None:
+        a, every, samples = self._arrays, self._every, self._arrays["samples"]
         slots = times_ms // SLOT_MS
         at = slots % SLOTS
-        days = a["days"][at, columns]
-        days = np.where(slots != a["last_slot"][here], np.minimum(days, MOST_DAYS - 1) + 1, days)
-        a["days"][at, columns] = days
-        a["last_slot"][here] = slots
-        level = np.where(samples == 0, values, a["level"][here])
+        days, last = a["days"][at, every], a["last_slot"]
+        days += present & (slots != last) & (days < MOST_DAYS)
+        a["days"][at, every] = days
+        np.copyto(last, slots, where=present)
+        level = np.where(samples == 0, values, a["level"])
         level += np.maximum(1.0 / (samples + 1), LEAST_LEVEL_RATE) * (values - level)
-        a["level"][here] = level
-        profile = a["profile"][at, columns]
-        rate = np.maximum(0.05, 0.3 / days)
-        a["profile"][at, columns] = profile + rate * (values - level - profile)
+        np.copyto(a["level"], level, where=present)
+        profile = a["profile"][at, every]
+        rate = np.maximum(0.05, 0.3 / np.maximum(days, 1))
+        learnt = profile + rate * (values - level - profile)
+        a["profile"][at, every] = np.where(present, learnt, profile)

@@ -33,93 +33,66 @@ _FROM = np.minimum(KEPT_EPOCHS + np.abs(_AT[:, None] - _AT), FARTHEST).astype(np
 class ValueGrids:
     """Grids of `series` series with `views` views each.
 
-    Arrays of numbers are (views, series); `cells` is (series, views, cells), so that a series'
-    memory lies together. Methods take `columns`, which series are meant, and arrays over them.
+    All is flat: an array's item, or row of `cells`, is a view of a series, the views one after the
+    other. First `novelty`, then `learn` with the same values: the cell of each is looked up once.
     """
 
     def __init__(self, views: int, series: int) -> None:
+        rows = views * series
         self.views = views
         self.series = series
-        self.cells: Bytes = np.full((series * views, CELLS), FARTHEST, np.uint8)
+        self.cells: Bytes = np.full((rows, CELLS), FARTHEST, np.uint8)
+        self.first: Integers = np.zeros(rows, np.int64)
+        self.samples: NDArray[np.int32] = np.zeros(rows, np.int32)
         self.numbers: dict[str, Floats] = {
-            name: np.full((views, series), _EMPTY.get(name, 0.0)) for name in NUMBERS
+            name: np.full(rows, _EMPTY.get(name, 0.0)) for name in NUMBERS
         }
-        self.first: Integers = np.zeros((views, series), np.int64)
-        self.samples: NDArray[np.int32] = np.zeros((views, series), np.int32)
-
-    def clear(self, column: int) -> None:
-        """Makes one series' grids new."""
-        self.cells[column * self.views : (column + 1) * self.views] = FARTHEST
-        for name, array in self.numbers.items():
-            array[:, column] = _EMPTY.get(name, 0.0)
-        self.first[:, column] = 0
-        self.samples[:, column] = 0
+        self._begins: Integers = np.arange(rows) * CELLS
+        self._at: Integers = np.zeros(rows, np.int64)
+        self._known: Bytes = np.zeros(rows, np.uint8)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """All state, by name."""
         whole: dict[str, NDArray[Any]] = {"cells": self.cells, "first": self.first}
         return {**whole, "grid_samples": self.samples, **self.numbers}
 
-
-class Rows:
-    """The grids of some series of a `ValueGrids`, flattened to rows: one a view and series.
-
-    The numbers are views of all columns at once, or copies of some that `put` writes back. First
-    `novelty`, then `learn` with the same values: the cell of each is looked up once.
-    """
-
-    def __init__(self, grids: ValueGrids, columns: Integers | None) -> None:
-        self._grids = grids
-        self._columns = columns
-        every = columns is None
-        self.shape = (grids.views, grids.series if columns is None else len(columns))
-        names = grids.numbers.items()
-        self.of: dict[str, Floats] = {
-            name: (array if every else array[:, columns]).reshape(-1) for name, array in names
-        }
-        pick = slice(None) if columns is None else columns
-        self.first: Integers = grids.first[:, pick].reshape(-1)
-        self.samples: NDArray[np.int32] = grids.samples[:, pick].reshape(-1)
-        at = np.arange(grids.series) if columns is None else columns
-        self.row: Integers = (at * grids.views + np.arange(grids.views)[:, None]).reshape(-1)
-        self._at: Integers
-        self._known: Bytes
-
-    def put(self) -> None:
-        """Writes the numbers back, if they were copies."""
-        if self._columns is None:
-            return
-        for name, array in self._grids.numbers.items():
-            array[:, self._columns] = self.of[name].reshape(self.shape)
-        self._grids.first[:, self._columns] = self.first.reshape(self.shape)
-        self._grids.samples[:, self._columns] = self.samples.reshape(self.shape)
+    def clear(self, series: int) -> None:
+        """Makes one series' grids new."""
+        rows = np.arange(self.views) * self.series + series
+        self.cells[rows] = FARTHEST
+        self.first[rows] = self.samples[rows] = 0
+        for name, array in self.numbers.items():
+            array[rows] = _EMPTY.get(name, 0.0)
 
     def novelty(self, values: Floats) -> Floats:
         """As `ValueGrid.novelty`, for one value a row."""
-        low, high, width = self.of["low"], self.of["high"], self.of["width"]
-        span = high - low
+        of = self.numbers
+        low, high, width = of["low"], of["high"], of["width"]
         self._at = self._cell(values)
-        self._known = self._grids.cells.reshape(-1).take(self.row * CELLS + self._at)
+        self._known = self.cells.reshape(-1).take(self._begins + self._at)
         far = (self._known - (KEPT_EPOCHS + 0.5)) * width
         np.maximum(far, 0.0, out=far)
-        far = np.where(values > high, values - high, far)
-        far = np.where(values < low, low - values, far)
+        np.copyto(far, values - high, where=values > high)
+        np.copyto(far, low - values, where=values < low)
+        span = high - low
+        narrow = np.flatnonzero(span <= 0.0)
+        if not len(narrow):
+            return far / span
         novelty = far / np.where(span > 0.0, span, 1.0)
-        narrow = span <= 0.0
-        if narrow.any():
-            single = narrow & (span == 0.0)
-            novelty[narrow] = np.where(single & (values != low), 1.0, 0.0)[narrow]
+        single = (span[narrow] == 0.0) & (values[narrow] != low[narrow])
+        novelty[narrow] = np.where(single, 1.0, 0.0)
         return novelty
 
     def learn(self, values: Floats, valid: Flags) -> None:
         """As `ValueGrid.learn`, where `valid`."""
+        of = self.numbers
         self._open(values, valid)
         self._widen(values, valid)
         self._visit(valid)
-        for name in ("low", "young_low"):
-            np.minimum(self.of[name], values, out=self.of[name], where=valid)
-        for name in ("high", "young_high"):
-            np.maximum(self.of[name], values, out=self.of[name], where=valid)
+        lows, highs = np.where(valid, values, np.inf), np.where(valid, values, -np.inf)
+        for low, high in (("low", "high"), ("young_low", "young_high")):
+            np.minimum(of[low], lows, out=of[low])
+            np.maximum(of[high], highs, out=of[high])
         self.samples += valid
         due = np.flatnonzero(valid & (self.samples % EPOCH_SAMPLES == 0))
         if len(due):
@@ -127,18 +100,18 @@ class Rows:
 
     def _cell(self, values: Floats, rows: Integers | slice = slice(None)) -> Integers:
         """The cell of each value; the nearest one for what is beyond the grid."""
-        width = self.of["width"][rows]
+        width = self.numbers["width"][rows]
         places = np.floor(values / np.where(width > 0.0, width, 1.0))
         from_zero = np.clip(places, -_FAR, _FAR).astype(np.int64)
         cells: Integers = np.clip(from_zero - self.first[rows], 0, CELLS - 1)
         return cells
 
     def _edge(self, cells: Integers | int, rows: Integers | slice = slice(None)) -> Floats:
-        edges: Floats = (self.first[rows] + cells) * self.of["width"][rows]
+        edges: Floats = (self.first[rows] + cells) * self.numbers["width"][rows]
         return edges
 
     def _open(self, values: Floats, valid: Flags) -> None:
-        low, width = self.of["low"], self.of["width"]
+        low, width = self.numbers["low"], self.numbers["width"]
         new = np.flatnonzero(valid & (width == 0.0) & (self.samples > 0) & (values != low))
         if not len(new):
             return
@@ -151,74 +124,78 @@ class Rows:
         self._look_again(values, new)
 
     def _widen(self, values: Floats, valid: Flags) -> None:
-        outside = (values < self._edge(0)) | (values >= self._edge(CELLS))
-        rows = moved = np.flatnonzero(valid & (self.of["width"] > 0.0) & outside)
+        beyond = (values < self.numbers["low"]) | (values > self.numbers["high"])
+        rows = np.flatnonzero(valid & (self.numbers["width"] > 0.0) & beyond)
+        rows = moved = rows[self._outside(values, rows)]
         while len(rows):
             self._double(rows, values[rows] < self._edge(0, rows))
-            v = values[rows]
-            rows = rows[(v < self._edge(0, rows)) | (v >= self._edge(CELLS, rows))]
+            rows = rows[self._outside(values, rows)]
         if len(moved):
             self._look_again(values, moved)
+
+    def _outside(self, values: Floats, rows: Integers) -> Flags:
+        """Which rows' values the grid does not cover."""
+        value = values[rows]
+        return (value < self._edge(0, rows)) | (value >= self._edge(CELLS, rows))
 
     def _double(self, rows: Integers, down: Flags) -> None:
         """As `ValueGrid._widen`."""
         odd = self.first[rows] // 2 % 2
         shift = np.where(down, CELLS // 2 - odd, odd)
-        cells = self._grids.cells[self.row[rows]]
+        cells = self.cells[rows]
         cells = np.where(cells < _KEPT, cells, _FARTHEST)
         wide = np.full((len(rows), CELLS + 1), _FARTHEST, np.uint8)
         halves = np.minimum(cells[:, ::2], cells[:, 1::2])
         to = shift[:, None] + np.arange(CELLS // 2)
         np.put_along_axis(wide, to, halves, 1)
         self.first[rows] = self.first[rows] // 2 - shift
-        self.of["width"][rows] *= 2.0
-        self._grids.cells[self.row[rows]] = with_distances(wide[:, :CELLS])
+        self.numbers["width"][rows] *= 2.0
+        self.cells[rows] = with_distances(wide[:, :CELLS])
 
     def _look_again(self, values: Floats, rows: Integers) -> None:
         """Finds the cells of some rows after these have moved."""
         self._at[rows] = self._cell(values[rows], rows)
-        self._known[rows] = self._grids.cells[self.row[rows], self._at[rows]]
+        self._known[rows] = self.cells[rows, self._at[rows]]
 
     def _visit(self, valid: Flags) -> None:
-        cells = self._grids.cells.reshape(-1)
-        seen = valid & (self.of["width"] > 0.0) & (self._known > 0)
+        cells = self.cells.reshape(-1)
+        seen = valid & (self.numbers["width"] > 0.0) & (self._known > 0)
         aged = np.flatnonzero(seen)
-        cells[self.row[aged] * CELLS + self._at[aged]] = 0
+        cells[self._begins[aged] + self._at[aged]] = 0
         new = aged[self._known[aged] >= KEPT_EPOCHS]
         if len(new):
             self._visit_new(new, self._at[new])
 
     def _visit_new(self, rows: Integers, at: Integers) -> None:
-        cells, places = self._grids.cells, self.row[rows]
-        cells[places] = np.minimum(cells[places], _FROM[at])
-        cells[places, at] = 0
+        self.cells[rows] = np.minimum(self.cells[rows], _FROM[at])
+        self.cells[rows, at] = 0
 
     def _age(self, rows: Integers) -> None:
-        of = self.of
+        of = self.numbers
         turn = rows[self.samples[rows] % (EPOCH_SAMPLES * KEPT_EPOCHS) == 0]
         of["old_low"][turn], of["old_high"][turn] = of["young_low"][turn], of["young_high"][turn]
         of["young_low"][turn], of["young_high"][turn] = np.inf, -np.inf
-        cells = self._grids.cells[self.row[rows]]
+        cells = self.cells[rows]
         ages = np.where(cells < KEPT_EPOCHS - 1, cells + 1, FARTHEST).astype(np.uint8)
         seen = (ages < KEPT_EPOCHS).any(1)
         rows, ages = rows[seen], ages[seen]
         self._draw_in(rows, ages < KEPT_EPOCHS)
         self._narrow(rows, ages)
-        self._grids.cells[self.row[rows]] = with_distances(ages)
+        self.cells[rows] = with_distances(ages)
 
     def _draw_in(self, rows: Integers, visited: Flags) -> None:
         first = visited.argmax(1)
         last = CELLS - 1 - visited[:, ::-1].argmax(1)
-        of = {name: array[rows] for name, array in self.of.items()}
+        of = {name: array[rows] for name, array in self.numbers.items()}
         lowest = np.minimum(of["young_low"], of["old_low"])
         highest = np.maximum(of["young_high"], of["old_high"])
         bottom, top = self._edge(first, rows), self._edge(last + 1, rows)
-        self.of["low"][rows] = np.maximum(np.maximum(of["low"], bottom), lowest)
-        self.of["high"][rows] = np.minimum(np.minimum(of["high"], top), highest)
+        self.numbers["low"][rows] = np.maximum(np.maximum(of["low"], bottom), lowest)
+        self.numbers["high"][rows] = np.minimum(np.minimum(of["high"], top), highest)
 
     def _narrow(self, rows: Integers, ages: Bytes) -> None:
         """Halves cells as `ValueGrid` does; changes `ages`, one row of cells a row of `rows`."""
-        width, low, high = (self.of[n] for n in ("width", "low", "high"))
+        width, low, high = (self.numbers[n] for n in ("width", "low", "high"))
         left = np.arange(len(rows))
         while True:
             span = high[rows[left]] - low[rows[left]]

@@ -19,7 +19,7 @@ from detectors.novelty import (
     WEIGHTS,
 )
 from detectors.novelty_columns import ViewColumns
-from detectors.novelty_grids import Floats, Integers, Rows, ValueGrids
+from detectors.novelty_grids import Flags, Floats, Integers, ValueGrids
 from detectors.novelty_views import LEAST
 
 _VERSION: Final = 1
@@ -36,19 +36,18 @@ class NoveltyPart:
     Parameters
     ----------
     size
-        Series; so many that the numbers of one step stay in the processor's cache.
+        Series. Each step is taken for all of them, with or without a sample.
     warmup_samples
         As of `NoveltyDetector`.
     """
 
-    def __init__(self, size: int = 1024, warmup_samples: int = WARMUP_SAMPLES) -> None:
+    def __init__(self, size: int, warmup_samples: int = WARMUP_SAMPLES) -> None:
         self.size = size
         self.warmup_samples = warmup_samples
         self.views = ViewColumns(size)
         self.grids = ValueGrids(len(VIEWS), size)
         self.peak: Floats = np.zeros(size)
         self.since_peak: Integers = np.full(size, QUIET_SAMPLES)
-        self._every: Integers = np.arange(size)
 
     def observe(self, times_ms: Integers, values: Floats) -> Floats:
         """Scores one sample of each series, then learns them.
@@ -63,39 +62,28 @@ class NoveltyPart:
         Returns the scores as of `NoveltyDetector.score_one`, 0 where there was no sample.
         """
         present = np.isfinite(values)
-        if present.all():
-            return self._observe(None, self._every, times_ms, values)
-        scores = np.zeros(self.size)
-        columns = np.flatnonzero(present)
-        if len(columns):
-            scores[columns] = self._observe(columns, columns, times_ms[columns], values[columns])
-        return scores
-
-    def _observe(
-        self, some: Integers | None, columns: Integers, times_ms: Integers, values: Floats
-    ) -> Floats:
-        values = np.where(np.abs(values) < LEAST, 0.0, np.clip(values, -MOST, MOST))
-        looks = self.views.look(times_ms, values, columns)
-        numbers, valid = looks.numbers.reshape(-1), looks.valid.reshape(-1)
-        rows = Rows(self.grids, some)
-        speaks = valid & (rows.samples >= self.warmup_samples)
-        each = np.where(speaks, rows.novelty(numbers), 0.0).reshape(looks.numbers.shape)
+        values = np.where(present & (np.abs(values) >= LEAST), values, 0.0)
+        values = np.clip(values, -MOST, MOST)
+        looks = self.views.look(times_ms, values)
+        numbers, valid = looks.numbers.reshape(-1), (looks.valid & present).reshape(-1)
+        speaks = valid & (self.grids.samples >= self.warmup_samples)
+        each = np.where(speaks, self.grids.novelty(numbers), 0.0).reshape(len(VIEWS), -1)
         novelty: Floats = (each * _WEIGHTS).max(0)
-        old = self._take_peaks(novelty, columns)
-        rows.learn(numbers, valid)
-        rows.put()
-        self.views.learn(times_ms, values, columns)
+        old = self._take_peaks(novelty, present)
+        self.grids.learn(numbers, valid)
+        self.views.learn(times_ms, values, present)
         scores = np.minimum(novelty * (NOTABLE_SCORE / NOTABLE_NOVELTY), MOST_SCORE)
         scores[old] = 0.0
         return scores
 
-    def _take_peaks(self, novelty: Floats, columns: Integers) -> NDArray[np.bool_]:
+    def _take_peaks(self, novelty: Floats, present: Flags) -> Flags:
         """Learns the novelties that count, and says which are old news."""
-        peak, since = self.peak[columns], self.since_peak[columns]
-        old = (since < QUIET_SAMPLES) & (novelty < QUIET_FACTOR * peak)
+        old = (self.since_peak < QUIET_SAMPLES) & (novelty < QUIET_FACTOR * self.peak)
         news = (novelty > 0.0) & ~old
-        self.peak[columns] = np.where(news, novelty, peak)
-        self.since_peak[columns] = np.minimum(np.where(news, 0, since) + 1, QUIET_SAMPLES)
+        np.copyto(self.peak, novelty, where=news)
+        self.since_peak[news] = 0
+        self.since_peak += present
+        np.minimum(self.since_peak, QUIET_SAMPLES, out=self.since_peak)
         return old
 
     def clear(self, column: int) -> None:

@@ -56,10 +56,10 @@ def same_state(part: NoveltyPart, column: int, detector: NoveltyDetector) -> boo
         return False
     many = part.grids
     return all(
-        bytes(grid.cells) == many.cells[column * many.views + i].tobytes()
-        and all(getattr(grid, name) == a[i, column] for name, a in many.numbers.items())
-        and (grid.first, grid.samples) == (many.first[i, column], many.samples[i, column])
-        for i, grid in enumerate(detector.grids)
+        bytes(grid.cells) == many.cells[row].tobytes()
+        and (grid.first, grid.samples) == (many.first[row], many.samples[row])
+        and all(getattr(grid, name) == a[row] for name, a in many.numbers.items())
+        for row, grid in zip(range(column, 5 * part.size, part.size), detector.grids, strict=True)
     )
 
 
