@@ -24,7 +24,7 @@ MOST_CHANGES = 1_000
 BEFORE_MS = 3_600_000
 """A change explains trouble that begins within an hour after it."""
 AFTER_MS = 60_000
-"""Clocks differ: what was changed up to a minute after the trouble, as is said, may be its cause."""
+"""Clocks differ: what is said to have changed up to a minute after it may still be the cause."""
 WORTH = 2.0
 """What a change just before counts: the odds of its service being the cause, times this. Most
 outages follow a change (Beyer et al., Site Reliability Engineering 2016, chapter 1: about 70 %)."""

@@ -21,7 +21,12 @@ SHOP = (Service(name="cart", public_name="Shopping cart"), Service(name="mail"))
 
 
 def ask(kind: CommandType, text: str = "", *, number: int = 1, **fields: Any) -> Command:
-    known = {"id": f"r{number}", "incident_id": "", "actor": "ada", "issued_ms": START}
+    known: dict[str, Any] = {
+        "id": f"r{number}",
+        "incident_id": "",
+        "actor": "ada",
+        "issued_ms": START,
+    }
     return Command(type=kind, text=text, **(known | fields))
 
 
