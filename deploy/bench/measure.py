@@ -5,7 +5,6 @@ a `Measured` as JSON.
 """
 
 import asyncio
-import gc
 import os
 import resource
 import sys
@@ -272,12 +271,12 @@ def _seconds(histogram: Histogram, stage: str) -> float:
 def core(task: Task) -> Measured:
     """The stages alone on records in memory, one after the other: what they cost without Kafka."""
     from streams.shell.real import RealStages  # noqa: PLC0415
-    from streams.shell.worker import GC_THRESHOLDS  # noqa: PLC0415
+    from streams.shell.memory import suit_runs  # noqa: PLC0415
 
     settings = configuration(task)
     stages = RealStages(settings)
     runs = _runs(task.topic or "raw", workload(task.events, PARTITIONS, task.rate))
-    gc.set_threshold(*GC_THRESHOLDS)
+    suit_runs()
     seconds: dict[str, float] = {}
     watch = _Stopwatch()
 

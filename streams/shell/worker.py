@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from streams.shell.connection import (
     credentials,
     partition_counts,
 )
+from streams.shell.memory import suit_runs
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.transport import RunSchema
@@ -32,9 +32,6 @@ logger = get_logger(__name__)
 MAX_RUN_RECORDS = 5000
 MAX_FETCH_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Long-lived state makes every full collection dear, and runs make garbage without cycles."""
-
 STOP_SECONDS = 8.0
 """For the last checkpoint, and again for Faust to stop; a broker that is gone must not hold us."""
 
@@ -82,7 +79,7 @@ class Worker:
         Raises `WorkerError` if it cannot start or has to give up; what was not checkpointed is
         then read again by whoever comes next.
         """
-        gc.set_threshold(*GC_THRESHOLDS)
+        suit_runs()
         app, pipeline = await self._new_app()
         self._pipeline = pipeline
         try:
