@@ -44,10 +44,16 @@ class NoveltyDetector:
     ----------
     warmup_samples
         Samples of a view before it speaks.
+    least_difference
+        What misses all that was seen by less than this, in the series' own unit, scores 0, however
+        quiet the series is; it is learnt like anything else.
     """
 
-    def __init__(self, warmup_samples: int = WARMUP_SAMPLES) -> None:
+    def __init__(
+        self, warmup_samples: int = WARMUP_SAMPLES, *, least_difference: float = 0.0
+    ) -> None:
         self.warmup_samples = warmup_samples
+        self.least_difference = least_difference
         self.views = Views()
         self.grids = tuple(ValueGrid() for _ in VIEWS)
         self.peak = 0.0
@@ -74,12 +80,17 @@ class NoveltyDetector:
             novelty = grid.novelty(look)
             if novelty and (novelty := WEIGHTS[i] * novelty) > self._novelty:
                 self._novelty, self._strongest = novelty, i
-        if not self._novelty or self._is_old_news():
+        if not self._novelty or self._is_old_news() or self._is_tiny():
             return 0.0
         return min(self._novelty * (NOTABLE_SCORE / NOTABLE_NOVELTY), MOST_SCORE)
 
     def _is_old_news(self) -> bool:
         return self.since_peak < QUIET_SAMPLES and self._novelty < QUIET_FACTOR * self.peak
+
+    def _is_tiny(self) -> bool:
+        grid = self.grids[self._strongest]
+        parts = self._novelty / WEIGHTS[self._strongest]
+        return parts * (grid.high - grid.low) < self.least_difference
 
     def learn_one(self, x: Sample) -> None:
         if not self._looks:

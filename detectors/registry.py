@@ -15,6 +15,7 @@ from detectors.ratio import ErrorRatioDetector
 from detectors.saturation import SaturationDetector, is_utilisation
 from detectors.seasonal import SeasonalDetector
 from detectors.traffic import TrafficDetector
+from detectors.units import smallest_difference
 from schemas.configuration import Detection, DetectorRule, SeriesLimit
 from schemas.observations import ObservationKind
 from schemas.units import metric_of
@@ -109,7 +110,8 @@ class Registry:
                 fleet=self._fleet(metric_of(series)) if series else None,
             )
         )
-        usual: tuple[Detector, ...] = (seasonal, NoveltyDetector())
+        novelty = NoveltyDetector(least_difference=smallest_difference(metric_of(series)))
+        usual: tuple[Detector, ...] = (seasonal, novelty)
         if busy:
             usual = (SaturationDetector(), *usual)
         limit = limit_of(series, self._limits)

@@ -61,6 +61,18 @@ def test_the_change_of_a_constant_is_told() -> None:
     assert 500 in told([7.0] * 500 + [7.5])
 
 
+def test_a_tiny_change_on_a_quiet_series_scores_nothing_but_is_learnt() -> None:
+    values = [*noise(500, 0.2, 0.0001), 0.203, *noise(200, 0.2, 0.0001), 0.203, 0.5]
+    samples = [gauge(i, v, "memory_usage_ratio") for i, v in enumerate(values)]
+    sensitive, detector = NoveltyDetector(), NoveltyDetector(least_difference=0.01)
+
+    alike, said = scores(sensitive, samples), scores(detector, samples)
+
+    assert alike[500] >= NOTABLE_SCORE
+    assert [i for i, score in enumerate(said) if score] == [len(samples) - 1]
+    assert detector.dump() == sensitive.dump()
+
+
 def test_a_second_time_is_no_news() -> None:
     again = [*noise(1000), 120.0, *noise(300, seed=2), 120.0]
     assert 1000 in told(again)
