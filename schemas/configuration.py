@@ -171,6 +171,29 @@ class GradingRules(Section, frozen=True, kw_only=True):
     """Of revenue an hour, in the catalogue's currency."""
 
 
+class Playbook(Section, frozen=True, kw_only=True):
+    """What is tried by itself when an incident of this kind opens, before anybody is woken.
+
+    Exactly one of `webhook` (an https URL that is posted to, signed with `secret` after the
+    Standard Webhooks rules) and `command` (a program with its arguments as they stand here;
+    nothing of telemetry goes into them) is run, once an incident, one at a time for each `target`.
+    Nobody is woken for `hold_seconds`, unless it fails or outlasts `time_limit_seconds`.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    services: tuple[str, ...] = ("*",)
+    kinds: tuple[str, ...] = ()
+    """Kinds of signal of which one must be there; any if empty."""
+    severities: tuple[SeverityName, ...] = ("P3", "P4")
+    webhook: str | None = None
+    secret: Secret | None = None
+    command: tuple[str, ...] = ()
+    target: str | None = None
+    """What it acts on; two of the same target do not run at once. Its name if not given."""
+    time_limit_seconds: Positive = 60
+    hold_seconds: Positive = 600
+
+
 class Incidents(Section, frozen=True, kw_only=True):
     """Correlation, grading and life cycle."""
 
@@ -186,6 +209,7 @@ class Incidents(Section, frozen=True, kw_only=True):
     """What the public is told of these waits until it is approved, by another than its author."""
     grading: GradingRules = GradingRules()
     maintenance: tuple[Maintenance, ...] = ()
+    playbooks: tuple[Playbook, ...] = ()
     outlook_after_incidents: Annotated[int, Meta(ge=2)] = 20
     """Closed incidents from which on category, recovery and duration of new ones are guessed."""
     feedback_half_life_seconds: Positive = 2_592_000
@@ -450,6 +474,16 @@ class Component(Section, frozen=True, kw_only=True):
     group: str | None = None
 
 
+class Playbooks(Section, frozen=True, kw_only=True):
+    """The process that runs `incidents.playbooks`; without any, it need not run."""
+
+    consumer_group: str = "tocsin-playbooks"
+    listen: Listen = Listen(port=8084)
+    admin: Listen | None = None
+    store: str = "sqlite:///var/playbooks.sqlite3"
+    store_password: Secret | None = None
+
+
 class StatusPage(Section, frozen=True, kw_only=True):
     """The public page. Only what `components` name and public incidents say appears there."""
 
@@ -487,4 +521,5 @@ class Configuration(Section, frozen=True, kw_only=True):
     notifier: Notifier = Notifier()
     case_store: CaseStore = CaseStore()
     status_page: StatusPage = StatusPage()
+    playbooks: Playbooks = Playbooks()
     logging: Logging = Logging()

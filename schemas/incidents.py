@@ -46,6 +46,7 @@ CommandType = Literal[
     "split",  # its `services` are an incident of their own
     "silence",  # what matches all `matchers`, or the incident, from `from_ms` to `to_ms`
     "report",  # trouble that somebody sees, in `text`, of a `service` if it is known
+    "playbook_result",  # `solution` is worked or failed; `text` what came of it
     "change",  # `text` says what was changed, of `services`, at `from_ms`
     "unsilence",  # `into` is the id of the silence that ends
     "unacknowledge",
@@ -221,6 +222,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     outlook: Outlook | None = None
     merged_into: str | None = None
     split_from: str | None = None
+    playbook: str | None = None
+    playbook_result: Literal["running", "worked", "failed"] | None = None
     silenced_by: str | None = None
     silenced_until_ms: int | None = None
     prediction: Prediction | None = None

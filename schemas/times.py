@@ -1,5 +1,6 @@
 """Times of the wire types, Unix milliseconds in UTC, as people and other programs read them."""
 
+import re
 from datetime import UTC, datetime
 
 DAY_MS = 86_400_000
@@ -42,3 +43,21 @@ def duration(span_ms: float) -> str:
 def _two(count: int, size: int, unit: str, smaller: str) -> str:
     whole, rest = divmod(count, size)
     return f"{whole} {unit} {rest} {smaller}" if rest else f"{whole} {unit}"
+
+
+def moment_of(when: str, now_ms: int) -> int:
+    """Unix ms of a span from now (`45m`, `1h30m`) or of a time with its zone. Raises ValueError."""
+    span = re.fullmatch(r"(?:(\d{1,3})h)?(?:(\d{1,4})m(?:in)?)?", when.replace(" ", ""))
+    hours, minutes = (int(part or 0) for part in span.groups()) if span else (0, 0)
+    if hours or minutes:
+        return now_ms + (hours * 60 + minutes) * 60_000
+    try:
+        at = datetime.fromisoformat(when)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(
+            f"{when!r} is no time; give a span from now, such as 45m or 1h30m, or a time with its "
+            "zone, such as 2026-11-24T18:00+01:00"
+        )
+    return int(at.timestamp() * 1000)

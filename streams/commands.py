@@ -7,6 +7,7 @@ from schemas.outlook import CATEGORIES
 from schemas.times import stamp
 from streams.dossier import Dossier
 from streams.lifecycle import Rules, phase_after
+from streams.playbooks import conclude, why_no_result
 from streams.review import (
     approve,
     must_be_reviewed,
@@ -53,6 +54,8 @@ def _why_no_effect(command: Command, dossier: Dossier) -> str | None:
     match command.type:
         case "approve" | "retract":
             return why_not_approved(command, dossier)
+        case "playbook_result":
+            return why_no_result(command, dossier)
         case "unacknowledge" if dossier.acknowledged_by is None:
             return "nobody has acknowledged it"
         case "not_an_incident" if dossier.false_alarm_by is not None:
@@ -85,19 +88,23 @@ def obey(command: Command, dossier: Dossier, end_ms: int, rules: Rules) -> tuple
             dossier.resolved_end_ms, dossier.resolved_ms = end_ms, time_ms
             dossier.public_phase = phase_after(dossier.public_phase, "resolved")
             return "resolved", command.text or f"Resolved by {command.actor}."
-        case "set_severity":
-            dossier.override, dossier.override_by = command.severity, command.actor
-            show(dossier, rules)
-            return "severity_changed", command.text or (
-                f"{command.actor} set the severity to {command.severity}."
-            )
-        case "set_category":
-            dossier.category_set, dossier.category_by = command.category, command.actor
-            return "updated", command.text or (
-                f"{command.actor} set the category to {command.category}."
-            )
+        case "set_severity" | "set_category":
+            return _classify(command, dossier, rules)
+        case "playbook_result":
+            return conclude(command, dossier, end_ms)
         case _:
             return _publish(command, dossier, rules)
+
+
+def _classify(command: Command, dossier: Dossier, rules: Rules) -> tuple[EventType, str]:
+    """Somebody knows better how bad it is, or what kind of trouble."""
+    if command.type == "set_severity":
+        dossier.override, dossier.override_by = command.severity, command.actor
+        show(dossier, rules)
+        said = f"{command.actor} set the severity to {command.severity}."
+        return "severity_changed", command.text or said
+    dossier.category_set, dossier.category_by = command.category, command.actor
+    return "updated", command.text or f"{command.actor} set the category to {command.category}."
 
 
 def call_off(

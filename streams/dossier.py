@@ -1,6 +1,7 @@
 """What the incident stage keeps of one incident: its evidence, its state, and what it last said."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -58,7 +59,8 @@ class Dossier(msgspec.Struct, kw_only=True):
     windows of one series, 0 while unknown; `settled_ms` the window end up to which timers were
     looked at; `seen` by service when it was first and last out; `told` the incident as last
     published; `lower_since_ms` since when the grade would be lower than the one that stands;
-    `features` what was known when it was opened, for `streams.outlook`.
+    `features` what was known when it was opened, for `streams.outlook`; `held_until_ms` the window
+    end until which a playbook may cure it before anybody is woken.
     """
 
     id: str
@@ -108,6 +110,9 @@ class Dossier(msgspec.Struct, kw_only=True):
     merged_into: str | None = None
     split_from: str | None = None
     silence: Silence | None = None
+    playbook: str | None = None
+    playbook_result: Literal["running", "worked", "failed"] | None = None
+    held_until_ms: int | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()

@@ -116,6 +116,8 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         outlook=dossier.outlook,
         merged_into=dossier.merged_into,
         split_from=dossier.split_from,
+        playbook=dossier.playbook,
+        playbook_result=dossier.playbook_result,
         silenced_by=dossier.silence.id if dossier.silence else None,
         silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
         prediction=dossier.prediction,
@@ -225,6 +227,8 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
                 f"Nothing out of order since {clock(incident.last_anomaly_ms)}; it lasted "
                 f"{duration(incident.last_anomaly_ms - incident.first_anomaly_ms)}."
             )
+            if incident.playbook_result == "worked":
+                text += f" The playbook {incident.playbook} had been run."
         case "silenced":
             text = _silence_of(incident)
         case "unsilenced":

@@ -27,6 +27,7 @@ from streams.draft import changes, draft, event_text, facts_of, impact_of
 from streams.feedback import words_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
+from streams.playbooks import begin, hold
 from streams.prediction import (
     follow,
     give_up,
@@ -94,6 +95,7 @@ class IncidentStage:
         self._aligner = Aligner[AnomalyBatch](shards)
         self._base = catalogue
         self._grading = incidents.grading
+        self._playbooks = incidents.playbooks
         self._casebook = Casebook(environment, self.rules, catalogue)
         self.expired: list[Silence] = []
         self._silences = Silences(incidents.maintenance)
@@ -260,6 +262,10 @@ class IncidentStage:
         if len(self._memory.commands) > MAX_COMMANDS:
             del self._memory.commands[next(iter(self._memory.commands))]
 
+    def take_feedback(self, other: "IncidentStage", now_ms: int) -> None:
+        """Takes over the thresholds that people's feedback has moved elsewhere, as if said now."""
+        self._casebook.feedback.adopt(other._casebook.feedback, now_ms)
+
     # -- time ------------------------------------------------------------------------------
 
     def _pass_time(self, until_ms: int) -> list[IncidentEvent]:
@@ -370,8 +376,9 @@ class IncidentStage:
         how bad it was, and nobody needs to be told that quiet is less urgent.
         """
         dossier.causes = causes
-        dossier.silence = self._silences.covering(
-            dossier.trusted_signals(), end_ms + self.rules.lateness_ms
+        time_ms = end_ms + self.rules.lateness_ms
+        dossier.silence = self._silences.covering(dossier.trusted_signals(), time_ms) or hold(
+            dossier, end_ms, self.rules
         )
         signs = map(sign_of, dossier.signals.values())
         dossier.feedback = self._casebook.feedback.told(signs, end_ms)
@@ -387,6 +394,8 @@ class IncidentStage:
             else grade(facts, self._grading)
         )
         hold_severity(dossier, graded, end_ms, self.rules.resolve_ms)
+        if dossier.told is None:
+            begin(dossier, self._playbooks, end_ms, self.rules)
         if not ahead:
             show(dossier, self.rules)
 

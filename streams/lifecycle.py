@@ -124,6 +124,8 @@ def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
     ]
     if dossier.lower_since_ms is not None:
         spans.append(dossier.lower_since_ms + rules.resolve_ms)
+    if dossier.held_until_ms is not None:
+        spans.append(dossier.held_until_ms)
     due = [span for span in spans if span > dossier.settled_ms]
     return min(due, default=None)
 
