@@ -1,6 +1,7 @@
 """`tocsin bench nab` from a corpus on disk to its tables, its JSON and the benchmark's layout."""
 
 import csv
+import gzip
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.bench.nab import NabResult, main
-from deploy.bench.nab_corpus import LABELS, Series, read_corpus
+from deploy.bench.nab_corpus import LABELS, Series, Window, read_corpus, to_ms
 from deploy.bench.nab_detect import detect, windowed_gaussian
-from deploy.bench.nab_scoring import score_corpus
+from deploy.bench.nab_scoring import alarms, score_corpus
 from schemas.configuration import Configuration
 
 START = datetime(2014, 4, 1, tzinfo=UTC)
 ROWS = 600
+PUBLISHED = Path(__file__).with_name("published") / "scores.json"
+RECORDED = Path(__file__).parents[2] / "detectors" / "recorded"
 
 
 def stamp(row: int) -> str:
@@ -130,6 +133,28 @@ def test_scores_do_not_depend_on_the_other_files(corpus: Path) -> None:
     alone = detect(series[2:3], Configuration(), lambda: None).scores
 
     assert together["real/2.csv"].tolist() == alone["real/2.csv"].tolist()
+
+
+def test_recorded_anomalies_are_found_with_few_false_alarms_at_the_default_threshold() -> None:
+    labels = msgspec.json.decode(PUBLISHED.read_bytes())["files"]
+    corpus = []
+    for name in sorted(labels):
+        path = RECORDED / f"{name.rpartition('/')[2]}.gz"
+        if path.exists():
+            with gzip.open(path, "rt", newline="") as file:
+                rows = list(csv.DictReader(file))
+            stamps = [row["timestamp"] for row in rows]
+            values = np.array([float(row["value"]) for row in rows])
+            windows = [Window(*window) for window in labels[name]["windows"]]
+            corpus.append(Series(name, stamps, [to_ms(at) for at in stamps], values, windows))
+    configuration = Configuration()
+
+    scores = detect(corpus, configuration, lambda: None).scores
+
+    counted = alarms(scores, corpus, configuration.detection.threshold)
+    assert (len(corpus), counted.windows) == (3, 9)
+    assert counted.found >= 6
+    assert counted.false / counted.days < 0.05
 
 
 def test_the_reference_is_the_gaussian_tail_over_all_rows_so_far() -> None:
