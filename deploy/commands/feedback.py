@@ -9,11 +9,11 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from deploy.commands.say import give, moment_of, not_sent, send
+from deploy.commands.say import give, not_sent, send
 from deploy.configuration import load
 from deploy.credentials import SecretError
 from schemas.incidents import Command
-from schemas.times import stamp
+from schemas.times import moment_of, stamp
 
 
 def run_feedback(

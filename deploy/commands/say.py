@@ -1,11 +1,9 @@
 """Commands from the command line to an incident, through the commands topic into its log."""
 
 import getpass
-import re
 import sys
 import time
 import uuid
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -16,6 +14,7 @@ from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
 from schemas.outlook import Category
+from schemas.times import moment_of
 
 ANSWER_SECONDS = 10.0
 
@@ -120,24 +119,6 @@ def give_expectation(
         print(f"tocsin expect: {error}", file=sys.stderr)
         return 2
     return give("expect", incident, config=config, actor=actor, text=text, expected_ms=expected_ms)
-
-
-def moment_of(when: str, now_ms: int) -> int:
-    """Unix ms of a span from now (`45m`, `1h30m`) or of a time with its zone. Raises ValueError."""
-    if span := re.fullmatch(r"(?:(\d{1,3})h)?(?:(\d{1,4})m(?:in)?)?", when.replace(" ", "")):
-        hours, minutes = (int(part or 0) for part in span.groups())
-        if hours or minutes:
-            return now_ms + (hours * 60 + minutes) * 60_000
-    try:
-        at = datetime.fromisoformat(when)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ValueError(
-            f"{when!r} is no time; give a span from now, such as 45m or 1h30m, or a time with its "
-            "zone, such as 2026-11-24T18:00+01:00"
-        )
-    return int(at.timestamp() * 1000)
 
 
 def send(configuration: Configuration, command: Command) -> None:

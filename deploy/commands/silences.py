@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.commands.say import moment_of, not_sent, send
+from deploy.commands.say import not_sent, send
 from deploy.configuration import load
 from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident
 from schemas.silences import Silence
-from schemas.times import duration, stamp
+from schemas.times import duration, moment_of, stamp
 from streams.silences import SilenceError, Silences, asked, matcher
 
 READ_SECONDS = 10.0

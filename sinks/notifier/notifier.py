@@ -16,7 +16,9 @@ from schemas.times import DAY_MS
 from sinks.database import Database
 from sinks.notifier import outbox, tables, timers
 from sinks.notifier.acknowledge import Acknowledgements
-from sinks.notifier.channels import open_channels
+from sinks.notifier.channels import Channel, open_channels
+from sinks.notifier.channels.slack import Slack
+from sinks.notifier.chat import ChatDesk, SlackDoor, TeamsDoor
 from sinks.notifier.clockwork import SETTLE_SECONDS, Clockwork
 from sinks.notifier.delivery_log import DeliveryLog
 from sinks.notifier.desk import DIGEST, Desk
@@ -86,9 +88,11 @@ class Notifier:
         password = resolve(section.store_password) if section.store_password else None
         self._database = Database(tables.SCHEMA, section.store, password)
         self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
+        owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
+        channels = open_channels(section.channels, resolve, now_ms, console, owners)
         self._sender = Sender(
             self._database,
-            open_channels(section.channels, resolve, now_ms, console),
+            channels,
             now_ms=now_ms,
             give_up_after_ms=int(section.give_up_after_seconds * 1000),
             on_delivery=self._deliveries.wake,
@@ -103,6 +107,7 @@ class Notifier:
             on_delivery=self._deliveries.wake,
             on_acknowledged=self._acknowledged,
         )
+        self._chat = self._open_chat(channels, resolve, publish)
         self._people = People(configuration)
         self._tickets: Tickets | None = None
         self._intake: Intake | None = None
@@ -212,8 +217,31 @@ class Notifier:
         await self._database.close()
 
     def routes(self) -> list[BaseRoute]:
-        """The pages of acknowledgement links."""
-        return self._pages.routes()
+        """The pages of acknowledgement links, and the addresses that chat calls."""
+        return [*self._pages.routes(), *self._chat]
+
+    def _open_chat(
+        self,
+        channels: Mapping[str, Channel],
+        resolve: Callable[[Secret], str],
+        publish: Publish,
+    ) -> list[BaseRoute]:
+        section = self._configuration.notifier.channels
+        desk = ChatDesk(
+            self._database,
+            publish=publish,
+            commands_topic=self._configuration.topics.commands,
+            now_ms=self._now_ms,
+            on_acknowledged=self._acknowledged,
+        )
+        made: list[BaseRoute] = []
+        slack = channels.get("slack")
+        if section.slack is not None and section.slack.signing_secret and isinstance(slack, Slack):
+            secret = resolve(section.slack.signing_secret)
+            made += SlackDoor(secret, desk, slack.name_of, self._now_ms).routes()
+        if section.teams_secret is not None:
+            made += TeamsDoor(resolve(section.teams_secret), desk).routes()
+        return made
 
     def _opened_tickets(self) -> Tickets:
         if self._tickets is None:

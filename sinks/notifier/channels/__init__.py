@@ -1,10 +1,10 @@
 """The ways a message can go out, one a module, and how they are made from the configuration."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
-from schemas.configuration import Channels, PhoneChannel, Secret
+from schemas.configuration import Channels, PhoneChannel, Secret, SlackChannel
 from sinks.notifier.channels.apprise import Apprise
 from sinks.notifier.channels.channel import Channel, Link, Message, Receipt, Refused, Retry
 from sinks.notifier.channels.console import Console
@@ -12,7 +12,8 @@ from sinks.notifier.channels.email import Email
 from sinks.notifier.channels.opsgenie import Opsgenie
 from sinks.notifier.channels.pagerduty import PagerDuty
 from sinks.notifier.channels.phone import Kind, Phone
-from sinks.notifier.channels.slack import Slack
+from sinks.notifier.channels.slack import Slack, slack_client
+from sinks.notifier.channels.slack_rooms import Rooms
 from sinks.notifier.channels.teams import Teams
 from sinks.notifier.channels.webhook import Webhook
 
@@ -24,14 +25,18 @@ def open_channels(
     resolve: Callable[[Secret], str],
     now_ms: Callable[[], int],
     console: TextIO | None = None,
+    owners: Mapping[str, str] | None = None,
 ) -> dict[str, Channel]:
-    """Every configured channel by the name that recipients use. Opens no connection yet."""
+    """Every configured channel by the name that recipients use. Opens no connection yet.
+
+    `owners` are those of services, by whom people are invited to an incident's channel.
+    """
     made: dict[str, Channel] = {"console": Console(console or sys.stdout)}
     if channels.email is not None:
         password = channels.email.password
         made["email"] = Email(channels.email, resolve(password) if password else None, now_ms)
     if channels.slack is not None:
-        made["slack"] = Slack(resolve(channels.slack.token), channels.slack.base_url, now_ms)
+        made["slack"] = open_slack(channels.slack, resolve, now_ms, owners or {})
     for name, hook in channels.webhooks.items():
         secret = resolve(hook.secret) if hook.secret else None
         made[f"webhook:{name}"] = Webhook(hook.url, secret, now_ms)
@@ -39,6 +44,22 @@ def open_channels(
     for name, url in channels.apprise.items():
         made[f"apprise:{name}"] = Apprise(name, resolve(url))
     return made
+
+
+def open_slack(
+    section: SlackChannel,
+    resolve: Callable[[Secret], str],
+    now_ms: Callable[[], int],
+    owners: Mapping[str, str],
+) -> Slack:
+    """Slack by its bot token. With a signing secret messages have buttons."""
+    client = slack_client(resolve(section.token), section.base_url)
+    return Slack(
+        client,
+        now_ms,
+        rooms=Rooms(client, section.incident_channels, owners),
+        buttons=section.signing_secret is not None,
+    )
 
 
 def _open_named(

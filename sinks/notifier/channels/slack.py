@@ -1,29 +1,26 @@
-"""Messages to Slack by bot token, one thread an incident."""
+"""Messages to Slack by bot token: one thread an incident, or a channel of the incident's own.
+
+The first message of a thread is a card of how the incident stands, edited in place as it goes on;
+what is new goes below it. Text goes as rich text, Slack's structured form, in which nothing is
+markup: what telemetry holds can neither mention a channel nor make a link.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-import msgspec
+import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.models.blocks import HeaderBlock
 from slack_sdk.web.async_client import AsyncWebClient
 
 from schemas.incidents import FailureClass
-from sinks.notifier.channels.channel import (
-    Line,
-    Message,
-    Receipt,
-    Refused,
-    Retry,
-    paragraphs,
-    retry_after_seconds,
-)
+from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, retry_after_seconds
+from sinks.notifier.channels.slack_blocks import blocks, card, fallback, topic
+from sinks.notifier.channels.slack_rooms import Rooms
+from sinks.notifier.channels.slack_thread import Thread
 
-MAX_BLOCKS = 50
-MAX_HEADER = 150
-MAX_BLOCK_TEXT = 3000
-MAX_FALLBACK = 4000
+OWN_CHANNEL = "incident"
+"""The address of recipients who write to the channel of the incident's own."""
 
 _AUTH = frozenset(
     (
@@ -43,55 +40,131 @@ _TRANSIENT = frozenset(
 )
 
 
-class Slack:
-    """Posts with `chat.postMessage`; the first message's `ts` is the thread of the rest.
+log = structlog.get_logger("tocsin.notifier")
 
-    Text goes as rich text, Slack's structured form, in which nothing is markup: what telemetry
-    holds can neither mention a channel nor make a link. `client_msg_id` and the metadata hold
-    the message's id, the same at every attempt.
+
+class Slack:
+    """Posts with `chat.postMessage`, at most one message a second.
+
+    `client_msg_id` and the metadata hold the message's id, the same at every attempt.
+
+    Parameters
+    ----------
+    rooms
+        Makes the channels of incidents' own; None where nobody writes to one.
+    buttons
+        Whether engineers get buttons, which Slack sends back to us.
     """
 
     messages = 1.0
     per_seconds = 1.0
-    concurrency = 2
+    concurrency = 1
 
     def __init__(
-        self, token: str, base_url: str, now_ms: Callable[[], int], timeout_seconds: int = 10
+        self,
+        client: AsyncWebClient,
+        now_ms: Callable[[], int],
+        *,
+        rooms: Rooms | None = None,
+        buttons: bool = False,
     ) -> None:
+        self._client = client
         self._now_ms = now_ms
-        self._client = AsyncWebClient(
-            token=token, base_url=base_url, timeout=timeout_seconds, retry_handlers=[]
-        )
+        self._rooms = rooms
+        self._buttons = buttons
 
     async def send(self, message: Message) -> Receipt:
-        """Posts the message, in the thread if there still is one.
+        """Posts the message, in the thread if there still is one, and edits the card above it.
 
         Raises Retry for limits, trouble and tokens, Refused for what Slack will never take.
         """
         try:
-            response = await self._client.chat_postMessage(
-                channel=message.address,
-                text=fallback(message),
-                blocks=blocks(message),
-                thread_ts=message.thread,
-                unfurl_links=False,
-                unfurl_media=False,
-                client_msg_id=message.id,
-                metadata={
-                    "event_type": "tocsin_message",
-                    "event_payload": {"message_id": message.id, "event_id": message.event_id},
-                },
-            )
+            return await self._send(message, Thread.read(message.thread))
         except SlackApiError as error:
-            if message.thread and _error_code(error.response) == "thread_not_found":
-                return await self.send(msgspec.structs.replace(message, thread=None))
             raise outcome(error, self._now_ms()) from error
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from Slack") from error
-        return Receipt(thread=message.thread or response.get("ts"))
+
+    async def name_of(self, user: str) -> str:
+        """What a Slack user id is called; the id itself if Slack does not say."""
+        try:
+            found = await self._client.users_info(user=user)
+        except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError):
+            return user
+        known: dict[str, Any] = found.get("user") or {}
+        return str(known.get("name") or user)
 
     async def close(self) -> None:
         """The client opens a connection for each request; nothing stays open."""
+
+    async def _send(self, message: Message, thread: Thread | None) -> Receipt:
+        if thread is None:
+            return await self._begin(message)
+        try:
+            posted = await self._post(message, thread.channel or message.address, thread.reply_to)
+        except SlackApiError as error:
+            if error_code(error.response) != "thread_not_found":
+                raise
+            return await self._begin(message)
+        await self._bring_up_to_date(message, thread)
+        return Receipt(thread=message.thread, accepted=posted.ts)
+
+    async def _begin(self, message: Message) -> Receipt:
+        is_own = message.address == OWN_CHANNEL and self._rooms is not None
+        if self._rooms is not None and is_own:
+            channel = await self._rooms.open(message)
+            await self._set_topic(channel, message)
+        else:
+            channel = message.address
+        posted = await self._post(message, channel, None)
+        thread = Thread(posted.channel, posted.ts, is_own)
+        return Receipt(thread=str(thread), accepted=posted.ts)
+
+    async def _post(self, message: Message, channel: str, thread_ts: str | None) -> Thread:
+        response = await self._client.chat_postMessage(
+            channel=channel,
+            text=fallback(message),
+            blocks=blocks(message, buttons=self._buttons),
+            thread_ts=thread_ts,
+            unfurl_links=False,
+            unfurl_media=False,
+            client_msg_id=message.id,
+            metadata={
+                "event_type": "tocsin_message",
+                "event_payload": {"message_id": message.id, "event_id": message.event_id},
+            },
+        )
+        return Thread(str(response.get("channel", channel)), str(response["ts"]))
+
+    async def _bring_up_to_date(self, message: Message, thread: Thread) -> None:
+        """Edits the card and the topic. What does not work is left: the message has arrived, and
+        the next one brings both up to date."""
+        if not thread.channel:
+            return  # of an older version, which did not note the channel
+        try:
+            await self._client.chat_update(
+                channel=thread.channel,
+                ts=thread.ts,
+                text=fallback(message),
+                blocks=card(message, buttons=self._buttons),
+            )
+            if thread.is_own:
+                await self._set_topic(thread.channel, message)
+        except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("card not edited", incident_id=message.incident_id, error=str(error)[:200])
+
+    async def _set_topic(self, channel: str, message: Message) -> None:
+        try:
+            await self._client.conversations_setTopic(channel=channel, topic=topic(message))
+        except SlackClientError as error:
+            log.warning("topic not set", incident_id=message.incident_id, error=str(error)[:200])
+
+
+def slack_client(token: str, base_url: str, timeout_seconds: int = 10) -> AsyncWebClient:
+    """Slack's own client, which tries nothing again by itself: the outbox does."""
+    return AsyncWebClient(
+        token=token, base_url=base_url, timeout=timeout_seconds, retry_handlers=[]
+    )
 
 
 def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:
@@ -101,7 +174,7 @@ def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:
     headers = {
         str(k).lower(): str(v) for k, v in (getattr(response, "headers", None) or {}).items()
     }
-    code = _error_code(response)
+    code = error_code(response)
     after = retry_after_seconds(headers.get("retry-after"), now_ms)
     failure: FailureClass = "unreachable"
     if status == 429 or code in ("ratelimited", "rate_limited"):
@@ -113,53 +186,6 @@ def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:
     return Retry(failure, f"Slack answered {code or status}", after)
 
 
-def _error_code(response: Any) -> str:
+def error_code(response: Any) -> str:
     data = getattr(response, "data", None)
     return str(data.get("error", "")) if isinstance(data, dict) else ""
-
-
-def fallback(message: Message) -> str:
-    """What notifications show; here `&`, `<` and `>` are markup and are escaped."""
-    text = message.subject.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text[:MAX_FALLBACK]
-
-
-def blocks(message: Message) -> list[dict[str, Any]]:
-    """The message as a header, rich text and links, within Slack's limits."""
-    header = HeaderBlock(text=_cut(message.subject, MAX_HEADER)).to_dict()
-    body = [_rich_text(_section(lines)) for lines in paragraphs(message.text)]
-    links = [
-        {"type": "link", "url": link.url, "text": link.label, "style": {"bold": True}}
-        for link in message.links
-    ]
-    parted: list[dict[str, Any]] = []
-    for link in links:
-        parted += [{"type": "text", "text": "   "}, link] if parted else [link]
-    tail = [_rich_text(parted)] if parted else []
-    return [header, *body[: MAX_BLOCKS - 2], *tail]
-
-
-def _rich_text(elements: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "rich_text",
-        "elements": [{"type": "rich_text_section", "elements": elements}],
-    }
-
-
-def _section(lines: list[Line]) -> list[dict[str, Any]]:
-    elements: list[dict[str, Any]] = []
-    room = MAX_BLOCK_TEXT
-    for number, line in enumerate(lines):
-        label = f"{line.label}: " if line.label else "• " if line.item else ""
-        text = _cut(line.text + ("\n" if number < len(lines) - 1 else ""), room - len(label))
-        if not text:
-            break
-        if label:
-            elements.append({"type": "text", "text": label, "style": {"bold": True}})
-        elements.append({"type": "text", "text": text})
-        room -= len(label) + len(text)
-    return elements
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…" if limit > 0 else ""

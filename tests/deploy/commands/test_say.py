@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.commands.say import moment_of
+from schemas.times import moment_of
 
 NOW_MS = 1_764_000_000_000
 

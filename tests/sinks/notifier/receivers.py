@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from typing import Any
 
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -52,64 +51,6 @@ async def receiver() -> AsyncIterator[Receiver]:
         made.url = f"{base}/hook"
         yield made
         made.release.set()
-
-
-class SlackLookAlike:
-    """`chat.postMessage` with Slack's limits; answers from `script` first, then posts."""
-
-    def __init__(self) -> None:
-        self.posted: list[dict[str, Any]] = []
-        self.script: list[web.Response] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != "Bearer xoxb-secret":
-            return web.json_response({"ok": False, "error": "invalid_auth"})
-        if self.script:
-            return self.script.pop(0)
-        post = await request.json()
-        problem = self.problem(post)
-        if problem:
-            return web.json_response({"ok": False, "error": problem})
-        ts = f"1764000000.{len(self.posted):06d}"
-        self.posted.append(post | {"ts": ts})
-        return web.json_response({"ok": True, "ts": ts, "channel": post["channel"]})
-
-    def problem(self, post: dict[str, Any]) -> str | None:
-        if not post.get("channel", "").startswith("#"):
-            return "channel_not_found"
-        if post.get("thread_ts") and post["thread_ts"] not in {p["ts"] for p in self.posted}:
-            return "thread_not_found"
-        if len(post.get("blocks", [])) > 50 or len(post["text"]) > 40_000:
-            return "invalid_blocks"
-        return next((p for p in map(block_problem, post["blocks"]) if p), None)
-
-
-def block_problem(block: dict[str, Any]) -> str | None:
-    """Why Slack would refuse the block, None if it would not."""
-    if block["type"] == "header":
-        ok = block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150
-        return None if ok else "invalid_blocks"
-    if block["type"] != "rich_text":
-        return "invalid_blocks"
-    for section in block["elements"]:
-        texts = [element.get("text", "") for element in section["elements"]]
-        if not texts or not all(texts) or sum(map(len, texts)) > 3000:
-            return "invalid_blocks"
-        if any(element["type"] not in ("text", "link") for element in section["elements"]):
-            return "invalid_blocks"
-    return None
-
-
-@asynccontextmanager
-async def slack() -> AsyncIterator[SlackLookAlike]:
-    """A running Slack look-alike."""
-    made = SlackLookAlike()
-    app = web.Application()
-    app.router.add_post("/api/chat.postMessage", made.handle)
-    async with serving(app) as base:
-        made.url = f"{base}/api/"
-        yield made
 
 
 @asynccontextmanager

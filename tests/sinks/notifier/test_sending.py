@@ -20,7 +20,8 @@ from schemas.configuration import (
 from schemas.incidents import IncidentEvent
 from tests.sinks.examples import cpu_fault, cpu_incident, event, network_fault
 from tests.sinks.notifier.conftest import Bench, until
-from tests.sinks.notifier.receivers import Receiver, mailbox, receiver, slack
+from tests.sinks.notifier.receivers import Receiver, mailbox, receiver
+from tests.sinks.notifier.slack_look_alike import slack
 
 
 def hooks(bench: Bench, *, give_up_after_seconds: float = 3600, **urls: str) -> Configuration:

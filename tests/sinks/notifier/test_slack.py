@@ -2,15 +2,21 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.notifier.channels import Link, Refused, Retry
-from sinks.notifier.channels.slack import Slack, blocks, fallback
-from tests.sinks.notifier.receivers import SlackLookAlike, block_problem, slack
+from schemas.configuration import IncidentChannels
+from sinks.notifier.channels import Link, Message, Refused, Retry
+from sinks.notifier.channels.slack import Slack, slack_client
+from sinks.notifier.channels.slack_blocks import blocks, card, fallback
+from sinks.notifier.channels.slack_rooms import Rooms, channel_name
+from sinks.notifier.channels.slack_thread import Thread
+from tests.sinks.examples import cpu_incident
+from tests.sinks.notifier.slack_look_alike import SlackLookAlike, block_problem, slack
 from tests.sinks.notifier.test_webhook import message, now_ms
 
 
@@ -21,13 +27,28 @@ async def team() -> AsyncIterator[SlackLookAlike]:
 
 
 def channel(team: SlackLookAlike, token: str = "xoxb-secret", timeout_seconds: int = 5) -> Slack:
-    return Slack(token, team.url, now_ms, timeout_seconds)
+    return Slack(slack_client(token, team.url, timeout_seconds), now_ms)
+
+
+def own_channels(team: SlackLookAlike, **changes: object) -> Slack:
+    client = slack_client("xoxb-secret", team.url)
+    settings = msgspec.structs.replace(IncidentChannels(invite=("ada@example.org",)), **changes)
+    owners = {"ts-order-service": "orders team"}
+    return Slack(client, now_ms, rooms=Rooms(client, settings, owners), buttons=True)
+
+
+def own(**changes: object) -> Message:
+    details = msgspec.Raw(msgspec.json.encode(cpu_incident()))
+    return message(**{"address": "incident", "details": details, **changes})
 
 
 async def test_later_messages_go_into_the_first_ones_thread(team: SlackLookAlike) -> None:
     first = await channel(team).send(message())
     second = await channel(team).send(message(id="2", thread=first.thread))
-    assert team.posted[1]["thread_ts"] == team.posted[0]["ts"] == second.thread
+    ts = team.posted[0]["ts"]
+    assert team.posted[1]["thread_ts"] == ts
+    assert first.thread == second.thread == f"Cops:{ts}"
+    assert (first.accepted, second.accepted) == (ts, team.posted[1]["ts"])
     assert team.posted[0]["client_msg_id"] == message().id
     assert team.posted[0]["metadata"]["event_payload"]["message_id"] == message().id
 
@@ -62,8 +83,8 @@ def test_whatever_the_text_the_blocks_are_within_the_limits(
     subject: str, text: str, links: list[Link]
 ) -> None:
     made = message(subject=subject, text=text, links=tuple(links))
-    found = blocks(made)
-    assert len(found) <= 50
+    found = [*blocks(made, buttons=True), *card(made)]
+    assert len(blocks(made, buttons=True)) <= 50
     assert [block_problem(block) for block in found] == [None] * len(found)
     assert len(fallback(made)) <= 4000
 
@@ -102,3 +123,97 @@ async def test_a_slack_that_is_down_is_tried_again(team: SlackLookAlike, kind: s
 async def test_a_thread_that_was_deleted_does_not_stop_the_news(team: SlackLookAlike) -> None:
     await channel(team).send(message(thread="1.0"))
     assert "thread_ts" not in team.posted[0]
+
+
+async def test_the_card_is_edited_in_place_and_says_how_it_stands(team: SlackLookAlike) -> None:
+    first = await channel(team).send(own(address="#ops", text="It is slow."))
+    later = own(address="#ops", id="2", thread=first.thread, subject="[P2] ada has it")
+    await channel(team).send(later)
+    (edited,) = team.edited
+    assert edited["ts"] == team.posted[0]["ts"]
+    assert edited["blocks"][0]["text"]["text"] == "[P2] ada has it"
+    said = "".join(e["text"] for e in edited["blocks"][1]["elements"][0]["elements"])
+    assert "Where: ts-order-service and ts-travel-service" in said
+    assert "How bad: P2, major" in said
+
+
+async def test_a_card_that_cannot_be_edited_does_not_stop_the_news(team: SlackLookAlike) -> None:
+    await channel(team).send(message())
+    gone = str(Thread("Cops", "1.0"))
+    receipt = await channel(team).send(message(id="2", thread=gone, address="#ops"))
+    assert receipt.accepted == team.posted[-1]["ts"]
+
+
+async def test_an_incident_has_a_channel_of_its_own_with_the_right_people(
+    team: SlackLookAlike,
+) -> None:
+    invited = {"orders team": ("kim@example.org", "gone@example.org")}
+    slack_ = own_channels(team, invite_by_owner=invited)
+    first = await slack_.send(own())
+    (room,) = team.channels.values()
+    assert room["name"] == "inc-inc-1"
+    assert room["members"] == ["U1", "U2"]
+    assert room["topic"] == "[P2] cart is slow"
+    await slack_.send(own(id="2", thread=first.thread, subject="[P2] Resolved"))
+    assert room["topic"] == "[P2] Resolved"
+    assert "thread_ts" not in team.posted[1]
+    assert {post["channel"] for post in team.posted} == {room["id"]}
+
+
+async def test_a_channel_that_a_crash_left_is_found_again(team: SlackLookAlike) -> None:
+    await own_channels(team).send(own())
+    await own_channels(team).send(own(id="2"))
+    assert len(team.channels) == 1
+    assert len(team.posted) == 2
+
+
+async def test_two_who_write_to_the_same_channel_share_it(team: SlackLookAlike) -> None:
+    slack_ = own_channels(team)
+    await slack_.send(own())
+    await slack_.send(own(id="2", recipient="manager"))
+    assert len(team.channels) == 1
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_whatever_the_incident_is_called_slack_takes_the_name(name: str) -> None:
+    made = channel_name("inc-", name)
+    assert 0 < len(made) <= 80
+    assert made == made.lower()
+    assert not set(made) & set(" .,#")
+
+
+async def test_engineers_alone_get_buttons_and_none_when_it_is_over(team: SlackLookAlike) -> None:
+    slack_ = own_channels(team)
+    for changes, expected in (
+        ({}, True),
+        ({"audience": "support"}, False),
+        ({"stage": "resolved"}, False),
+    ):
+        await slack_.send(own(id=str(changes), **changes))
+        assert (team.posted[-1]["blocks"][-1]["type"] == "actions") is expected
+
+
+async def test_one_message_a_second_is_what_slack_takes_and_what_it_gets(
+    team: SlackLookAlike,
+) -> None:
+    team.is_strict = True
+    slack_ = channel(team)
+    await slack_.send(message())
+    with pytest.raises(Retry) as raised:
+        await slack_.send(message(id="2"))
+    assert (raised.value.failure, raised.value.after_seconds) == ("rate_limited", 1)
+    assert slack_.messages / slack_.per_seconds <= 1
+    assert slack_.concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "thread"),
+    [
+        ("C1:1.2", Thread("C1", "1.2")),
+        ("C1:1.2:own", Thread("C1", "1.2", True)),
+        ("1.2", Thread("", "1.2")),
+        (None, None),
+    ],
+)
+def test_what_is_kept_of_a_thread_is_read_again(token: str | None, thread: Thread | None) -> None:
+    assert Thread.read(token) == thread

@@ -1,0 +1,109 @@
+"""Slack channels of incidents' own: made once, with the right people in them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from schemas.configuration import IncidentChannels
+from schemas.incidents import Incident
+from sinks.notifier.channels.channel import Message, Retry
+
+MAX_NAME = 80
+PAGE = 500
+
+log = structlog.get_logger("tocsin.notifier")
+
+
+class Rooms:
+    """Opens the channel of an incident; the same one at every attempt, since its name follows
+    from the incident.
+
+    Parameters
+    ----------
+    owners
+        The owner of each service, for those who are invited by owner.
+    """
+
+    def __init__(
+        self, client: AsyncWebClient, settings: IncidentChannels, owners: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._owners = owners
+        self._known: dict[str, str] = {}
+
+    async def open(self, message: Message) -> str:
+        """The id of the incident's channel. Raises SlackApiError, and Retry if the name is taken
+        by a channel that cannot be found."""
+        name = channel_name(self._settings.prefix, message.incident_id or "digests")
+        if name not in self._known:
+            self._known[name] = await self._made(name)
+        channel = self._known[name]
+        await self._invite(channel, people(self._settings, self._owners, message))
+        return channel
+
+    async def _made(self, name: str) -> str:
+        try:
+            response = await self._client.conversations_create(
+                name=name, is_private=self._settings.private
+            )
+        except SlackApiError as error:
+            if error.response.get("error") != "name_taken":
+                raise
+            return await self._found(name)
+        return str(response["channel"]["id"])
+
+    async def _found(self, name: str) -> str:
+        kind = "private_channel" if self._settings.private else "public_channel"
+        cursor = ""
+        while True:
+            page = await self._client.conversations_list(
+                types=kind, limit=PAGE, cursor=cursor, exclude_archived=True
+            )
+            for channel in page["channels"]:
+                if channel["name"] == name:
+                    if not self._settings.private:
+                        await self._client.conversations_join(channel=channel["id"])
+                    return str(channel["id"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor", "")
+            if not cursor:
+                raise Retry("unreachable", f"the Slack channel {name} is taken and not to be seen")
+
+    async def _invite(self, channel: str, wanted: Iterable[str]) -> None:
+        """Each by themselves, so that one who left the company keeps nobody else out."""
+        for person in wanted:
+            try:
+                user = person
+                if "@" in person:
+                    found = await self._client.users_lookupByEmail(email=person)
+                    user = str(found["user"]["id"])
+                await self._client.conversations_invite(channel=channel, users=user)
+            except SlackApiError as error:
+                code = error.response.get("error")
+                if code not in ("already_in_channel", "cant_invite_self"):
+                    log.warning("not invited", person=person, error=code)
+
+
+def channel_name(prefix: str, incident_id: str) -> str:
+    """A name that Slack takes: small letters, digits, hyphens, at most 80."""
+    return f"{prefix}{re.sub(r'[^a-z0-9_-]+', '-', incident_id.lower())}"[:MAX_NAME]
+
+
+def people(
+    settings: IncidentChannels, owners: Mapping[str, str], message: Message
+) -> Iterator[str]:
+    """Who belongs into the channel: those who always do, and those of the services' owners."""
+    wanted = dict.fromkeys(settings.invite)
+    try:
+        services = msgspec.json.decode(message.details, type=Incident).services
+    except msgspec.MsgspecError:
+        services = ()
+    for service in services:
+        owner = owners.get(service)
+        if owner is not None:
+            wanted |= dict.fromkeys(settings.invite_by_owner.get(owner, ()))
+    return iter(wanted)
