@@ -270,8 +270,8 @@ def _seconds(histogram: Histogram, stage: str) -> float:
 
 def core(task: Task) -> Measured:
     """The stages alone on records in memory, one after the other: what they cost without Kafka."""
-    from streams.shell.real import RealStages  # noqa: PLC0415
     from streams.shell.memory import suit_runs  # noqa: PLC0415
+    from streams.shell.real import RealStages  # noqa: PLC0415
 
     settings = configuration(task)
     stages = RealStages(settings)
