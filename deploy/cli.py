@@ -575,6 +575,42 @@ def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> 
 
 
 @bench.command
+def storm(
+    *,
+    alerts: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 10_000,
+    limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 20,
+    per_seconds: Positive = 300.0,
+    json: JsonFile = None,
+) -> int:
+    """Let everything break within a minute: what each contact gets, and whether all is told.
+
+    Parameters
+    ----------
+    alerts
+        Incidents that are opened within the minute.
+    limit
+        Messages that a contact may get in any span of --per-seconds.
+    """
+    from deploy.bench.storm import run_storm
+
+    return run_storm(alerts=alerts, limit=limit, per_seconds=per_seconds, json=json)
+
+
+@bench.command(name="feedback")
+def bench_feedback(
+    folders: Annotated[list[Path] | None, Parameter(help="Recordings, as of `faults`.")] = None,
+    /,
+    *,
+    config: Config = None,
+    json: JsonFile = None,
+) -> int:
+    """Say of half a recording what was false and what was missed; measure it on the other half."""
+    from deploy.bench.feedback import main as run
+
+    return run(folders or [], config=config, json=json)
+
+
+@bench.command
 def nab(
     *,
     data: Path | None = None,
@@ -597,6 +633,27 @@ def nab(
     from deploy.bench.nab import main as run
 
     return run(data, results=results, prefix=prefix, json=json)
+
+
+@bench.command(name="bank")
+def bench_bank(
+    *,
+    series: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 100_000,
+    ticks: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 512,
+    json: JsonFile = None,
+) -> int:
+    """Score and learn many gauges at once on one core, beside a detector a series and River's own.
+
+    Parameters
+    ----------
+    series
+        Gauges; their state is held in memory, about 2.3 KB each.
+    ticks
+        Samples of each that are measured, after 96 that are not.
+    """
+    from deploy.bench.bank import main as run
+
+    return run(series, ticks=ticks, json=json)
 
 
 def main() -> None:
