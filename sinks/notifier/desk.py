@@ -44,6 +44,7 @@ class Desk:
         self._writer = Writer(configuration.catalogue, configuration.notifier.templates)
         self._linker = linker
         self._now_ms = now_ms
+        self._ledger = holding.Ledger()
 
     async def take(self, connection: AsyncConnection, orders: Sequence[Order]) -> list[Placed]:
         """Keeps what is asked for, with a delivery record of each step."""
@@ -53,10 +54,11 @@ class Desk:
             each, taken_back = await self._place(connection, order, now_ms)
             placed.append(each)
             steps += [*taken_back, _step(each, now_ms)]
-            if each.state != "waiting":
+            if each.state == "waiting":
+                self._ledger.count(connection, each.entry.content.recipient)
+            else:
                 metrics.notifications.labels(each.entry.channel, each.state).inc()
-            # At once: the next order's limit counts this one.
-            await outbox.add(connection, [each])
+        await outbox.add(connection, placed)
         await add_deliveries(connection, steps)
         return placed
 
@@ -142,13 +144,15 @@ class Desk:
                 reason: bundling.Reason = "limit" if held[1] == "limit" else "quiet_hours"
                 return bundling.Hold(held[0], reason)
         limit = bundling.limit_of(ask.recipient, self._limit)
-        load = await holding.load_of(connection, ask.recipient.name, limit, now_ms)
+        load = await self._ledger.load(connection, ask.recipient.name, limit, now_ms)
         severity = ask.event.incident.severity
         return bundling.hold(
             ask.kind, severity, ask.recipient, limit=limit, load=load, now_ms=now_ms
         )
 
     async def _will_digest(self, connection: AsyncConnection, name: str, until_ms: int) -> None:
+        if self._ledger.is_planned(connection, name, until_ms):
+            return
         known = await timers.get(connection, DIGEST, name)
         if known is None or known.due_ms is None or until_ms < known.due_ms:
             await timers.put(connection, Timer(DIGEST, name, "", until_ms, b""))
@@ -174,7 +178,7 @@ class Desk:
                 address=way.address,
                 ways=tuple(further),
                 language=recipient.language,
-                drill=ask.drill,
+                drill=ask.drill or incident.drill,
                 subject=said.subject if said else "",
                 text=said.text if said else "",
                 links=self._linker.links(ask) if said else (),

@@ -31,6 +31,49 @@ async def load_of(
     return Load(int(count) + int(await connection.scalar(waiting) or 0), oldest_ms)
 
 
+class Ledger:
+    """What recipients have had, looked up once in a transaction and counted on from there: in it
+    nobody else writes, and a storm asks thousands of times."""
+
+    def __init__(self) -> None:
+        self._connection: AsyncConnection | None = None
+        self._loads: dict[str, Load] = {}
+        self._digests: dict[str, int] = {}
+
+    async def load(
+        self, connection: AsyncConnection, recipient: str, limit: MessageLimit, now_ms: int
+    ) -> Load:
+        """As `load_of`, with what was counted in this transaction."""
+        self._turn_to(connection)
+        known = self._loads.get(recipient)
+        if known is None:
+            known = self._loads[recipient] = await load_of(connection, recipient, limit, now_ms)
+        return known
+
+    def count(self, connection: AsyncConnection, recipient: str) -> None:
+        """The recipient gets one more message."""
+        self._turn_to(connection)
+        known = self._loads.get(recipient)
+        if known is not None:
+            self._loads[recipient] = known._replace(messages=known.messages + 1)
+
+    def is_planned(self, connection: AsyncConnection, recipient: str, until_ms: int) -> bool:
+        """Whether this transaction has already planned a digest for then or earlier; notes that
+        it will be."""
+        self._turn_to(connection)
+        known = self._digests.get(recipient)
+        if known is not None and known <= until_ms:
+            return True
+        self._digests[recipient] = until_ms
+        return False
+
+    def _turn_to(self, connection: AsyncConnection) -> None:
+        if connection is not self._connection:
+            self._connection = connection
+            self._loads.clear()
+            self._digests.clear()
+
+
 async def held_for(
     connection: AsyncConnection, recipient: str, now_ms: int
 ) -> Sequence[tuple[Entry, str, int]]:

@@ -50,12 +50,14 @@ class Intake:
         self._promises = promises
         self._stale_after_ms = int(section.stale_after_seconds * 1000)
         self._now_ms = now_ms
+        self._unsubscribed: tuple[AsyncConnection, frozenset[str]] | None = None
 
     async def take(
         self, connection: AsyncConnection, event: IncidentEvent, recorded_ms: int
     ) -> bool:
         """Whether the event was new. `recorded_ms` is when it was written to Kafka."""
-        if event.version <= await read_version(connection, event.incident_id):
+        known_version = await read_version(connection, event.incident_id)
+        if event.version <= known_version:
             return False
         await write_incident(connection, event.incident, event.version)
         await add_taken(connection, event, self._now_ms())
@@ -65,16 +67,17 @@ class Intake:
         # it, as on a first start; what a person says is as old as its record.
         said_ms = min(recorded_ms, event.time_ms) if event.actor == PIPELINE else recorded_ms
         stale = self._now_ms() - said_ms > self._stale_after_ms
-        heard = await outbox.heard(connection, event.incident_id)
+        is_new = known_version == 0  # nothing can be known of it: a storm need not ask
+        heard = {} if is_new else await outbox.heard(connection, event.incident_id)
         moment = Moment(
             told={name: rule for name, (rule, _) in heard.items()},
             unheard=frozenset(name for name, (_, more) in heard.items() if not more),
             stale=stale,
             muted=await self._muted(connection, event),
-            unsubscribed=await unsubscribed(connection),
+            unsubscribed=await self._read_unsubscribed(connection),
         )
         decisions = self._router.decide_at(event, moment, self._on_call)
-        promised_ms = await self._promises.take(connection, event, decisions)
+        promised_ms = await self._promises.take(connection, event, decisions, is_new=is_new)
         orders = [
             Order(
                 ask=_ask(event, decision, promised_ms),
@@ -92,8 +95,15 @@ class Intake:
             event,
             self._router.escalations(event),
             fresh=not stale and moment.muted is None,
+            is_new=is_new,
         )
         return True
+
+    async def _read_unsubscribed(self, connection: AsyncConnection) -> frozenset[str]:
+        """Once in a transaction: nobody else writes meanwhile."""
+        if self._unsubscribed is None or self._unsubscribed[0] is not connection:
+            self._unsubscribed = (connection, await unsubscribed(connection))
+        return self._unsubscribed[1]
 
     def _on_call(self, schedule: str) -> str | None:
         return self._people.on_call(schedule, self._now_ms())

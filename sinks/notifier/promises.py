@@ -40,10 +40,16 @@ class Promises:
         self._now_ms = now_ms
 
     async def take(
-        self, connection: AsyncConnection, event: IncidentEvent, decisions: Sequence[Decision]
+        self,
+        connection: AsyncConnection,
+        event: IncidentEvent,
+        decisions: Sequence[Decision],
+        *,
+        is_new: bool = False,
     ) -> int | None:
-        """An event has come; returns the promise that its messages make, Unix ms."""
-        before = await self._read(connection, event.incident_id)
+        """An event has come; returns the promise that its messages make, Unix ms. `is_new` says
+        that it is the first of its incident."""
+        before = None if is_new else await self._read(connection, event.incident_id)
         if event.incident.state in ("resolved", "closed"):
             if before is not None:
                 self._count(before, automatic=False)
@@ -162,7 +168,8 @@ class Promises:
             self._cadence, before, incident.severity, self._now_ms(), automatic=automatic
         )
         if made is None:
-            await timers.drop(connection, PROMISE, incident.id)
+            if before is not None:
+                await timers.drop(connection, PROMISE, incident.id)
             return None
         await self._write(connection, incident.id, made)
         return made.due_ms

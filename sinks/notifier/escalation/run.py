@@ -23,6 +23,8 @@ PAGE = "page"
 TURN = "turn"
 """Counts an escalation's beginnings, for round robin; a timer without a time."""
 PIPELINE = "tocsin"
+DRILL_STEP_MS = 1_000
+"""In a drill the steps of an escalation follow each other this fast."""
 NAMES_OF_ESCALATION: tuple[Kind, ...] = ("page", "reminder")
 
 log = structlog.get_logger("tocsin.notifier")
@@ -53,12 +55,15 @@ class Escalations:
         chosen: Mapping[str, str],
         *,
         fresh: bool,
+        is_new: bool = False,
     ) -> None:
         """An event has come; `chosen` are the policies that routes name for it, with the routes.
+        `is_new` says that it is the first of its incident.
 
         What is not `fresh`, or muted, begins no escalation; it can still end one.
         """
-        known = {page.policy: page for page in await self._pages(connection, event.incident_id)}
+        pages = [] if is_new else await self._pages(connection, event.incident_id)
+        known = {page.policy: page for page in pages}
         for policy, page in known.items():
             await self._follow(connection, page, event, again=policy in chosen and fresh)
         if not fresh:
@@ -249,6 +254,9 @@ class Escalations:
         self, connection: AsyncConnection, page: Page, incident: Incident | None
     ) -> None:
         """Keeps where the escalation stands, and says in the log what will come when."""
+        if incident is not None and incident.drill and page.due_ms is not None:
+            soon_ms = self._now_ms() + DRILL_STEP_MS
+            page = msgspec.structs.replace(page, due_ms=min(page.due_ms, soon_ms))
         subject = f"{page.incident_id}/{page.policy}"
         before = await timers.get(connection, PAGE, subject)
         state = msgspec.json.encode(page)
