@@ -52,6 +52,7 @@ CommandType = Literal[
     "unacknowledge",
     "approve",
     "retract",
+    "drill",  # a marked incident of `service` that is none, with `severity`
 ]
 
 
@@ -229,6 +230,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()
+    drill: bool = False
+    """It is none: somebody tries whether everybody would be told."""
     schema_version: int = 1
 
 
@@ -280,6 +283,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     service: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
+    to_customers: bool = False
+    """Of a drill: customers are told, too."""
     schema_version: int = 1
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Catalogue
-from schemas.incidents import Command
+from schemas.incidents import Command, Incident
 from schemas.silences import Silence
 from streams.correlate import groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
@@ -34,6 +34,7 @@ class Memory(msgspec.Struct, kw_only=True):
     changes: list[Change] = []
     predictions: dict[str, int] = {}
     marks: Marks = msgspec.field(default_factory=Marks)
+    drills: dict[str, Incident] = {}
     end_ms: int | None = None
 
 

@@ -24,6 +24,7 @@ from streams.classify import grade, hold_severity
 from streams.commands import Refusal, call_off, obey, why_refused
 from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
+from streams.drills import Drills
 from streams.feedback import words_of
 from streams.lifecycle import Rules, is_due, next_moment_ms, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
@@ -107,6 +108,10 @@ class IncidentStage:
         return self._casebook.memory
 
     @property
+    def _drills(self) -> Drills:
+        return Drills(self.environment, self.catalogue, self._memory.drills)
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Anomalies that belong to no incident, by reason."""
         return self._memory.left_out
@@ -149,6 +154,10 @@ class IncidentStage:
         events: list[IncidentEvent] = []
         for command in batch:
             if command.id in self._memory.commands:
+                continue
+            if self._drills.concerns(command):
+                self._remember(command)
+                events += self._drills.take(command)
                 continue
             dossier = self._memory.dossiers.get(command.incident_id)
             if command.type in OF_NO_INCIDENT:

@@ -100,6 +100,8 @@ class Writer:
     def _write(self, ask: Ask) -> Words:
         recipient = ask.recipient
         said = self._language(recipient)
+        if ask.event.incident.drill and not ask.drill:
+            ask = msgspec.structs.replace(ask, drill=True)
         facts = self._facts.of(ask, Reader(recipient.audience, said, recipient.segment))
         if ask.kind in NOTICES and recipient.audience != "customer":
             return self._notice(ask.kind, recipient, facts, drill=ask.drill)

@@ -116,6 +116,8 @@ class StatusPage:
 
     async def _take(self, transaction: Transaction, event: IncidentEvent) -> bool:
         """Whether the event changed what the public can read."""
+        if event.incident.drill:
+            return False
         known = await transaction.incident(event.incident_id)
         after = publish(known, event, self.components)
         if after is known:

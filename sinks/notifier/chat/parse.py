@@ -34,7 +34,7 @@ _VERBS: dict[str, CommandType] = {
     "resolve": "resolve",
 }
 _NEED_TEXT = ("note", "public_message", "workaround")
-_INCIDENT = re.compile(r"INC-[0-9A-Za-z]{1,40}$", re.IGNORECASE)
+_INCIDENT = re.compile(r"(?:INC|DRILL)-[0-9A-Za-z]{1,40}$", re.IGNORECASE)
 MAX_TEXT = 3000
 
 
