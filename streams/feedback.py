@@ -30,13 +30,16 @@ ANY = "any"
 FORGOTTEN = 0.1
 SLACK_MS = 120_000
 """People remember times about so well."""
-MOST_PATTERNS = 5
+MOST_PATTERNS = 3
 """Of what stood out while something was missed, so many are lowered, those furthest out."""
+COMMON = 2
+"""What stood out as much so many other times within a week is no sign of what was missed."""
 BUCKET_MS = 300_000
 REMEMBERED_MS = 7 * 86_400_000
 MOST_SEEN = 2_000
 MOST_BARS = 2_000
 MOST_CLOSED = 1_000
+MOST_SHOWN = 10
 
 Sign = tuple[str, str, str]
 """Service, kind and measure; see `sign_of`."""
@@ -136,8 +139,19 @@ class Feedback:
             sign = (service, ANY, ANY)
             shift = max(self._own_shift(sign, now_ms) + WHOLE_SERVICE, -MOST_LOWERED)
             return [self._put(sign, shift, f"{reason}; nothing stood out", now_ms)]
-        worst = sorted(_worst(near).values(), key=lambda seen: (-seen.score, seen.sign))
-        return [self._lower(seen, reason, now_ms) for seen in worst[:MOST_PATTERNS]]
+        rare = [seen for seen in _worst(near).values() if not self._is_common(seen, near)]
+        rare.sort(key=lambda seen: (-seen.score, seen.sign))
+        return [self._lower(seen, reason, now_ms) for seen in rare[:MOST_PATTERNS]]
+
+    def _is_common(self, seen: Seen, near: Iterable[Seen]) -> bool:
+        """Whether a pattern stood out as much at other times too: then it says nothing of this."""
+        here = {other.at_ms for other in near}
+        elsewhere = [
+            other
+            for other in self.marks.seen.values()
+            if other.sign == seen.sign and other.score >= seen.score and other.at_ms not in here
+        ]
+        return len(elsewhere) >= COMMON
 
     def _lower(self, seen: Seen, reason: str, now_ms: int) -> Bar:
         now = self._own_shift(seen.sign, now_ms)
@@ -199,6 +213,11 @@ class Feedback:
         self._forget(now_ms)
         return bar
 
+    def adopt(self, other: "Feedback", now_ms: int) -> None:
+        """Takes over the bars of another system, or of another time, as if they were set now."""
+        bars = other.marks.bars.items()
+        self.marks.bars = {key: replace(bar, as_of_ms=now_ms) for key, bar in bars}
+
     # -- what is remembered ----------------------------------------------------------------
 
     def _see(self, anomaly: Anomaly, sign: Sign) -> None:
@@ -215,7 +234,7 @@ class Feedback:
     def close(self, incident_id: str, signals: Iterable[Signal], now_ms: int) -> None:
         """Remembers of a closed incident what it showed, for those who look at it later."""
         shown = [Seen(now_ms, sign_of(s), s.score, s.threshold or s.score) for s in signals]
-        self.marks.closed[incident_id] = list(_worst(shown).values())[:MOST_PATTERNS]
+        self.marks.closed[incident_id] = list(_worst(shown).values())[:MOST_SHOWN]
         if len(self.marks.closed) > MOST_CLOSED:
             del self.marks.closed[next(iter(self.marks.closed))]
 
