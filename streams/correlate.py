@@ -2,18 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from schemas.anomalies import Anomaly, AnomalyKind
+from schemas.anomalies import Anomaly
 from schemas.incidents import Prediction
-from streams.dossier import VAGUE, Dossier, began, sign_of
+from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
-
-TOGETHER_MS = 90_000
-"""What began this near may be one trouble: the time between two reports of a series that comes
-once a minute, and a little."""
-
-FELT: frozenset[AnomalyKind] = frozenset(("error_ratio", "latency"))
-"""Kinds that tell what those feel who send requests."""
+from streams.together import TOGETHER_MS, alike, fronts, is_front, is_like
 
 SILENT_TOGETHER = 3
 """Services that fall silent at once for one reason: their telemetry, not each of them, is lost."""
@@ -95,23 +89,8 @@ def _hops(
     if near is not None:
         return near
     in_mass = dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms
-    return rules.max_distance + 1 if in_mass or _is_front(anomaly, dossier, graph) else None
-
-
-def _is_front(anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph) -> bool:
-    """Whether one of the two may stand in front of the other: it is unknown to the graph, its
-    requests fail or are slow, and both began together."""
-    if not anomaly.opens or abs(began(anomaly) - dossier.first_anomaly_ms) > TOGETHER_MS:
-        return False
-    return is_unplaced(anomaly, graph) or bool(
-        graph and dossier.drawn_in and not any(name in graph for name in dossier.drawn_in)
-    )
-
-
-def is_unplaced(anomaly: Anomaly, graph: ServiceGraph) -> bool:
-    """Whether requests of a service fail or are slow that is not in the graph, though others are:
-    often a gateway or load balancer that reports for itself and is not traced."""
-    return bool(graph) and anomaly.kind in FELT and anomaly.opens and anomaly.service not in graph
+    joined = in_mass or is_front(anomaly, dossier, graph) or is_like(anomaly, dossier, graph)
+    return rules.max_distance + 1 if joined else None
 
 
 def is_same_trouble(group: Sequence[Anomaly], dossier: Dossier, *, surely: bool) -> bool:
@@ -135,30 +114,12 @@ def edge_caller(anomaly: Anomaly) -> str | None:
     return anomaly.caller if anomaly.kind == "network" else None
 
 
-def _fronts(anomalies: Sequence[Anomaly], graph: ServiceGraph) -> list[set[str]]:
-    """Unplaced services, each with the service that surest went out of order together with it."""
-    found = []
-    for front in anomalies:
-        if not is_unplaced(front, graph):
-            continue
-        behind = [
-            a
-            for a in anomalies
-            if a.service in graph
-            and a.kind not in (*VAGUE, "novelty", "forecast")
-            and abs(began(a) - began(front)) <= TOGETHER_MS
-        ]
-        if behind:
-            surest = max(behind, key=lambda a: (a.opens, a.score, a.series))
-            found.append({front.service, surest.service})
-    return found
-
-
 def groups(
     anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
 ) -> list[list[Anomaly]]:
     """Splits anomalies into sets joined by service, by a caller whose calls lose time on the way,
-    by silence of several at once, or by at most `max_distance` hops.
+    by silence of several at once, by doing the same at once beside one another, or by at most
+    `max_distance` hops.
 
     Novelty joins nothing: it goes with what else there is of its service, or stays by itself. The
     sets, and the anomalies in them, keep the order of first appearance.
@@ -172,7 +133,7 @@ def groups(
     silent = {a.service for a in anomalies if a.opens and a.kind == "silence"}
     if len(silent) >= SILENT_TOGETHER:
         linked.append(silent)
-    linked += _fronts(anomalies, graph)
+    linked += [*fronts(anomalies, graph), *alike(anomalies, graph)]
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
         frontier = [service]

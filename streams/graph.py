@@ -73,6 +73,11 @@ class ServiceGraph:
         """The services that call `service` themselves, in alphabetical order."""
         return tuple(sorted(self._callers.get(service, ())))
 
+    def share(self, one: str, other: str) -> bool:
+        """Whether two services have a caller or a callee in common."""
+        callers = self._callers.get(one, set()) & self._callers.get(other, set())
+        return bool(callers or self._callees.get(one, set()) & self._callees.get(other, set()))
+
     def below(self, service: str) -> Mapping[str, int]:
         """All that `service` calls, directly or through others, with the number of hops."""
         if service not in self._down:

@@ -419,3 +419,11 @@ def test_nothing_is_said_before_every_shard_was_heard() -> None:
 def test_time_never_goes_backwards_in_the_log() -> None:
     events = told(*[anomaly(at=at) for at in range(0, 600, 60)], until=MINUTE)
     assert [e.time_ms for e in events] == sorted(e.time_ms for e in events)
+
+
+def test_services_beside_one_another_that_do_the_same_at_once_are_one_incident() -> None:
+    one = anomaly("cart", "new_error_template")
+    assert len(opened(told(one, anomaly("search", "new_error_template", 80), until=100))) == 1
+    assert len(opened(told(one, anomaly("search", "new_error_template", 100), until=120))) == 2
+    assert len(opened(told(one, anomaly("search", "error_ratio", 80), until=100))) == 2
+    assert len(opened(told(one, anomaly("smtp", "new_error_template", 80), until=100))) == 2
