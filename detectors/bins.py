@@ -42,6 +42,8 @@ def quantile_bin(ordered: list[tuple[int, float]], total: float, q: float) -> in
 
 
 _LOG_GAMMA = log1p(2 * 0.01 / (1 - 0.01))
+BIN_WIDTH = _COARSE * _LOG_GAMMA
+"""Logarithm of the ratio of neighbouring bins' values."""
 
 
 def bin_value(b: int) -> float:

@@ -2,17 +2,23 @@
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from math import log
 from typing import Literal
 
 from detectors.base import Explanation, Sample, State
-from detectors.bins import Bins, add, bin_value, coarse, quantile_bin, value_bin
+from detectors.bins import BIN_WIDTH, Bins, add, bin_value, coarse, quantile_bin, value_bin
 from detectors.calibration import TailCalibrator
 from detectors.tails import beta_binomial_score
 from detectors.units import show, subject
 from schemas.units import metric_of
 
 _CUTS = (0.5, 0.9, 0.99, 0.999)
-_LOG_CUTS = 0.477  # the price of looking four times, less since the answers resemble each other
+_FAR = (3.0, 10.0)
+"""So many times what has been seen at most."""
+_MANY = 400.0
+"""So many requests tell of their tail themselves."""
+_LOG_CUTS = 0.477  # the price of looking several times, less since the answers resemble each other
+_PRIOR_EXCESS, _PRIOR_EXCESSES = 0.5, 3.0
 _CARRY = 0.7
 _PRIOR_CORRELATION = 0.1
 _PRIOR_PAIRS = 50.0
@@ -25,8 +31,10 @@ class LatencyDetector:
     90, 99 and 99.9 % quantiles (moved up to what would matter at all: `least_factor` times the
     median and `least_seconds` more) the window's requests beyond are counted and given a binomial
     tail, so few requests never make an anomaly of a quantile's noise, and the shape of the
-    distribution does not matter. Requests of a window resemble each other; how much is learnt (the
-    intra-class correlation of the share beyond the median), and makes the tail
+    distribution does not matter. While it is of few requests, the share expected beyond three and
+    ten times what has been seen at most is that of a power law through the tail as far as it is
+    known: so then, too, what is far out shows. Requests of a window resemble each other; how much
+    is learnt (the intra-class correlation of the share beyond the median), and makes the tail
     beta-binomial. The highest of these scores counts, less the price of looking several times.
     Evidence of neighbouring windows adds up, each step back counting seven tenths and all of them
     at most three times the window itself, so that a lasting slowness shows where requests are few
@@ -59,6 +67,7 @@ class LatencyDetector:
 
     References
     ----------
+    Hill, B. M. (1975). A simple general approach to inference about the tail of a distribution.
     Griffiths, D. A. (1973). Maximum likelihood estimation for the beta-binomial distribution and
     an application to the household distribution of the total number of cases of a disease.
     """
@@ -167,7 +176,24 @@ class LatencyDetector:
             cut = max(bins[place], floor)
             beyond = sum(weights[bisect_right(bins, cut) :])
             found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
+        if self._total >= _MANY:
+            return found
+        top = max(bins[min(bisect_left(seen, self._total - 0.5), len(bins) - 1)], floor)
+        excess = self._mean_excess(bins, weights, bins[bisect_left(seen, 0.9 * self._total)])
+        for factor in _FAR:
+            cut = top + round(log(factor) / BIN_WIDTH)
+            beyond = sum(weights[bisect_right(bins, cut) :])
+            unseen = 0.5 * factor ** (-1.0 / excess)
+            found.append((cut, (beyond + unseen) / (self._total + 1.0)))
         return found
+
+    def _mean_excess(self, bins: list[int], weights: list[float], edge: int) -> float:
+        """Mean of log(duration / edge) above the edge: Hill's estimate of 1 / tail index."""
+        above = bisect_right(bins, edge)
+        weight = sum(weights[above:])
+        total = sum(w * (b - edge) for b, w in zip(bins[above:], weights[above:], strict=True))
+        prior = _PRIOR_EXCESSES * _PRIOR_EXCESS
+        return (BIN_WIDTH * total + prior) / (weight + _PRIOR_EXCESSES)
 
     def _fast_tail(self, x: Sample, bins: Bins, middle: float) -> float:
         """Score of so many requests done in a fraction of the time: their work was not done."""
