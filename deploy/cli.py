@@ -83,6 +83,14 @@ def case_store(*, config: Config = None) -> int:
 
 
 @app.command(group=PROCESSES)
+def playbooks(*, config: Config = None) -> int:
+    """Try the playbooks that the configuration has for an incident, before anybody is woken."""
+    from deploy.processes import playbooks as run
+
+    return run(config)
+
+
+@app.command(group=PROCESSES)
 def status_page(*, config: Config = None) -> int:
     """Serve the public status page."""
     from deploy.processes import status_page as run
@@ -250,6 +258,39 @@ def oncall(
     from deploy.commands.oncall import run_oncall
 
     return run_oncall(schedules or [], config=config, at=at, days=days, json=json)
+
+
+@app.command(group=QUESTIONS)
+def drill(
+    *,
+    service: str,
+    severity: Literal["P1", "P2", "P3", "P4"] = "P2",
+    customers: bool = False,
+    timeout: Positive = 120.0,
+    config: Config = None,
+    json: JsonFile = None,
+) -> int:
+    """Tell and page everybody of an incident that is none, and say whom that did not reach.
+
+    Parameters
+    ----------
+    service
+        Whose incident it is said to be.
+    customers
+        Tell customers, too; the messages say that it is a drill.
+    timeout
+        Seconds after which what has not come counts as failed.
+    """
+    from deploy.commands.drill import run_drill
+
+    return run_drill(
+        service,
+        config=config,
+        severity=severity,
+        customers=customers,
+        timeout=timeout,
+        json=json,
+    )
 
 
 @app.command(group=ANSWERS)

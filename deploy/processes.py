@@ -1,4 +1,4 @@
-"""The four processes: configuration in, a running part out."""
+"""The processes: configuration in, a running part out."""
 
 import asyncio
 import contextlib
@@ -55,6 +55,11 @@ def case_store(config: Path | None) -> int:
 def status_page(config: Path | None) -> int:
     """Runs the status page until SIGTERM or SIGINT; returns the exit code."""
     return _run("status-page", config, _status_page)
+
+
+def playbooks(config: Path | None) -> int:
+    """Runs the playbooks' runner until SIGTERM or SIGINT; returns the exit code."""
+    return _run("playbooks", config, _playbooks)
 
 
 def _run(
@@ -117,6 +122,21 @@ def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
     section, resolve_one = configuration.status_page, _resolver(configuration)
     return run_sink_process(
         lambda _: StatusPage(configuration, resolve=resolve_one, now_ms=_now_ms),
+        settings,
+        section.consumer_group,
+        section.listen,
+        admin=section.admin,
+    )
+
+
+def _playbooks(configuration: Configuration, settings: KafkaSettings) -> int:
+    from sinks.playbooks import PlaybookRunner
+
+    section, resolve_one = configuration.playbooks, _resolver(configuration)
+    return run_sink_process(
+        lambda publish: PlaybookRunner(
+            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
+        ),
         settings,
         section.consumer_group,
         section.listen,

@@ -478,7 +478,7 @@ class Playbooks(Section, frozen=True, kw_only=True):
     """The process that runs `incidents.playbooks`; without any, it need not run."""
 
     consumer_group: str = "tocsin-playbooks"
-    listen: Listen = Listen(port=8084)
+    listen: Listen = Listen(port=8085)
     admin: Listen | None = None
     store: str = "sqlite:///var/playbooks.sqlite3"
     store_password: Secret | None = None

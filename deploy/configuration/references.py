@@ -16,7 +16,7 @@ from streams.silences import SilenceError, Silences
 
 Locate = Callable[[str], int]
 
-PARTS = ("worker", "notifier", "case_store", "status_page")
+PARTS = ("worker", "notifier", "case_store", "status_page", "playbooks")
 
 
 def broken_references(configuration: Configuration, file: str, line: Locate) -> list[Mistake]:
@@ -33,6 +33,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_catalogue(configuration),
         *_grading(configuration),
         *_maintenance(configuration),
+        *_playbooks(configuration),
     ]
     return [Mistake(file, line(path), path, message) for path, message in found]
 
@@ -101,6 +102,23 @@ def _maintenance(configuration: Configuration) -> Iterator[tuple[str, str]]:
             yield path, str(error)
 
 
+def _playbooks(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    rules = configuration.incidents.playbooks
+    names = Counter(playbook.name for playbook in rules)
+    for index, playbook in enumerate(rules):
+        path = f"incidents.playbooks[{index}]"
+        if names[playbook.name] > 1:
+            yield f"{path}.name", f"{playbook.name!r} is named more than once"
+        if (playbook.webhook is None) == (not playbook.command):
+            yield path, "needs exactly one of webhook (an address) and command (a list of words)"
+        if playbook.webhook is not None:
+            url = urlsplit(playbook.webhook)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                yield f"{path}.webhook", "must be an address that begins with https:// or http://"
+        if playbook.time_limit_seconds > playbook.hold_seconds:
+            yield f"{path}.time_limit_seconds", "must not be longer than hold_seconds"
+
+
 def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:
     if not configuration.sources:
         yield "sources", "names no topic; at least one raw topic is needed"
@@ -142,7 +160,7 @@ def _groups(configuration: Configuration) -> Iterator[tuple[str, str]]:
 
 
 def _addresses(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    for part in PARTS[1:]:
+    for part in PARTS[1:-1]:
         url = urlsplit(getattr(configuration, part).public_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             yield f"{part}.public_url", "must be an address that begins with https:// or http://"

@@ -12,11 +12,12 @@ from alembic.migration import MigrationContext
 from sinks.case_store import tables as case_store
 from sinks.database import Database, Schema, StoreError, upsert
 from sinks.notifier import tables as notifier
+from sinks.playbooks import tables as playbooks
 from sinks.positions import move_positions, read_positions, take_new
 from sinks.sink import Record
 from sinks.status_page import store as status_page
 
-SINKS = [case_store, notifier, status_page]
+SINKS = [case_store, notifier, playbooks, status_page]
 SCHEMAS: list[Schema] = [sink.SCHEMA for sink in SINKS]
 position = notifier.position
 

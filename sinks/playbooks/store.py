@@ -1,0 +1,77 @@
+"""The runs of the store: what was asked, what runs, what is done and told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from sinks.database import Database, insert
+from sinks.playbooks.actions import Outcome
+from sinks.playbooks.tables import position, run
+from sinks.positions import read_positions, take_new
+from sinks.sink import Record
+
+INTERRUPTED = "was interrupted, and is not run twice for one incident"
+
+
+class Runs:
+    """All that the runner remembers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """The next offset to read by topic and partition."""
+        async with self._database.reading() as connection:
+            return await read_positions(connection, position)
+
+    async def take(self, records: Sequence[Record], asked: Any) -> None:
+        """Notes what the records that are new ask for (`asked` gives rows), and the positions."""
+        async with self._database.writing() as connection:
+            new = await take_new(connection, position, records)
+            rows = [row for record in new for row in asked(record)]
+            if rows:
+                statement = insert(connection, run).on_conflict_do_nothing()
+                await connection.execute(statement, rows)
+
+    async def give_up_interrupted(self, now_ms: int) -> None:
+        """Ends what was running when the process ended: nobody knows how far it came."""
+        values = {"state": "done", "outcome": "failed", "text": INTERRUPTED, "ended_ms": now_ms}
+        await self._change(run.c.state == "running", values)
+
+    async def open(self) -> list[Any]:
+        """The runs that are asked for or done and not told, the oldest first."""
+        async with self._database.reading() as connection:
+            wanted = run.c.state.in_(("asked", "done"))
+            rows = await connection.execute(
+                select(run).where(wanted).order_by(run.c.asked_ms, run.c.run_id)
+            )
+            return list(rows.all())
+
+    async def waiting(self) -> int:
+        """How many runs are not told yet."""
+        async with self._database.reading() as connection:
+            count = select(func.count()).select_from(run).where(run.c.state != "told")
+            return int((await connection.execute(count)).scalar_one())
+
+    async def begin(self, run_id: str, now_ms: int) -> None:
+        """Notes that it runs, before it does."""
+        await self._change(run.c.run_id == run_id, {"state": "running", "started_ms": now_ms})
+
+    async def finish(self, run_id: str, outcome: Outcome, now_ms: int) -> None:
+        """Notes what came of it."""
+        values = {
+            "state": "done",
+            "ended_ms": now_ms,
+            "outcome": outcome.result,
+            "text": outcome.text.replace("\0", "\ufffd"),
+        }
+        await self._change(run.c.run_id == run_id, values)
+
+    async def told(self, run_id: str) -> None:
+        """Notes that the result is in the log."""
+        await self._change(run.c.run_id == run_id, {"state": "told"})
+
+    async def _change(self, which: Any, values: Mapping[str, Any]) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(update(run).where(which).values(**values))
