@@ -616,6 +616,26 @@ def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> 
 
 
 @bench.command
+def outlook(
+    logs: Annotated[list[Path], Parameter(help="Logs that `tocsin replay --events` wrote.")],
+    /,
+    *,
+    least: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 20,
+    json: JsonFile = None,
+) -> int:
+    """Judge the guesses about new incidents (category, recovery, duration) on closed ones.
+
+    Parameters
+    ----------
+    least
+        Closed incidents from which on something is guessed.
+    """
+    from deploy.bench.outlook import run_outlook
+
+    return run_outlook(logs, least=least, json=json)
+
+
+@bench.command
 def storm(
     *,
     alerts: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 10_000,
