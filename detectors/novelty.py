@@ -88,9 +88,11 @@ class NoveltyDetector:
         return self.since_peak < QUIET_SAMPLES and self._novelty < QUIET_FACTOR * self.peak
 
     def _is_tiny(self) -> bool:
-        grid = self.grids[self._strongest]
-        parts = self._novelty / WEIGHTS[self._strongest]
-        return parts * (grid.high - grid.low) < self.least_difference
+        grid, look = self.grids[self._strongest], self._looks[self._strongest]
+        span = grid.high - grid.low
+        if span > 0.0 or look is None:
+            return self._novelty / WEIGHTS[self._strongest] * span < self.least_difference
+        return abs(look - grid.low) < self.least_difference
 
     def learn_one(self, x: Sample) -> None:
         if not self._looks:

@@ -1,12 +1,13 @@
 """The novelty detector of many series: by name, in parts that are scored, saved and restored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from detectors.novelty import WARMUP_SAMPLES
+from detectors.novelty import WARMUP_SAMPLES, NoveltyDetector
 from detectors.novelty_grids import Floats, Integers
 from detectors.novelty_part import NoveltyPart, PartStateError
 
@@ -17,10 +18,10 @@ PART_SERIES: Final = 2048
 class NoveltyBank:
     """One novelty detector a series, as arrays; series may come and go at any time.
 
-    `place` gives a series its place, an index that stays until `forget`. `observe` takes one value
-    a place and scores it as `NoveltyDetector` would, which a property test holds it to. `dump`
-    gives the parts in which anything has changed since the last `dump`, each by its number; the
-    last ones of every number restore the bank.
+    `place` gives a series its place, an index that stays until `forget`. `score` takes one value a
+    place and scores it as `NoveltyDetector` would, which a property test holds it to; `learn` then
+    learns them. `dump` gives the parts in which anything has changed since the last `dump`, each
+    by its number; the last ones of every number restore the bank.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ class NoveltyBank:
         self._places: dict[str, int] = {}
         self._free: list[int] = []
         self._changed: set[int] = set()
+        self._scored: list[int] = []
+        self.scores: list[float] = []
 
     def __len__(self) -> int:
         """How many series it holds."""
@@ -64,20 +67,28 @@ class NoveltyBank:
         parts = self._parts
         return sum(part.bytes_per_series for part in parts) / len(parts) if parts else 0.0
 
-    def place(self, name: str) -> int:
-        """The place of a series, which is new if it had none."""
-        known = self._places.get(name)
-        if known is not None:
-            return known
+    def place(self, name: str, least_difference: float = 0.0) -> int:
+        """The place of a series, which is new if it had none.
+
+        `least_difference` is as of `NoveltyDetector`; it is not saved with the bank.
+        """
+        at = self._places.get(name)
+        if at is None:
+            at = self._new_place(name)
+        part, series = divmod(at, self.part_series)
+        self._parts[part].least_difference[series] = least_difference
+        return at
+
+    def _new_place(self, name: str) -> int:
         if not self._free:
             self._grow()
-        at = self._places[name] = self._free.pop()
-        part, column = divmod(at, self.part_series)
-        self._names[part][column] = name
+        at = self._places[name] = heappop(self._free)
+        part, series = divmod(at, self.part_series)
+        self._names[part][series] = name
         self._changed.add(part)
         return at
 
-    def places_with(self, names: list[str]) -> int:
+    def places_with(self, names: Iterable[str]) -> int:
         """Gives all of `names` a place; returns `places`."""
         for name in names:
             self.place(name)
@@ -86,14 +97,14 @@ class NoveltyBank:
     def forget(self, name: str) -> None:
         """Gives a series' place free. Raises `KeyError` if it has none."""
         at = self._places.pop(name)
-        part, column = divmod(at, self.part_series)
-        self._names[part][column] = None
-        self._parts[part].clear(column)
-        self._free.append(at)
+        part, series = divmod(at, self.part_series)
+        self._names[part][series] = None
+        self._parts[part].clear(series)
+        heappush(self._free, at)
         self._changed.add(part)
 
-    def observe(self, times_ms: int | Integers, values: Floats) -> Floats:
-        """Scores and learns one sample of each place; see `NoveltyPart.observe`.
+    def score(self, times_ms: int | Integers, values: Floats) -> Floats:
+        """Scores one sample of each place, and keeps it for `learn`; see `NoveltyPart.score`.
 
         Parameters
         ----------
@@ -111,12 +122,31 @@ class NoveltyBank:
             raise ValueError(f"the bank has {self.places} places, and {len(values)} values came")
         times = np.broadcast_to(np.asarray(times_ms, np.int64), len(values))
         scores = np.zeros(len(values))
-        for number, (part, here) in enumerate(self._slices()):
-            if not np.isfinite(values[here]).any():
-                continue
-            scores[here] = part.observe(times[here], values[here])
-            self._changed.add(number)
+        present = np.isfinite(values).reshape(-1, self.part_series).any(1)
+        self._scored = np.flatnonzero(present).tolist()
+        for number in self._scored:
+            here = slice(number * self.part_series, (number + 1) * self.part_series)
+            scores[here] = self._parts[number].score(times[here], values[here])
+        self.scores = scores.tolist()
         return scores
+
+    def learn(self) -> None:
+        """Learns what was scored last."""
+        for number in self._scored:
+            self._parts[number].learn()
+        self._changed.update(self._scored)
+        self._scored = []
+
+    def observe(self, times_ms: int | Integers, values: Floats) -> Floats:
+        """Scores and learns one sample of each place."""
+        scores = self.score(times_ms, values)
+        self.learn()
+        return scores
+
+    def detector(self, place: int) -> NoveltyDetector:
+        """A detector of its own in the state of the series at a place, as of its last `learn`."""
+        part, series = divmod(place, self.part_series)
+        return self._parts[part].detector(series)
 
     def dump(self, *, every: bool = False) -> dict[int, bytes]:
         """The parts changed since the last `dump`, or `every` one, by number."""
@@ -148,15 +178,10 @@ class NoveltyBank:
         self._names.append(names)
         begin = number * self.part_series
         self._places.update({n: begin + i for i, n in enumerate(names) if n is not None})
-        self._free[:0] = [begin + i for i, n in enumerate(names) if n is None][::-1]
+        self._free += [begin + i for i, n in enumerate(names) if n is None]
 
     def _grow(self) -> None:
         begin = self.places
         self._parts.append(NoveltyPart(self.part_series, self.warmup_samples))
         self._names.append([None] * self.part_series)
-        self._free.extend(range(begin + self.part_series - 1, begin - 1, -1))
-
-    def _slices(self) -> Iterator[tuple[NoveltyPart, slice]]:
-        for number, part in enumerate(self._parts):
-            begin = number * self.part_series
-            yield part, slice(begin, begin + self.part_series)
+        self._free.extend(range(begin, begin + self.part_series))

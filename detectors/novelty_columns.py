@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.base import State
 from detectors.novelty_grids import Flags, Floats, Integers
 from detectors.novelty_views import (
     BLOCK,
@@ -17,6 +18,7 @@ from detectors.novelty_views import (
     SHRINKAGE_DAYS,
     SLOT_MS,
     SLOTS,
+    STATE,
     SUMS,
 )
 
@@ -65,6 +67,10 @@ class ViewColumns:
         """Makes one series' views new."""
         for name, array in self._arrays.items():
             array[..., series] = _START.get(name, 0)
+
+    def dump(self, series: int) -> State:
+        """What `Views.dump` gives of one series."""
+        return [self._arrays[name][..., series].tolist() for name in STATE]
 
     def look(self, times_ms: Integers, values: Floats) -> Looks:
         """As `Views.look`, for one value a series."""

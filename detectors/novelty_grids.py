@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.base import State
 from detectors.novelty_grid import CELLS, EPOCH_SAMPLES, FARTHEST, KEPT_EPOCHS
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,18 @@ class ValueGrids:
         self.first[rows] = self.samples[rows] = 0
         for name, array in self.numbers.items():
             array[rows] = _EMPTY.get(name, 0.0)
+
+    def dump(self, series: int) -> State:
+        """What `ValueGrid.dump` gives of each of one series' grids."""
+        return [
+            [
+                self.cells[row].tobytes(),
+                self.first[row].item(),
+                *(self.numbers[name][row].item() for name in NUMBERS),
+                self.samples[row].item(),
+            ]
+            for row in range(series, self.views * self.series, self.series)
+        ]
 
     def novelty(self, values: Floats) -> Floats:
         """As `ValueGrid.novelty`, for one value a row."""

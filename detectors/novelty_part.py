@@ -1,7 +1,7 @@
 """A block of series that are scored together: the state of their novelty detectors as arrays."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,8 +17,9 @@ from detectors.novelty import (
     VIEWS,
     WARMUP_SAMPLES,
     WEIGHTS,
+    NoveltyDetector,
 )
-from detectors.novelty_columns import ViewColumns
+from detectors.novelty_columns import Looks, ViewColumns
 from detectors.novelty_grids import Flags, Floats, Integers, ValueGrids
 from detectors.novelty_views import LEAST
 
@@ -30,8 +31,21 @@ class PartStateError(ValueError):
     """A dumped part is not one of this version and size."""
 
 
+class _Scored(NamedTuple):
+    """What was scored and is to be learnt."""
+
+    times_ms: Integers
+    values: Floats
+    present: Flags
+    looks: Looks
+    novelty: Floats
+    old: Flags
+
+
 class NoveltyPart:
     """`size` novelty detectors that give, sample by sample, what `NoveltyDetector` gives.
+
+    First `score`, then `learn`. `least_difference` is that of each series; it is no state.
 
     Parameters
     ----------
@@ -48,9 +62,11 @@ class NoveltyPart:
         self.grids = ValueGrids(len(VIEWS), size)
         self.peak: Floats = np.zeros(size)
         self.since_peak: Integers = np.full(size, QUIET_SAMPLES)
+        self.least_difference: Floats = np.zeros(size)
+        self._scored: _Scored | None = None
 
-    def observe(self, times_ms: Integers, values: Floats) -> Floats:
-        """Scores one sample of each series, then learns them.
+    def score(self, times_ms: Integers, values: Floats) -> Floats:
+        """Scores one sample of each series, and keeps it to be learnt.
 
         Parameters
         ----------
@@ -68,34 +84,59 @@ class NoveltyPart:
         numbers, valid = looks.numbers.reshape(-1), (looks.valid & present).reshape(-1)
         speaks = valid & (self.grids.samples >= self.warmup_samples)
         each = np.where(speaks, self.grids.novelty(numbers), 0.0).reshape(len(VIEWS), -1)
-        novelty: Floats = (each * _WEIGHTS).max(0)
-        old = self._take_peaks(novelty, present)
-        self.grids.learn(numbers, valid)
-        self.views.learn(times_ms, values, present)
+        each *= _WEIGHTS
+        novelty: Floats = each.max(0)
+        old = (self.since_peak < QUIET_SAMPLES) & (novelty < QUIET_FACTOR * self.peak)
+        self._scored = _Scored(times_ms, values, present, looks, novelty, old)
         scores = np.minimum(novelty * (NOTABLE_SCORE / NOTABLE_NOVELTY), MOST_SCORE)
-        scores[old] = 0.0
+        scores[old | self._tiny(each, numbers, novelty)] = 0.0
         return scores
 
-    def _take_peaks(self, novelty: Floats, present: Flags) -> Flags:
-        """Learns the novelties that count, and says which are old news."""
-        old = (self.since_peak < QUIET_SAMPLES) & (novelty < QUIET_FACTOR * self.peak)
+    def _tiny(self, each: Floats, numbers: Floats, novelty: Floats) -> Flags:
+        """Which novelties are of a difference that nobody would care about."""
+        strongest = each.argmax(0)
+        row = strongest * self.size + np.arange(self.size)
+        low, high = self.grids.numbers["low"][row], self.grids.numbers["high"][row]
+        missed = novelty / _WEIGHTS[strongest, 0] * np.where(novelty > 0.0, high - low, 0.0)
+        missed = np.where(low == high, np.abs(numbers[row] - low), missed)
+        tiny: Flags = missed < self.least_difference
+        return tiny
+
+    def learn(self) -> None:
+        """Learns the samples that were scored last; once."""
+        if self._scored is None:
+            return
+        times_ms, values, present, looks, novelty, old = self._scored
+        self._scored = None
         news = (novelty > 0.0) & ~old
         np.copyto(self.peak, novelty, where=news)
         self.since_peak[news] = 0
         self.since_peak += present
         np.minimum(self.since_peak, QUIET_SAMPLES, out=self.since_peak)
-        return old
+        self.grids.learn(looks.numbers.reshape(-1), (looks.valid & present).reshape(-1))
+        self.views.learn(times_ms, values, present)
 
-    def clear(self, column: int) -> None:
+    def detector(self, series: int) -> NoveltyDetector:
+        """A detector of its own in the state of one of the series."""
+        detector = NoveltyDetector(
+            self.warmup_samples, least_difference=float(self.least_difference[series])
+        )
+        views, grids = self.views.dump(series), self.grids.dump(series)
+        peak, since_peak = self.peak[series].item(), self.since_peak[series].item()
+        detector.load([views, grids, peak, since_peak])
+        return detector
+
+    def clear(self, series: int) -> None:
         """Makes one series new."""
-        self.views.clear(column)
-        self.grids.clear(column)
-        self.peak[column] = 0.0
-        self.since_peak[column] = QUIET_SAMPLES
+        self.views.clear(series)
+        self.grids.clear(series)
+        self.peak[series] = 0.0
+        self.since_peak[series] = QUIET_SAMPLES
+        self.least_difference[series] = 0.0
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """All state, by name."""
-        quiet = {"peak": self.peak, "since_peak": self.since_peak}
+        quiet: dict[str, NDArray[Any]] = {"peak": self.peak, "since_peak": self.since_peak}
         return {**self.views.arrays(), **self.grids.arrays(), **quiet}
 
     @property

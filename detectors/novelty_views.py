@@ -18,7 +18,7 @@ MOST_DAYS: Final = 250
 LEAST: Final = 1e-150
 """What is smaller in magnitude counts as 0."""
 
-_STATE = (
+STATE = (
     "block_least",
     "block_sum",
     "days",
@@ -42,7 +42,7 @@ class Views:
     hour of the day (UTC), which is shrunk by days / (days + 1) while days are few.
     """
 
-    __slots__ = (*_STATE, "_ceiling", "_floor", "_mean_before", "_sum_now", "_within")
+    __slots__ = (*STATE, "_ceiling", "_floor", "_mean_before", "_sum_now", "_within")
 
     def __init__(self) -> None:
         self.samples = 0
