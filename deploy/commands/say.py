@@ -136,7 +136,7 @@ def send_and_wait(configuration: Configuration, command: Command) -> IncidentEve
         {**settings, "group.id": f"tocsin-command-{command.id}", "enable.auto.commit": False}
     )
     try:
-        consumer.assign(_ends(consumer, topics.incident_events))
+        consumer.assign(ends(consumer, topics.incident_events))
         _send(settings, topics.commands, command)
         deadline = time.monotonic() + ANSWER_SECONDS
         while (left := deadline - time.monotonic()) > 0:
@@ -151,7 +151,7 @@ def send_and_wait(configuration: Configuration, command: Command) -> IncidentEve
         consumer.close()
 
 
-def _ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
+def ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
     """Every partition of the topic, at its end."""
     partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
     return [
