@@ -3,7 +3,7 @@
 Every false incident of one half of a recording is said to be none, every fault of that half that
 was not found is said to be missed; the other half shows how many false incidents that spares, and
 how many faults are found more or less. Then the other way round. A good configuration has few
-false incidents to learn from, so that is done at lowered thresholds too, as an eager one has them.
+false incidents to learn from, so that is done too as if it were more eager to open them.
 """
 
 import sys
@@ -30,7 +30,16 @@ from streams.incidents import IncidentStage
 from streams.pipeline import Pipeline
 from streams.scoring import Fault, Score, score
 
-LOWERED = (0.0, 1.0, 2.0)
+
+class Eagerness(msgspec.Struct, frozen=True, order=True):
+    """How much readier to open an incident than the configuration: thresholds lowered by so much,
+    and evidence that is not confirmed taken for enough."""
+
+    lowered_by: float
+    unconfirmed: bool = False
+
+
+EAGERNESS = (Eagerness(0.0), Eagerness(2.0), Eagerness(0.0, True), Eagerness(2.0, True))
 Half = Literal["first", "second"]
 Batches = Sequence[AnomalyBatch]
 DIRECTIONS: tuple[tuple[Half, Half], ...] = (("first", "second"), ("second", "first"))
@@ -52,7 +61,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     recording: str
     learned_on: Half
-    lowered_by: float
+    eagerness: Eagerness
     faults: int
     false_alarms_told: int
     missed_told: int
@@ -62,9 +71,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
-    """All rows at one threshold put together; None where there is nothing to divide by."""
+    """All rows of one eagerness put together; None where there is nothing to divide by."""
 
-    lowered_by: float
+    eagerness: Eagerness
     false_without: int
     false_with_false_alarms: int
     false_with_both: int
@@ -112,8 +121,8 @@ def run(replayed: Sequence[Recording], configuration: Configuration) -> Result:
             def progress(events: int, name: str = recording.name) -> None:
                 bar.update(task, description=f"{name}: {events:,} events")
 
-            rows += Trial(recording, configuration, progress).rows(LOWERED)
-    return Result(rows=tuple(rows), totals=tuple(_total(rows, by) for by in LOWERED))
+            rows += Trial(recording, configuration, progress).rows(EAGERNESS)
+    return Result(rows=tuple(rows), totals=tuple(_total(rows, one) for one in EAGERNESS))
 
 
 class Trial:
@@ -143,15 +152,17 @@ class Trial:
             progress(count)
         return found + pipeline.finish().anomalies
 
-    def rows(self, lowered: Iterable[float]) -> list[Row]:
-        """Both directions at each threshold."""
+    def rows(self, degrees: Iterable[Eagerness]) -> list[Row]:
+        """Both directions of each eagerness."""
         return [
-            self._row(by, learned, measured) for by in lowered for learned, measured in DIRECTIONS
+            self._row(eagerness, learned, measured)
+            for eagerness in degrees
+            for learned, measured in DIRECTIONS
         ]
 
-    def _row(self, by: float, learned: Half, measured: Half) -> Row:
-        before = [eager(batch, by) for batch in self._halves[learned]]
-        after = [eager(batch, by) for batch in self._halves[measured]]
+    def _row(self, eagerness: Eagerness, learned: Half, measured: Half) -> Row:
+        before = [eager(batch, eagerness) for batch in self._halves[learned]]
+        after = [eager(batch, eagerness) for batch in self._halves[measured]]
         lesson = self._score(self._stage().process(before), learned)
         calls = _called_off(lesson)
         missed = _missed(lesson, self._recording.within_seconds)
@@ -170,7 +181,7 @@ class Trial:
         return Row(
             recording=self._recording.name,
             learned_on=learned,
-            lowered_by=by,
+            eagerness=eagerness,
             faults=len(self._faults(measured)),
             false_alarms_told=len(calls),
             missed_told=len(missed),
@@ -206,17 +217,19 @@ def middle_ms(faults: Sequence[Fault]) -> int:
     return (times[after - 1] + times[after]) // 2 if after else times[0] - 1
 
 
-def eager(batch: AnomalyBatch, by: float) -> AnomalyBatch:
-    """The batch as it were with thresholds lowered by so much."""
-    return msgspec.structs.replace(batch, anomalies=tuple(_eager(a, by) for a in batch.anomalies))
+def eager(batch: AnomalyBatch, eagerness: Eagerness) -> AnomalyBatch:
+    """The batch as detection would say it, were it so eager."""
+    anomalies = tuple(_eager(anomaly, eagerness) for anomaly in batch.anomalies)
+    return msgspec.structs.replace(batch, anomalies=anomalies)
 
 
-def _eager(anomaly: Anomaly, by: float) -> Anomaly:
-    if not anomaly.threshold:
+def _eager(anomaly: Anomaly, eagerness: Eagerness) -> Anomaly:
+    if not anomaly.threshold or anomaly.kind in ("novelty", "forecast"):
         return anomaly
-    threshold = anomaly.threshold - by
-    opens = anomaly.opens or (anomaly.confirmed and anomaly.score >= threshold)
-    return msgspec.structs.replace(anomaly, threshold=threshold, opens=opens)
+    threshold = anomaly.threshold - eagerness.lowered_by
+    confirmed = anomaly.confirmed or eagerness.unconfirmed
+    opens = anomaly.opens or (confirmed and anomaly.score >= threshold)
+    return msgspec.structs.replace(anomaly, threshold=threshold, confirmed=confirmed, opens=opens)
 
 
 def _called_off(lesson: Score) -> list[Command]:
@@ -249,15 +262,15 @@ def _missed(lesson: Score, within_seconds: float) -> list[Command]:
     ]
 
 
-def _total(rows: Sequence[Row], by: float) -> Total:
-    rows = [row for row in rows if row.lowered_by == by]
+def _total(rows: Sequence[Row], eagerness: Eagerness) -> Total:
+    rows = [row for row in rows if row.eagerness == eagerness]
     faults = sum(row.faults for row in rows)
     false = [sum(o.false_incidents for o in each) for each in _outcomes(rows)]
     found = [sum(o.found for o in each) for each in _outcomes(rows)]
     recall = [round(count / faults, 4) if faults else None for count in found]
     gone = round(1 - false[1] / false[0], 4) if false[0] else None
     return Total(
-        lowered_by=by,
+        eagerness=eagerness,
         false_without=false[0],
         false_with_false_alarms=false[1],
         false_with_both=false[2],
@@ -279,7 +292,7 @@ def _outcomes(rows: Sequence[Row]) -> tuple[list[Outcome], list[Outcome], list[O
 def show(console: Console, result: Result) -> None:
     """A table of all measurements, and what they come to."""
     table = Table(title="What one half taught, measured on the other", title_justify="left")
-    for column in ("recording", "learned on", "lowered by", "told: false, missed"):
+    for column in ("recording", "learned on", "opens", "told: false, missed"):
         table.add_column(column)
     for column in ("without", "false alarms told", "missed told too"):
         table.add_column(f"{column}:\nfalse, found", justify="right")
@@ -287,7 +300,7 @@ def show(console: Console, result: Result) -> None:
         table.add_row(
             row.recording,
             f"{row.learned_on} half",
-            f"{row.lowered_by:g}",
+            opening(row.eagerness),
             f"{row.false_alarms_told}, {row.missed_told}",
             *(
                 f"{o.false_incidents}, {o.found} of {row.faults}"
@@ -299,12 +312,20 @@ def show(console: Console, result: Result) -> None:
         console.print(_words(total))
 
 
+def opening(eagerness: Eagerness) -> str:
+    """From when incidents are opened, in words."""
+    if eagerness == EAGERNESS[0]:
+        return "as configured"
+    lower = f"from {eagerness.lowered_by:g} lower" if eagerness.lowered_by else ""
+    return ", ".join(filter(None, (lower, "unconfirmed" if eagerness.unconfirmed else "")))
+
+
 def _words(total: Total) -> str:
     def percent(ratio: float | None) -> str:
         return "none" if ratio is None else f"{ratio:.0%}"
 
     return (
-        f"thresholds lowered by {total.lowered_by:g}: false incidents {total.false_without} → "
+        f"{opening(total.eagerness)}: false incidents {total.false_without} → "
         f"{total.false_with_false_alarms} ({percent(total.false_alarms_gone_ratio)} gone), recall "
         f"{percent(total.recall_without)} → {percent(total.recall_with_false_alarms)}; with what "
         f"was missed told too: {total.false_with_both} false, "

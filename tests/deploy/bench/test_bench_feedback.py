@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from deploy.bench.faults_recordings import Recording
-from deploy.bench.feedback import Trial, eager, main
+from deploy.bench.feedback import Eagerness, Trial, eager, main
 from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Configuration, Topics
 from schemas.times import iso
@@ -54,7 +54,7 @@ def trial() -> Trial:
 
 
 def test_false_alarms_of_the_other_half_go_and_its_faults_are_found_as_before(trial: Trial) -> None:
-    for row in trial.rows([0.0]):
+    for row in trial.rows([Eagerness(0.0)]):
         assert (row.faults, row.false_alarms_told, row.missed_told) == (2, 6, 1)
         assert row.without.false_incidents == 6
         assert row.with_false_alarms.false_incidents == 0
@@ -62,12 +62,12 @@ def test_false_alarms_of_the_other_half_go_and_its_faults_are_found_as_before(tr
 
 
 def test_what_was_missed_in_one_half_is_found_in_the_other(trial: Trial) -> None:
-    for row in trial.rows([0.0]):
+    for row in trial.rows([Eagerness(0.0)]):
         assert (row.with_both.found, row.with_both.false_incidents) == (2, 0)
 
 
 def test_lower_thresholds_find_more_by_themselves(trial: Trial) -> None:
-    for row in trial.rows([1.0]):
+    for row in trial.rows([Eagerness(1.0)]):
         assert row.without.found == row.with_both.found == 2
         assert row.missed_told == 0
 
@@ -87,11 +87,11 @@ def test_the_numbers_are_written_for_scripts(
     (tmp_path / "faults.csv").write_text(f"inject_time,service,kind\n{fault}")
     path = tmp_path / "feedback.json"
     assert main([tmp_path], json=path) == 0
-    assert "thresholds lowered by 2: false incidents" in " ".join(capsys.readouterr().out.split())
+    assert "from 2 lower, unconfirmed: false incidents" in " ".join(capsys.readouterr().out.split())
     written = json.loads(path.read_text())
     assert {"rows", "totals"} == set(written)
-    assert [total["lowered_by"] for total in written["totals"]] == [0.0, 1.0, 2.0]
-    assert [total["recall_without"] for total in written["totals"]] == [1.0, 1.0, 1.0]
+    assert [total["recall_without"] for total in written["totals"]] == [1.0] * 4
+    assert written["totals"][1]["eagerness"] == {"lowered_by": 2.0, "unconfirmed": False}
 
 
 def test_a_folder_that_is_no_recording_is_named(
@@ -101,11 +101,16 @@ def test_a_folder_that_is_no_recording_is_named(
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_an_eager_threshold_lets_confirmed_evidence_open_and_no_other() -> None:
-    def opens(score: float, confirmed: bool) -> bool:
+def test_eagerness_lets_more_open() -> None:
+    def opens(score: float, confirmed: bool, unconfirmed: bool = False) -> bool:
         made = replace(anomaly(score=score, opens=False), threshold=6.5, confirmed=confirmed)
-        return eager(AnomalyBatch("shard/0", 0, (made,)), 1.0).anomalies[0].opens
+        return (
+            eager(AnomalyBatch("shard/0", 0, (made,)), Eagerness(1.0, unconfirmed))
+            .anomalies[0]
+            .opens
+        )
 
     assert opens(5.6, True)
     assert not opens(5.4, True)
     assert not opens(5.6, False)
+    assert opens(5.6, False, unconfirmed=True)
