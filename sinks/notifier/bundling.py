@@ -12,8 +12,9 @@ LONGEST_GATHER_MS = 60_000
 """What is held back is gathered for a fifth of the limit's span, and not for longer than this."""
 SHARES: dict[Severity, float] = {"P1": 1.0, "P2": 0.75, "P3": 0.5, "P4": 0.5}
 """How much of the limit may be used up before a message of the severity is held back."""
-URGENT: frozenset[Kind] = frozenset(("page", "hand_over"))
-"""What quiet hours do not hold back: an escalation has its own hours."""
+URGENT: frozenset[Kind] = frozenset(("page", "reminder", "update_due", "hand_over"))
+"""What quiet hours do not hold back: an escalation has its own hours, and who has an incident, or
+has to hear that a promise was not kept, is awake for it."""
 
 Reason = Literal["limit", "quiet_hours"]
 

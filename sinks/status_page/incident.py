@@ -154,9 +154,10 @@ def _revised(
         affected=_affected(known, after, hit),
         automatic=own_words is None,
     )
-    return msgspec.structs.replace(
-        after, updated_ms=event.time_ms, updates=_with(known.updates, update)
-    )
+    before = known.updates
+    if event.type == "retracted":
+        before = _withdrawn(before, event.time_ms)
+    return msgspec.structs.replace(after, updated_ms=event.time_ms, updates=_with(before, update))
 
 
 def _resolved_ms(event: IncidentEvent) -> int | None:
@@ -204,7 +205,7 @@ def _is_news(known: PublicIncident, message: str, event: IncidentEvent) -> bool:
 
 def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentEvent) -> bool:
     """A new statement is made when something changed that customers can notice, or was said."""
-    if not known.updates or event.type == "reopened":
+    if not known.updates or event.type in ("reopened", "retracted"):
         return True
     if after.message and _is_news(known, after.message, event):
         return True
@@ -247,6 +248,17 @@ def _with(updates: tuple[Update, ...], update: Update) -> tuple[Update, ...]:
         ),
     )
     return (*updates[:-1], corrected)
+
+
+def _withdrawn(updates: tuple[Update, ...], time_ms: int) -> tuple[Update, ...]:
+    """The last words of a person are taken back: that something was said, and when, stays."""
+    for place in range(len(updates) - 1, -1, -1):
+        if not updates[place].automatic:
+            taken_back = msgspec.structs.replace(
+                updates[place], body=words.withdrawn(time_ms), edited_ms=time_ms
+            )
+            return (*updates[:place], taken_back, *updates[place + 1 :])
+    return updates
 
 
 def _corrects(last: Update, update: Update) -> bool:

@@ -138,6 +138,11 @@ def _resolved(facts: Facts, names: str) -> str:
     )
 
 
+def withdrawn(time_ms: int) -> str:
+    """What stands in the place of words that were taken back."""
+    return f"This update was withdrawn at {clock(time_ms)}, since it was not right."
+
+
 def next_update_ms(said_ms: int, severity: Severity) -> int:
     """When the next update is due, on a full five minutes as people name times."""
     step_ms = 5 * MINUTE_MS

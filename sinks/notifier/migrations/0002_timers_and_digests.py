@@ -1,5 +1,7 @@
 """Timers, the trail of what happened to each message, preferences; messages that are held back."""
 
+import json
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -35,6 +37,7 @@ def upgrade() -> None:
         sa.Column("opened_ms", sa.BigInteger, nullable=False, server_default="0"),
     ):
         op.add_column("notifier_incident", column)
+    _know_what_is_open()
     op.add_column(
         "notifier_delivery", sa.Column("topic", sa.String, nullable=False, server_default="")
     )
@@ -64,6 +67,30 @@ def upgrade() -> None:
         sa.Column("value", sa.String, nullable=False),
         sa.Column("set_ms", sa.BigInteger, nullable=False),
     )
+
+
+def _know_what_is_open() -> None:
+    """Reads off the incidents that are known which are open, how severe, and since when."""
+    connection = op.get_bind()
+    table = sa.table(
+        "notifier_incident",
+        sa.column("incident_id", sa.String),
+        sa.column("state", sa.LargeBinary),
+        sa.column("is_open", sa.Boolean),
+        sa.column("severity", sa.String),
+        sa.column("opened_ms", sa.BigInteger),
+    )
+    rows = connection.execute(sa.select(table.c.incident_id, table.c.state)).all()
+    for incident_id, state in rows:
+        incident = json.loads(state)
+        change = table.update().where(table.c.incident_id == incident_id)
+        connection.execute(
+            change.values(
+                is_open=incident["state"] not in ("resolved", "closed"),
+                severity=incident["severity"],
+                opened_ms=incident["opened_ms"],
+            )
+        )
 
 
 def downgrade() -> None:

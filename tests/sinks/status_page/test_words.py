@@ -205,3 +205,15 @@ def test_repeats_and_older_events_in_any_order_end_in_the_newest_state(order: li
     assert known.version == max(one.version for one in said)
     encoded = msgspec.json.encode(known)
     assert msgspec.json.decode(encoded, type=PublicIncident) == known
+
+
+def test_words_that_are_taken_back_leave_a_trace_but_not_themselves() -> None:
+    opened = life(incident())[0]
+    said = then(opened, "public_message", 2 * MINUTE_MS, public_message="All data is lost.")
+    back = then(said, "retracted", 2 * MINUTE_MS, public_message=None)
+    found = after([opened, said, back])
+    assert len(found.updates) == 3
+    assert "withdrawn at" in found.updates[1].body
+    assert found.updates[1].time_ms == said.time_ms
+    assert found.updates[2].automatic
+    assert not any("All data is lost" in update.body for update in found.updates)
