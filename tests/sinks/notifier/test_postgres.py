@@ -2,10 +2,11 @@
 
 import pytest
 
-from schemas.configuration import Channels, Recipient, WebhookChannel
+from schemas.configuration import Channels, Recipient, Route, WebhookChannel
+from schemas.oncall import Escalation, MessageLimit, Step
 from tests.sinks.conftest import new_database
-from tests.sinks.examples import cpu_fault
-from tests.sinks.notifier.conftest import TOPIC, Bench, until
+from tests.sinks.examples import cpu_fault, cpu_incident, event
+from tests.sinks.notifier.conftest import NOW_MS, TOPIC, Bench, until
 from tests.sinks.notifier.receivers import receiver
 
 pytestmark = pytest.mark.postgres
@@ -39,3 +40,42 @@ async def test_a_life_is_told_over_a_restart_with_threads_and_retries(
         await until(lambda: len(bench.kafka.deliveries("sent")) == 3)
         assert len(set(hook.ids)) == 3
         assert len(hook.ids) == 4
+
+
+async def test_pages_digests_and_promises_come_by_their_timers(bench: Bench, store: str) -> None:
+    bench.store = store
+    people = (
+        Recipient(name="ada", channel="console"),
+        Recipient(name="grace", channel="console"),
+        Recipient(name="desk", channel="console", audience="support"),
+    )
+    policy = Escalation(
+        name="shop", steps=(Step(notify=("ada",)), Step(notify=("grace",), after_minutes=10))
+    )
+    routes = (
+        Route(name="pages", severities=("P1",), escalation="shop"),
+        Route(name="desk", recipients=("desk",)),
+    )
+    notifier = await bench.start(
+        bench.configuration(
+            recipients=people,
+            routes=routes,
+            escalations=(policy,),
+            limit=MessageLimit(messages=4, per_seconds=300),
+        )
+    )
+    await bench.feed(notifier, event(cpu_incident(id="inc-worst", severity="P1"), "opened"))
+    for number in range(6):
+        incident = cpu_incident(id=f"inc-{number}", severity="P3")
+        await bench.feed(notifier, event(incident, "opened"))
+    await until(lambda: "ada" in told(bench), "the first page")
+    for seconds in (60, 540, 900):
+        bench.clock.advance(seconds)
+        notifier.wake()
+        await until(lambda: "grace" in told(bench) or bench.clock.now_ms < NOW_MS + 600_000)
+    await until(lambda: told(bench).count("desk") >= 7, "the digest")
+    await until(lambda: "cadence" in {made.rule for made in bench.kafka.deliveries()}, "reminder")
+
+
+def told(bench: Bench) -> list[str]:
+    return [made.recipient for made in bench.kafka.deliveries("sent")]
