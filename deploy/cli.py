@@ -578,6 +578,8 @@ def ingest(
     events: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 1_000_000,
     repeats: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 3,
     rate: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 2_000,
+    partitions: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 4,
+    series: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 420,
     broker: Literal["auto", "mock", "kafka"] = "auto",
     bootstrap: str | None = None,
     json: JsonFile = None,
@@ -588,6 +590,10 @@ def ingest(
     ----------
     rate
         Events in one second of event time. The fewer, the more windows a million events fill.
+    partitions
+        Of the raw topic.
+    series
+        About how many series the events are of.
     broker
         Which broker to start: Apache Kafka where Java is, or the embedded one.
     bootstrap
@@ -596,8 +602,23 @@ def ingest(
     from deploy.bench.ingest import main as run
 
     return run(
-        events=events, repeats=repeats, rate=rate, broker=broker, bootstrap=bootstrap, json=json
+        events=events,
+        repeats=repeats,
+        rate=rate,
+        partitions=partitions,
+        series=series,
+        broker=broker,
+        bootstrap=bootstrap,
+        json=json,
     )
+
+
+@bench.command
+def scale(*, json: JsonFile = None) -> int:
+    """What an event costs from 100 to 100,000 series and from 1 to 64 partitions, on one core."""
+    from deploy.bench.scale import main as run
+
+    return run(json=json)
 
 
 @bench.command
@@ -659,7 +680,7 @@ def storm(
 
 @bench.command(name="feedback")
 def bench_feedback(
-    folders: Annotated[list[Path] | None, Parameter(help="Recordings, as of `faults`.")] = None,
+    folders: Annotated[list[Path] | None, Parameter(help="Recordings, or corpora as of nab.")] = None,
     /,
     *,
     config: Config = None,

@@ -5,24 +5,23 @@ read a topic that was filled before, each time in a fresh process that is held t
 the broker has the others.
 """
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from deploy.bench.measure import PARTITIONS, BenchError, Kind, Measured, Task, configuration
 from deploy.bench.place import Place, place
-from deploy.bench.workload import EVENTS_PER_SECOND
+from deploy.bench.process import measure, processors
+from deploy.bench.task import PARTITIONS, BenchError, Kind, Measured, Task, configuration
+from deploy.bench.workload import EVENTS_PER_SECOND, SERIES_A_SERVICE, SERVICES
 from deploy.brokers import apache
 from deploy.brokers.apache import ApacheKafkaError
 from deploy.brokers.mock import MockBrokerError
@@ -52,6 +51,8 @@ class Ingest(msgspec.Struct, frozen=True, kw_only=True):
     core: dict[str, float]
     counts: dict[str, int]
     event_time_rate: int
+    partitions: int
+    series: int
     broker: str
     repeats: int
     runs: list[Measured]
@@ -62,17 +63,20 @@ def main(
     events: int = 1_000_000,
     repeats: int = 3,
     rate: int = EVENTS_PER_SECOND,
+    partitions: int = PARTITIONS,
+    series: int = SERVICES * SERIES_A_SERVICE,
     broker: BrokerKind = "auto",
     bootstrap: str | None = None,
     json: Path | None = None,
 ) -> int:
     """Measures, prints a table and writes `json`. Returns 0, or 1 where it could not measure.
 
-    `rate` is how many events come in one second of event time.
+    `rate` is how many events come in one second of event time, `series` about how many they are of.
     """
     console = Console(stderr=True)
+    load = Load(events, rate, partitions, max(partitions, round(series / SERIES_A_SERVICE)))
     try:
-        result = run(events=events, repeats=repeats, rate=rate, broker=broker, bootstrap=bootstrap)
+        result = run(load, repeats=repeats, broker=broker, bootstrap=bootstrap)
     except (BenchError, ApacheKafkaError, MockBrokerError, TopicsError) as error:
         console.print(f"[red]not measured:[/] {error}")
         return 1
@@ -82,19 +86,26 @@ def main(
     return 0
 
 
-def run(
-    *, events: int, repeats: int, rate: int, broker: BrokerKind, bootstrap: str | None
-) -> Ingest:
+class Load(NamedTuple):
+    """What is sent. Each partition has a service at least, since one without is waited for."""
+
+    events: int
+    rate: int
+    partitions: int
+    services: int
+
+
+def run(load: Load, *, repeats: int, broker: BrokerKind, bootstrap: str | None) -> Ingest:
     """Fills a topic, then measures reference and worker in turn. Raises `BenchError`."""
     if broker == "auto":
         broker = "kafka" if bootstrap or apache.available() else "mock"
-    if broker == "mock" and not bootstrap and events > MOCK_EVENTS:
+    if broker == "mock" and not bootstrap and load.events > MOCK_EVENTS:
         print(
             f"the embedded broker holds only {MOCK_EVENTS} events: measuring with those",
             file=sys.stderr,
         )
-        events = MOCK_EVENTS
-    cpu, others = _processors()
+        load = load._replace(events=MOCK_EVENTS)
+    cpu, others = processors()
     name = f"tocsin-bench-{uuid.uuid4().hex[:8]}"
     with (
         tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder,
@@ -107,8 +118,10 @@ def run(
             progress.update(bar, description=f"{kind} {part}".strip())
             task = Task(
                 kind=kind,
-                events=events,
-                rate=rate,
+                events=load.events,
+                rate=load.rate,
+                services=load.services,
+                partitions=load.partitions,
                 topic=f"{name}.raw",
                 name=f"{name}.{part or kind}",
                 bootstrap_servers=where.servers,
@@ -117,15 +130,15 @@ def run(
             )
             if kind == "worker":
                 _create_topics(where, task)
-            measured = _measure(task, Path(folder))
+            measured = measure(task, Path(folder))
             progress.advance(bar)
             return measured
 
-        where.create(f"{name}.raw", PARTITIONS)
+        where.create(f"{name}.raw", load.partitions)
         step("load")
         runs = [step(kind, str(n)) for n in range(repeats) for kind in _IN_TURN]
         core = step("core")
-    return _result(bootstrap or broker, rate, runs, core)
+    return _result(bootstrap or broker, load, runs, core)
 
 
 _IN_TURN: tuple[Kind, ...] = ("bare", "worker")
@@ -136,33 +149,12 @@ def _create_topics(where: Place, task: Task) -> None:
     settings = configuration(task)
     wanted = plan(settings)
     if not where.admin:
-        wanted += changelogs(settings, {task.topic: PARTITIONS})
+        wanted += changelogs(settings, {task.topic: task.partitions})
     for topic in wanted:
         where.create(topic.name, topic.partitions)
 
 
-def _measure(task: Task, folder: Path) -> Measured:
-    """Runs a task in a fresh process. Raises `BenchError` with what it said last."""
-    command = [sys.executable, "-m", "deploy.bench.measure", msgspec.json.encode(task).decode()]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, check=False, cwd=folder, env=environment
-    )
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise BenchError(f"{task.kind} ended with {done.returncode}: {last}")
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Measured)
-
-
-def _processors() -> tuple[int | None, frozenset[int] | None]:
-    """One for what is measured, the others for the broker; None where they cannot be told apart."""
-    if not hasattr(os, "sched_getaffinity"):
-        return None, None
-    mine = sorted(os.sched_getaffinity(0))
-    return mine[-1], frozenset(mine[:-1]) or None
-
-
-def _result(broker: str, rate: int, runs: Sequence[Measured], core: Measured) -> Ingest:
+def _result(broker: str, load: Load, runs: Sequence[Measured], core: Measured) -> Ingest:
     bare = [run for run in runs if run.kind == "bare"]
     worker = [run for run in runs if run.kind == "worker"]
     speed, bare_speed = _median(worker, _per_second), _median(bare, _per_second)
@@ -178,7 +170,9 @@ def _result(broker: str, rate: int, runs: Sequence[Measured], core: Measured) ->
         stages=_stages(middle),
         core={name: round(seconds, 3) for name, seconds in core.stages.items()},
         counts=middle.counts | core.counts,
-        event_time_rate=rate,
+        event_time_rate=load.rate,
+        partitions=load.partitions,
+        series=load.services * SERIES_A_SERVICE,
         broker=broker,
         repeats=len(worker),
         runs=[*runs, core],
@@ -210,8 +204,9 @@ def _stages(run: Measured) -> dict[str, dict[str, float]]:
 def table(result: Ingest) -> Table:
     """The result for a terminal."""
     shown = Table(
-        title=f"{result.events:,} events, {result.event_time_rate:,} a second of event time, in "
-        f"{PARTITIONS} partitions; one core; {result.broker}; median of {result.repeats}",
+        title=f"{result.events:,} events, {result.event_time_rate:,} a second of event time, of "
+        f"{result.series:,} series in {result.partitions} partitions; one core; {result.broker}; "
+        f"median of {result.repeats}",
         title_justify="left",
     )
     for heading in ("", "events/s", "µs/event", "share", "peak MB"):
