@@ -182,6 +182,7 @@ class Desk:
                 subject=said.subject if said else "",
                 text=said.text if said else "",
                 links=self._linker.links(ask) if said else (),
+                unsubscribe=self._linker.unsubscribe(ask),
                 time_ms=event.time_ms,
                 details=msgspec.Raw(msgspec.json.encode(incident)) if is_told else NO_DETAILS,
             ),

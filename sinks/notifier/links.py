@@ -4,11 +4,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote
 
-from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import (
+    BadSignature,
+    SignatureExpired,
+    TimestampSigner,
+    URLSafeSerializer,
+    URLSafeTimedSerializer,
+)
 
 from schemas.configuration import Configuration
 from schemas.incidents import IncidentEvent
 from sinks.notifier.channels.channel import Link
+from sinks.notifier.language import language
 from sinks.notifier.messages import Ask
 
 
@@ -47,7 +54,22 @@ class Tickets:
         self._serializer = URLSafeTimedSerializer(
             key.split(), salt="tocsin.acknowledge.v1", signer=Signer
         )
+        self._subscriptions = URLSafeSerializer(key.split(), salt="tocsin.subscription.v1")
         self._max_age_seconds = max_age_seconds
+
+    def sign_off(self, recipient: str) -> str:
+        """The token of a link to stop messages; it is for good, as mail is read late."""
+        return str(self._subscriptions.dumps(recipient))
+
+    def read_off(self, token: str) -> str:
+        """Whose messages a token is to stop. Raises LinkInvalid."""
+        try:
+            said = self._subscriptions.loads(token)
+        except BadSignature as error:
+            raise LinkInvalid(str(error)) from error
+        if not isinstance(said, str):
+            raise LinkInvalid("the link holds something else")
+        return said
 
     def sign(self, ticket: Ticket) -> str:
         """The token that goes into the link."""
@@ -92,30 +114,40 @@ class Linker:
         """Engineers: acknowledge, case, runbook; managers: case; support: case and status page;
         customers: status page."""
         event, audience = ask.event, ask.recipient.audience
+        phrase = language(ask.recipient.language, "UTC").phrase
         made: list[Link] = []
         if audience == "engineer":
-            made += self._acknowledge(event, ask.recipient.name)
+            made += self._acknowledge(event, ask.recipient.name, phrase("links", "acknowledge"))
         if audience != "customer":
             case = self._configuration.case_store.public_url.rstrip("/")
-            made.append(Link("Open the case", f"{case}/incidents/{quote(event.incident_id)}"))
+            made.append(
+                Link(phrase("links", "case"), f"{case}/incidents/{quote(event.incident_id)}")
+            )
         if audience == "engineer" and ask.stage != "resolved":
-            made += self._runbook(event)
+            made += self._runbook(event, phrase("links", "runbook"))
         if audience in ("support", "customer"):
-            made.append(Link("Status page", self._status_page(event)))
+            made.append(Link(phrase("links", "status_page"), self._status_page(event)))
         return tuple(made)
 
-    def _acknowledge(self, event: IncidentEvent, recipient: str) -> list[Link]:
+    def unsubscribe(self, ask: Ask) -> str:
+        """Where the reader can stop messages; empty for engineers, whose pages must reach them."""
+        if ask.recipient.audience == "engineer" or ask.kind != "news":
+            return ""
+        base = self._configuration.notifier.public_url.rstrip("/")
+        return f"{base}/unsubscribe/{self._tickets.sign_off(ask.recipient.name)}"
+
+    def _acknowledge(self, event: IncidentEvent, recipient: str, label: str) -> list[Link]:
         is_over = event.incident.state in ("resolved", "closed")
         if is_over or event.incident.acknowledged_by:
             return []
         token = self._tickets.sign(Ticket(event.incident_id, recipient, event.id))
         base = self._configuration.notifier.public_url.rstrip("/")
-        return [Link("Acknowledge", f"{base}/acknowledge/{token}")]
+        return [Link(label, f"{base}/acknowledge/{token}")]
 
-    def _runbook(self, event: IncidentEvent) -> list[Link]:
+    def _runbook(self, event: IncidentEvent, label: str) -> list[Link]:
         order = (*event.incident.suspected_causes, *event.incident.services)
         found = next((service for service in order if service in self._runbooks), None)
-        return [] if found is None else [Link(f"Runbook of {found}", self._runbooks[found])]
+        return [] if found is None else [Link(label.format(service=found), self._runbooks[found])]
 
     def _status_page(self, event: IncidentEvent) -> str:
         base = self._configuration.status_page.public_url.rstrip("/")

@@ -31,6 +31,7 @@ from sinks.notifier.people import People
 from sinks.notifier.promises import PROMISE, Promises
 from sinks.notifier.sender import Sender
 from sinks.notifier.store import forget_trail, setting_or
+from sinks.notifier.subscriptions import Subscriptions
 from sinks.positions import read_positions, take_new
 from sinks.reading import EventReader
 from sinks.sink import Publish, Record
@@ -109,6 +110,9 @@ class Notifier:
         )
         self._chat = self._open_chat(channels, resolve, publish)
         self._people = People(configuration)
+        self._subscriptions = Subscriptions(
+            self._database, self._opened_tickets, self._people.recipients, now_ms
+        )
         self._tickets: Tickets | None = None
         self._intake: Intake | None = None
         self._escalations: Escalations | None = None
@@ -217,8 +221,8 @@ class Notifier:
         await self._database.close()
 
     def routes(self) -> list[BaseRoute]:
-        """The pages of acknowledgement links, and the addresses that chat calls."""
-        return [*self._pages.routes(), *self._chat]
+        """The pages behind links in messages, and the addresses that chat calls."""
+        return [*self._pages.routes(), *self._subscriptions.routes(), *self._chat]
 
     def _open_chat(
         self,

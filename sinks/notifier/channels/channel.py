@@ -28,7 +28,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line parts paragraphs, "- " begins an item of a list, and a known label with a colon begins a
     fact ("Since: …"); no value from outside can hold a line break. `details` is the incident as
     JSON, `null` for customers. `thread` is what `Receipt.thread` of the first message said.
-    `ways` are the further ways to this recipient, for when this one fails.
+    `ways` are the further ways to this recipient, for when this one fails; `unsubscribe` is where
+    they can stop these messages, empty where they cannot.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     language: str = "en"
     ways: tuple[Way, ...] = ()
     drill: bool = False
+    unsubscribe: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True):

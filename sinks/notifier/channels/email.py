@@ -5,21 +5,26 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from html import escape
+from pathlib import Path
 
 import aiosmtplib
 
 from schemas.configuration import EmailChannel
 from schemas.times import utc
-from sinks.notifier.channels.channel import Line, Message, Receipt, Refused, Retry, paragraphs
+from sinks.html import templates
+from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, paragraphs
+from sinks.notifier.language import language
+
+_PAGE = templates(Path(__file__).parents[1] / "templates" / "pages").get_template("mail.html.j2")
 
 
 class Email:
     """Sends plain text with an HTML twin.
 
-    Message-ID is made of the message's id, so a mailbox drops a repeat; References and
-    In-Reply-To name the first message of the incident, so mail programs show one thread;
-    Auto-Submitted keeps holiday answers away.
+    Message-ID is made of the message's id, so a mailbox drops a repeat. References begin with an
+    id made of the incident and its reader, so mail programs show one thread, even if a message
+    was lost or went another way. Auto-Submitted keeps holiday answers away. Who may stop messages
+    finds the way in the headers, by one click (RFC 8058), and below the text.
     """
 
     messages = 10.0
@@ -66,17 +71,22 @@ class Email:
         mail = EmailMessage(policy=SMTP)
         domain = parseaddr(self._settings.sender)[1].rpartition("@")[2] or "tocsin.invalid"
         mail["Message-ID"] = f"<{message.id}@{domain}>"
+        root = f"<{thread_id(message)}@{domain}>"
+        mail["References"] = " ".join(dict.fromkeys((root, message.thread or root)))
         if message.thread:
             mail["In-Reply-To"] = message.thread
-            mail["References"] = message.thread
         mail["Date"] = format_datetime(utc(self._now_ms()))
         mail["From"] = self._settings.sender
         mail["To"] = message.address
         mail["Subject"] = message.subject
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-Auto-Response-Suppress"] = "All"
+        if message.unsubscribe:
+            mail["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         mail.set_content(plain(message))
         mail.add_alternative(html(message), subtype="html")
+        mail["Content-Language"] = message.language.replace("_", "-")
         _fix_boundary(mail, message.id)
         return mail
 
@@ -99,33 +109,33 @@ def _by_code(code: int, what: str) -> Retry | Refused:
     return Refused(f"SMTP {code}: {what}")
 
 
+def thread_id(message: Message) -> str:
+    """The same for all messages about an incident to one reader."""
+    about = f"{message.incident_id or message.id}\n{message.recipient}"
+    return f"thread-{hashlib.sha256(about.encode()).hexdigest()[:32]}"
+
+
 def plain(message: Message) -> str:
     """The text with its links below."""
-    links = "\n".join(f"{link.label}: {link.url}" for link in message.links)
-    return f"{message.text.strip()}\n\n{links}\n" if links else f"{message.text.strip()}\n"
+    links = [f"{link.label}: {link.url}" for link in message.links]
+    if message.unsubscribe:
+        links += ["", f"{stop_label(message)}: {message.unsubscribe}"]
+    return "\n".join([message.text.strip(), "", *links]).strip() + "\n"
+
+
+def stop_label(message: Message) -> str:
+    """What the link that stops messages is called."""
+    return language(message.language, "UTC").phrase("links", "unsubscribe")
 
 
 def html(message: Message) -> str:
     """A simple page of the same words; everything is escaped."""
-    body = "".join(_paragraph(lines) for lines in paragraphs(message.text))
-    links = "".join(
-        f'<p><a href="{escape(link.url)}">{escape(link.label)}</a></p>' for link in message.links
+    return _PAGE.render(
+        message=message,
+        paragraphs=list(paragraphs(message.text)),
+        code=message.language.replace("_", "-"),
+        stop=stop_label(message),
     )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(message.subject)}</title></head>"
-        f'<body style="font-family:system-ui,sans-serif;line-height:1.45;max-width:40em">'
-        f"{body}{links}</body></html>"
-    )
-
-
-def _paragraph(lines: list[Line]) -> str:
-    parts = []
-    for line in lines:
-        label = f"<strong>{escape(line.label)}:</strong> " if line.label else ""
-        bullet = "• " if line.item else ""
-        parts.append(f"{bullet}{label}{escape(line.text)}")
-    return f"<p>{'<br>'.join(parts)}</p>"
 
 
 def _fix_boundary(mail: EmailMessage, message_id: str) -> None:

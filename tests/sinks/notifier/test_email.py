@@ -48,7 +48,7 @@ async def test_what_telemetry_says_is_text_and_never_html(box: Mailbox) -> None:
     html = box.mails[0].get_body(("html",))
     assert html is not None
     assert "<img" not in html.get_content()
-    assert "&lt;img src=&quot;x&quot;&gt; &amp;" in html.get_content()
+    assert "&lt;img src=&#34;x&#34;&gt; &amp;" in html.get_content()
 
 
 async def test_a_repeat_has_the_same_message_id_and_bytes(box: Mailbox) -> None:
@@ -65,7 +65,9 @@ async def test_later_messages_answer_the_first_one(box: Mailbox) -> None:
     receipt = await channel.send(message(address="ada@example.org"))
     await channel.send(message(id="2", address="ada@example.org", thread=receipt.thread))
     first, second = box.mails
-    assert second["References"] == second["In-Reply-To"] == first["Message-ID"]
+    root = first["References"]
+    assert second["In-Reply-To"] == first["Message-ID"]
+    assert second["References"] == f"{root} {first['Message-ID']}"
     assert second["Message-ID"] != first["Message-ID"]
 
 
@@ -96,3 +98,31 @@ async def test_a_server_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Retry) as raised:
         await Email(settings, None, lambda: 0).send(message(address="ada@example.org"))
     assert raised.value.failure == "unreachable"
+
+
+async def test_a_message_whose_forerunner_went_another_way_is_in_the_same_thread(
+    box: Mailbox,
+) -> None:
+    channel = email(box)
+    for changes in ({"id": "1"}, {"id": "2"}, {"id": "3", "recipient": "kim"}):
+        await channel.send(message(address="ada@example.org", **changes))
+    first, second, other = (mail["References"] for mail in box.mails)
+    assert first == second != other
+
+
+async def test_who_may_stop_messages_can_do_so_by_one_click(box: Mailbox) -> None:
+    link = "https://tocsin.example.org/unsubscribe/abc"
+    made = message(address="ada@example.org", unsubscribe=link, language="de")
+    await email(box).send(made)
+    mail = box.mails[0]
+    assert mail["List-Unsubscribe"] == f"<{link}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["Content-Language"] == "de"
+    html = mail.get_body(("html",))
+    assert html is not None
+    assert f'<a href="{link}">Diese Nachrichten abbestellen</a>' in html.get_content()
+
+
+async def test_pages_cannot_be_stopped_and_say_nothing_of_it(box: Mailbox) -> None:
+    await email(box).send(message(address="ada@example.org"))
+    assert box.mails[0]["List-Unsubscribe"] is None

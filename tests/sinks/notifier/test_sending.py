@@ -213,7 +213,8 @@ async def test_mail_of_an_incident_is_one_thread_for_each_person(bench: Bench) -
         await until(lambda: len(bench.kafka.deliveries("sent")) == 4)
         for address in ("ada@example.org", "kim@example.org"):
             first, second = (mail for mail in box.mails if mail["To"] == address)
-            assert second["References"] == first["Message-ID"]
+            assert second["In-Reply-To"] == first["Message-ID"]
+            assert second["References"].split() == [first["References"], first["Message-ID"]]
         kim = [mail.as_string() for mail in box.mails if mail["To"] == "kim@example.org"]
         assert not any("ts-order" in mail or "acknowledge" in mail for mail in kim)
 
