@@ -11,6 +11,9 @@ from streams.shell import metrics
 from streams.shell.checkpoints import Checkpoint, Outgoing, records_of
 from streams.shell.stages import Snapshots
 
+SNAPSHOT_SHARE = 0.05
+"""Of all time, at most, that a stage stands still for the sake of periodic checkpoints."""
+
 MAX_UNDER_WAY = 2000
 """Records said and not yet acknowledged by the broker, before a stage waits for them."""
 
@@ -38,10 +41,20 @@ class Keeper(Generic[S]):
         The stage's, for metrics.
     commit
         Commits next offsets by `topic/partition`.
+    clock
+        Seconds that only go forward.
     """
 
     def __init__(
-        self, name: str, partition: int, stage: S, *, table: Table, send: Send, commit: Commit
+        self,
+        name: str,
+        partition: int,
+        stage: S,
+        *,
+        table: Table,
+        send: Send,
+        commit: Commit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.partition = partition
@@ -58,7 +71,9 @@ class Keeper(Generic[S]):
         self._lock = asyncio.Lock()
         self._cut_off = False
         self._closed = False
-        self._checkpointed_at = time.monotonic()
+        self._clock = clock
+        self._checkpointed_at = clock()
+        self._snapshot_seconds = 0.0
 
     async def restore(self, checkpoint: Checkpoint) -> None:
         """Takes the state over and says again what no replay would say."""
@@ -121,6 +136,11 @@ class Keeper(Generic[S]):
             if len(self._under_way) >= MAX_UNDER_WAY:
                 await self._settle()
 
+    async def checkpoint_at_leisure(self) -> None:
+        """A checkpoint unless the last one, of a large state, was dear and is not long ago."""
+        if self.checkpoint_age_seconds() >= self._snapshot_seconds / SNAPSHOT_SHARE:
+            await self.checkpoint()
+
     async def checkpoint(self) -> None:
         """Writes a checkpoint and commits, if there is anything new. The stage may go on.
 
@@ -169,16 +189,19 @@ class Keeper(Generic[S]):
     def _take(self, said: tuple[Outgoing, ...] = ()) -> Checkpoint:
         self._sequence += 1
         self._changed = False
-        return Checkpoint(self._sequence, self.stage.snapshot(), dict(self.next_offsets), said)
+        started = self._clock()
+        state = self.stage.snapshot()
+        self._snapshot_seconds = self._clock() - started
+        return Checkpoint(self._sequence, state, dict(self.next_offsets), said)
 
     async def _write(self, checkpoint: Checkpoint) -> None:
-        started = time.monotonic()
+        started = self._clock()
         await self._table.put(self.partition, records_of(self.partition, checkpoint))
         await self._commit(checkpoint.next_offsets)
-        self._checkpointed_at = time.monotonic()
+        self._checkpointed_at = self._clock()
         metrics.CHECKPOINT_SECONDS.labels(self.name).observe(self._checkpointed_at - started)
         metrics.CHECKPOINT_BYTES.labels(self.name, self.partition).set(len(checkpoint.state))
 
     def checkpoint_age_seconds(self) -> float:
         """Since the last checkpoint, or since the start."""
-        return time.monotonic() - self._checkpointed_at
+        return self._clock() - self._checkpointed_at

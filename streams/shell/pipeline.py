@@ -11,10 +11,8 @@ from mode import get_logger
 
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
-from schemas.events import DeadLetter
 from schemas.incidents import Bar, Command, IncidentEvent
 from schemas.observations import ObservationBatch
-from schemas.reading import UNREADABLE
 from streams.feedback import words_of
 from streams.run import Run
 from streams.shell import metrics, outgoing
@@ -23,6 +21,8 @@ from streams.shell.checkpoints import Outgoing, latest
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
 from streams.shell.keeper import Keeper
+from streams.shell.lag import has_lag, observe_lag, partition_of
+from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
 
@@ -149,14 +149,14 @@ class Pipeline:
         logger.info("%s %s goes on from %s", keeper.name, keeper.partition, checkpoint.next_offsets)
 
     async def _beyond_the_end(self, next_offsets: Mapping[str, int]) -> list[str]:
-        positions = {_tp(source): offset for source, offset in next_offsets.items()}
+        positions = {partition_of(source): offset for source, offset in next_offsets.items()}
         ends = await self.app.consumer.highwaters(*positions)
         return [str(tp) for tp, offset in positions.items() if offset > ends[tp]]
 
     async def checkpoint(self) -> None:
-        """A checkpoint of every stage that has anything new."""
+        """A checkpoint of every stage that has anything new and for which one is not too dear."""
         for keeper in self.keepers():
-            await keeper.checkpoint()
+            await keeper.checkpoint_at_leisure()
 
     async def drop(self) -> None:
         """Checkpoints everything and lets it go: the partitions may belong to another worker."""
@@ -167,7 +167,7 @@ class Pipeline:
     def positions(self) -> dict[TP, int]:
         """The next offset to read, by what the states hold: what counts, whatever is committed."""
         return {
-            _tp(source): offset
+            partition_of(source): offset
             for keeper in self.keepers()
             for source, offset in keeper.next_offsets.items()
         }
@@ -194,7 +194,7 @@ class Pipeline:
 
     async def _commit(self, next_offsets: Mapping[str, int]) -> None:
         await self.app.consumer.commit_positions(
-            {_tp(source): offset for source, offset in next_offsets.items()}
+            {partition_of(source): offset for source, offset in next_offsets.items()}
         )
 
     # what is done with a run
@@ -234,7 +234,7 @@ class Pipeline:
         def body(run: Run) -> list[Outgoing]:
             before = stage.left_out
             with metrics.STAGE_SECONDS.labels("detect").time():
-                batches, bad = _decode(run, self._observations)
+                batches, bad = decode_run(run, self._observations)
                 with metrics.DETECTOR_SECONDS.time():
                     found = stage.process(batches)
             metrics.OVERTAKEN_BATCHES.labels(run.partition).set(stage.late)
@@ -251,7 +251,7 @@ class Pipeline:
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
-            batches, bad = _decode(run, self._anomalies)
+            batches, bad = decode_run(run, self._anomalies)
             with metrics.STAGE_SECONDS.labels("incident").time():
                 events = keeper.stage.process(batches)
             _count_incidents(events)
@@ -264,7 +264,7 @@ class Pipeline:
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
-            commands, bad = _decode(run, self._commands)
+            commands, bad = decode_run(run, self._commands)
             events = keeper.stage.command(commands)
             for command, refusal in keeper.stage.refused:
                 metrics.COMMANDS_REFUSED.labels(refusal.reason).inc()
@@ -309,7 +309,7 @@ class Pipeline:
         go on while all are idle."""
         now = time.monotonic()
         for source, keeper in list(self.ingest.items()):
-            if await self._has_lag(source):
+            if await has_lag(self.app.consumer, source):
                 continue
             is_new = self._clock.newly_idle(source, keeper.stage.watermark_ms, now)
             to_ms = self._clock.advance_to_ms(source, now)
@@ -327,67 +327,7 @@ class Pipeline:
 
     def observe_lag(self) -> tuple[int, int]:
         """Sets the lag metrics; returns all records left and the sum of all positions."""
-        left = done = 0
-        for keeper in self.keepers():
-            for source, offset in keeper.next_offsets.items():
-                lag = max((self.app.consumer.highwater(_tp(source)) or 0) - offset, 0)
-                left, done = left + lag, done + offset
-                topic, _, partition = source.rpartition("/")
-                metrics.LAG_RECORDS.labels(topic, partition).set(lag)
-                at_ms = keeper.timestamps_ms.get(source)  # None until the first after a restart
-                if at_ms is not None or not lag:
-                    behind = time.time() - at_ms / 1000 if at_ms is not None and lag else 0
-                    metrics.LAG_SECONDS.labels(topic, partition).set(behind)
-            age = keeper.checkpoint_age_seconds()
-            metrics.CHECKPOINT_AGE_SECONDS.labels(keeper.name, keeper.partition).set(age)
-        return left, done
-
-    async def _has_lag(self, source: str) -> bool:
-        tp = _tp(source)
-        consumer = self.app.consumer
-        highwater = consumer.highwater(tp)
-        if highwater is None or consumer.has_unacked(tp):
-            return True
-        position = await consumer.position(tp)
-        return position is None or bool(position < highwater)
-
-
-def _tp(source: str) -> TP:
-    topic, _, partition = source.rpartition("/")
-    return TP(topic, int(partition))
-
-
-def _decode(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T], list[DeadLetter]]:
-    decode = decoder.decode
-    try:
-        return [decode(value or b"") for value in run.values], []
-    except UNREADABLE:
-        return _decode_each(run, decoder)
-
-
-def _decode_each(run: Run, decoder: "msgspec.json.Decoder[T]") -> tuple[list[T], list[DeadLetter]]:
-    good: list[T] = []
-    bad: list[DeadLetter] = []
-    for index, value in enumerate(run.values):
-        try:
-            good.append(decoder.decode(value or b""))
-        except UNREADABLE as error:
-            bad.append(_undecodable(run, index, error))
-    return good, bad
-
-
-def _undecodable(run: Run, index: int, error: Exception) -> DeadLetter:
-    return DeadLetter(
-        topic=run.topic,
-        partition=run.partition,
-        offset=run.offsets[index],
-        reason="malformed",
-        message=f"not a record of {run.topic}: {error}",
-        stage="VALUE_CONVERTER",
-        key=run.keys[index],
-        value=run.values[index],
-        timestamp_ms=run.timestamps_ms[index],
-    )
+        return observe_lag(self.app.consumer, self.keepers())
 
 
 def _tell_learned(bars: list[Bar]) -> None:

@@ -206,3 +206,29 @@ async def test_a_closed_keeper_takes_and_says_nothing_more() -> None:
     await kept.checkpoint()
     assert broker.log == before
     assert kept.stage.total == 1
+
+
+async def test_a_state_that_takes_long_to_save_is_saved_less_often_but_always_at_the_end() -> None:
+    broker, now = Broker(), 0.0
+
+    class Large(Sum):
+        def snapshot(self) -> bytes:
+            nonlocal now
+            now += 0.5
+            return super().snapshot()
+
+    kept = Keeper(
+        "sum", 0, Large(), table=broker, send=broker.send, commit=broker.commit, clock=lambda: now
+    )
+    saved_at = []
+    for second in range(31):
+        now = max(now, second)
+        await take(kept, run(second))
+        broker.log.clear()
+        await kept.checkpoint_at_leisure()
+        if "checkpoint" in broker.log:
+            saved_at.append(second)
+    assert saved_at == [0, 11, 22]
+    broker.log.clear()
+    await kept.close()
+    assert "checkpoint" in broker.log
