@@ -40,7 +40,8 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     """A series that is out of what was expected of it, for one window.
 
     `score` is -log10 of the calibrated tail probability: 6 means that one window in a million
-    looks like this by chance, on every series alike. `value`, `expected`, `lower` and `upper` are
+    looks like this by chance, on every series alike; only that of a `novelty` is no probability,
+    but laid so that the default threshold means it. `value`, `expected`, `lower` and `upper` are
     in the series' own unit. `since_ms` is the start of the first window of this run of anomalies.
     `requests` and `errors` count the service's calls in the window where they are known.
     `opens` says whether this alone is reason enough for an incident: the score has passed the
