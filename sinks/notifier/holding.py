@@ -134,18 +134,19 @@ async def cancel(
 ) -> list[Entry]:
     """Takes back what is not sent yet; what is being sent is not tried again if that fails.
 
-    Returns what was taken back.
+    Returns all of it: what is being sent may still arrive, and then says so itself.
     """
     where = [message.c.incident_id == incident_id, message.c.kind.in_(kinds)]
     if recipient is not None:
         where.append(message.c.recipient == recipient)
-    unsent = sa.select(message).where(*where, message.c.state.in_(("waiting", "held")))
+    states = ("waiting", "held", "sending")
+    unsent = sa.select(message).where(*where, message.c.state.in_(states))
     entries = [entry_of(row) for row in await connection.execute(unsent)]
     if entries:
         change = message.update().where(*where, message.c.state.in_(("waiting", "held")))
         await connection.execute(change.values(state="withheld", detail=detail))
-    under_way = message.update().where(*where, message.c.state == "sending")
-    await connection.execute(under_way.values(cancelled=detail))
+        under_way = message.update().where(*where, message.c.state == "sending")
+        await connection.execute(under_way.values(cancelled=detail))
     return entries
 
 

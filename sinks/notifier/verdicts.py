@@ -84,7 +84,7 @@ def verdict(
         recipient=recipient,
         outcome=ended[best],
         rule=last.rule,
-        reasons=() if ended[best] in ("delivered", "on_its_way") else (last.detail,),
+        reasons=_reasons(ended[best], messages[best]),
         steps=tuple(_step(each) for each in mine),
     )
 
@@ -121,10 +121,20 @@ def why_not(
     return (*reasons, "no subscription of their own matches")
 
 
+def _reasons(outcome: Outcome, steps: Sequence[Delivery]) -> tuple[str, ...]:
+    """Why somebody was not told, as the step says that decided it."""
+    if outcome in ("delivered", "on_its_way"):
+        return ()
+    decided = [each for each in steps if _OUTCOMES.get(each.status) == outcome] or steps
+    return (decided[-1].detail,)
+
+
 def _outcome(steps: Sequence[Delivery]) -> Outcome:
     last = steps[-1]
     if any(each.status in ("sent", "accepted", "acknowledged") for each in steps):
         return "delivered"
+    if any(each.status == "withheld" for each in steps):
+        return "withheld"  # taken back while it was being sent, which then failed
     if last.status == "failed" and last.failure in _TRIED_AGAIN:
         return "on_its_way"
     return _OUTCOMES[last.status]

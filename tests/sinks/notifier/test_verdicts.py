@@ -47,6 +47,9 @@ def test_the_last_step_decides() -> None:
     assert outcome(step("a", "held"), step("a", "sent", detail="in a digest")) == "delivered"
     assert outcome(step("a", "withheld", detail="silenced by works")) == "withheld"
     assert outcome(step("a", "sent"), step("a", "acknowledged")) == "delivered"
+    taken_back = [step("a", "asked"), step("a", "withheld", detail="acknowledged by grace")]
+    assert outcome(*taken_back, step("a", "failed", failure="unreachable")) == "withheld"
+    assert outcome(*taken_back, step("a", "sent")) == "delivered"
 
 
 def test_of_a_page_and_the_news_the_better_counts() -> None:

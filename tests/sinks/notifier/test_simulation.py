@@ -1,0 +1,144 @@
+"""A notifier under a random life: crashes, repeats, acknowledgements and time, from one seed."""
+
+import random
+import sqlite3
+from collections import Counter
+
+import msgspec
+import pytest
+
+from schemas.configuration import Configuration, Recipient, Route
+from schemas.incidents import Incident, IncidentEvent
+from schemas.oncall import Cadence, Escalation, MessageLimit, Step
+from sinks.notifier import Notifier
+from sinks.notifier.store import read_taken, read_trail
+from sinks.notifier.verdicts import verdict
+from tests.sinks.examples import cpu_incident, event
+from tests.sinks.notifier.conftest import Bench
+
+LIMIT = MessageLimit(messages=5, per_seconds=300)
+PEOPLE = (
+    Recipient(name="ada", channel="console"),
+    Recipient(name="grace", channel="console"),
+    Recipient(name="desk", channel="console", audience="support"),
+)
+
+
+class Life:
+    """Incidents that open, are acknowledged and let go, and end, in an order from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.incidents: dict[str, Incident] = {}
+        self.log: list[IncidentEvent] = []
+
+    def step(self) -> IncidentEvent:
+        known = [each for each in self.incidents.values() if each.state != "resolved"]
+        if not known or self.random.random() < 0.4:
+            name = f"inc-{len(self.incidents)}"
+            made = cpu_incident(id=name, severity=self.random.choice(["P1", "P2", "P3"]))
+            return self._say(made, "opened")
+        incident = self.random.choice(known)
+        incident = msgspec.structs.replace(incident, version=incident.version + 1)
+        kind = self.random.choice(["acknowledged", "unacknowledged", "resolved", "updated"])
+        if kind == "acknowledged":
+            incident = msgspec.structs.replace(incident, acknowledged_by="grace")
+        elif kind == "unacknowledged":
+            incident = msgspec.structs.replace(incident, acknowledged_by=None)
+        elif kind == "resolved":
+            incident = msgspec.structs.replace(incident, state="resolved")
+        return self._say(incident, kind)
+
+    def _say(self, incident: Incident, kind: str) -> IncidentEvent:
+        self.incidents[incident.id] = incident
+        actor = "grace" if "acknowledged" in kind else "tocsin"
+        made = event(incident, kind, actor=actor)  # type: ignore[arg-type]
+        self.log.append(made)
+        return made
+
+
+def configured(bench: Bench) -> Configuration:
+    policy = Escalation(
+        name="shop",
+        steps=(Step(notify=("ada",)), Step(notify=("grace",), after_minutes=5)),
+        repeats=1,
+    )
+    routes = (
+        Route(name="pages", severities=("P1", "P2"), escalation="shop"),
+        Route(name="desk", recipients=("desk",)),
+    )
+    return bench.configuration(
+        recipients=PEOPLE,
+        routes=routes,
+        escalations=(policy,),
+        limit=LIMIT,
+        cadence=Cadence(minutes={"P1": 10}),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_nobody_is_paged_for_what_somebody_has_and_all_is_accounted_for(
+    bench: Bench, seed: int
+) -> None:
+    life = Life(seed)
+    notifier = await bench.start(configured(bench))
+    seen: list[tuple[int, int]] = []
+    for _ in range(40):
+        made = life.step()
+        await bench.feed(notifier, made)
+        if life.random.random() < 0.3:
+            await bench.feed(notifier, life.random.choice(life.log))  # a repeat
+        await bench.settle(notifier)
+        seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
+        assert_nobody_is_paged_in_vain(bench, life, seed)
+        if life.random.random() < 0.15:
+            await bench.crash()
+            notifier = await bench.start(configured(bench))
+        await bench.settle(notifier, life.random.choice([1, 30, 200]))
+        seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
+    for incident in list(life.incidents.values()):
+        if incident.state != "resolved":
+            ended = msgspec.structs.replace(
+                incident, version=incident.version + 1, state="resolved"
+            )
+            await bench.feed(notifier, event(ended, "resolved"))
+    for _ in range(60):
+        await bench.settle(notifier, 60)
+    assert_within_the_limit(seen, seed)
+    await assert_accounted_for(notifier, life, seed)
+
+
+def assert_nobody_is_paged_in_vain(bench: Bench, life: Life, seed: int) -> None:
+    """No page was asked for at a time at which somebody had the incident."""
+    versions = {each.id: each for each in life.log}
+    with sqlite3.connect(bench.file) as store:
+        pages = store.execute(
+            "SELECT event_id, recipient FROM notifier_message WHERE kind = 'page'"
+        ).fetchall()
+    for event_id, recipient in pages:
+        incident = versions[event_id].incident
+        assert incident.acknowledged_by is None, f"seed {seed}: {event_id} to {recipient}"
+        assert incident.state != "resolved", f"seed {seed}: {event_id} to {recipient}"
+
+
+def assert_within_the_limit(seen: list[tuple[int, int]], seed: int) -> None:
+    """What came within any span that begins and ends at a look is within the limit."""
+    for start_ms, before in seen:
+        for end_ms, after in seen:
+            if 0 <= end_ms - start_ms < LIMIT.per_seconds * 1000:
+                assert after - before <= LIMIT.messages, f"seed {seed}: from {start_ms}"
+
+
+async def assert_accounted_for(notifier: Notifier, life: Life, seed: int) -> None:
+    """Everything that was asked for has come, or was kept from somebody for a reason."""
+    outcomes: Counter[str] = Counter()
+    async with notifier._database.reading() as connection:
+        for name in life.incidents:
+            trail = await read_trail(connection, name)
+            for taken in await read_taken(connection, name):
+                for person in PEOPLE:
+                    made = verdict(taken.event_id, person.name, trail, lambda: ("no rule",))
+                    outcomes[made.outcome] += 1
+                    assert made.outcome not in ("on_its_way", "held"), f"seed {seed}: {made}"
+    assert outcomes["delivered"] > 10
