@@ -25,6 +25,7 @@ NEVER_MS = -1
 """The `window_end_ms` of an idle batch of a source that has closed no window yet."""
 
 _SETTLE_RECORDS, _SETTLE_RECORDS_A_CELL = 16_384, 4
+_LARGER = 2**63  # than any record
 _VERSION = 1
 
 
@@ -97,12 +98,12 @@ class Ingest:
         ingested = Ingested()
         self._settle_at_times(len(run))
         vocabulary = self._vocabulary
-        if vocabulary is None or not self._roomy(run.values):
+        if vocabulary is None or not self._roomy(run):
             for index in range(len(run)):
                 self._take_any(run, index, ingested)
             return ingested
         values = iter(run.values)
-        latest_ms = surely_ms(run.timestamps_ms, self._ahead_ms)
+        latest_ms = surely_ms(run, self._ahead_ms)
         while not self._take_sound(map(vocabulary.decode, values), latest_ms):
             raw = self._take_any(run, len(run) - length_hint(values) - 1, ingested)
             if raw is not None:
@@ -111,16 +112,15 @@ class Ingest:
             self._fold.settle_lines(intake)
         return ingested
 
-    def _roomy(self, values: Sequence[bytes | None]) -> bool:
+    def _roomy(self, run: Run) -> bool:
         """Whether no value is missing or too large, and whatever they hold, no window gets full."""
-        try:
-            largest = max(map(len, values), default=0)  # type: ignore[arg-type]
-        except TypeError:
-            return False
+        most_bytes = run.most_bytes
+        if most_bytes is None:
+            most_bytes = max((_LARGER if v is None else len(v) for v in run.values), default=0)
         most = max((len(intake.window) for intake in self._open.values()), default=0)
         return (
-            largest <= self._windows.max_record_bytes
-            and most + len(values) <= self._windows.max_series
+            most_bytes <= self._windows.max_record_bytes
+            and most + len(run) <= self._windows.max_series
         )
 
     def _take_sound(self, records: Iterator[SoundRaw], latest_ms: int) -> bool:

@@ -9,7 +9,8 @@ class Run:
     """Records of one partition in offset order, as columns of equal length.
 
     `offsets` may have gaps (compaction, transactions). `headers` holds only the records that have
-    any, by their index.
+    any, by their index. `most_bytes` and `least_ms`, if set, bound the values' sizes, none of which
+    is missing, and the timestamps: who makes a run has them in the processor's cache.
     """
 
     topic: str
@@ -19,6 +20,8 @@ class Run:
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Mapping[int, tuple[tuple[str, bytes], ...]] = field(default_factory=dict)
+    most_bytes: int | None = None
+    least_ms: int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -41,4 +44,6 @@ class Run:
             self.keys[start:],
             self.values[start:],
             {i - start: h for i, h in self.headers.items() if i >= start},
+            self.most_bytes,
+            self.least_ms,
         )

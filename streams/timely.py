@@ -1,17 +1,16 @@
 """Whether a record's time can be true."""
 
-from collections.abc import Sequence
-
 from streams.raw import EARLIEST_MS, LATEST_MS
 from streams.reject import Rejected
+from streams.run import Run
 
 
-def surely_ms(timestamps_ms: Sequence[int], ahead_ms: int) -> int:
-    """The latest time that is not too far ahead of any of these Kafka timestamps (-1: unknown)."""
-    earliest = min(timestamps_ms, default=-1)
-    if earliest < 0:
-        earliest = min((t for t in timestamps_ms if t >= 0), default=LATEST_MS)
-    return min(earliest + ahead_ms, LATEST_MS)
+def surely_ms(run: Run, ahead_ms: int) -> int:
+    """The latest time that is not too far ahead of any Kafka timestamp of the run (-1: unknown)."""
+    least_ms = min(run.timestamps_ms, default=-1) if run.least_ms is None else run.least_ms
+    if least_ms < 0:
+        least_ms = min((t for t in run.timestamps_ms if t >= 0), default=LATEST_MS)
+    return min(least_ms + ahead_ms, LATEST_MS)
 
 
 def checked(time_ms: int | None, timestamp_ms: int, ahead_ms: int) -> int:

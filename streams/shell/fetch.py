@@ -122,6 +122,8 @@ class _Columns:
         self._timestamps_ms: list[int] = []
         self._spans: list[Sequence[int]] = []
         self._headers: dict[int, tuple[tuple[str, bytes], ...]] = {}
+        self._most_bytes: int | None = 0
+        self._least_ms: int | None = None
 
     def add(self, records: list[Any], from_offset: int) -> None:
         """Takes in a batch's records from this offset on."""
@@ -132,12 +134,23 @@ class _Columns:
         if any(map(_HEADERS, records)):
             at = len(self.values)
             self._headers |= {at + i: tuple(r.headers) for i, r in enumerate(records) if r.headers}
-        self.values += [r.value for r in records]
+        values, timestamps_ms = [r.value for r in records], [r.timestamp for r in records]
+        self.values += values
         self._keys += [r.key for r in records]
-        self._timestamps_ms += [r.timestamp for r in records]
+        self._timestamps_ms += timestamps_ms
+        self._bound(values, min(timestamps_ms))
         first, last = records[0].offset, records[-1].offset
         span = range(first, last + 1)
         self._spans.append(span if len(span) == len(records) else [r.offset for r in records])
+
+    def _bound(self, values: list[bytes], least_ms: int) -> None:
+        self._least_ms = least_ms if self._least_ms is None else min(self._least_ms, least_ms)
+        try:
+            if self._most_bytes is not None:
+                largest = max(map(len, values))
+                self._most_bytes = max(self._most_bytes, largest)
+        except TypeError:  # one is missing
+            self._most_bytes = None
 
     def run(self, tp: Partition) -> Run:
         """All of it."""
@@ -149,6 +162,8 @@ class _Columns:
             keys=self._keys,
             values=self.values,
             headers=self._headers,
+            most_bytes=self._most_bytes,
+            least_ms=self._least_ms,
         )
 
 

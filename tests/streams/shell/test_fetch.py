@@ -86,3 +86,11 @@ def test_the_rest_of_a_run_has_its_own_keys_and_headers() -> None:
     assert list(rest.offsets) == [20]
     assert list(rest.keys) == [b"key"]
     assert dict(rest.headers) == {0: (("h", b"1"),)}
+
+
+def test_a_run_knows_its_largest_value_and_least_timestamp_unless_a_value_is_missing() -> None:
+    run, _ = read_run(fetched(batch(0, [b"abc", b"a"]) + batch(2, [b"ab"]), 0), TP, 10)
+    assert (run.most_bytes, run.least_ms) == (3, 1000)
+    assert (run.after(0).most_bytes, run.after(0).least_ms) == (3, 1000)
+    missing, _ = read_run(fetched(batch(0, [b"abc", None]) + batch(2, [b"ab"]), 0), TP, 10)
+    assert (missing.most_bytes, missing.least_ms) == (None, 1000)
