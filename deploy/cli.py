@@ -381,6 +381,14 @@ def approve(
 
 
 @app.command(group=ANSWERS)
+def no_change(
+    incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
+) -> int:
+    """Tell those outside that nothing has changed, which keeps the promise of an update."""
+    return _command("no_change", incident, config, actor, text=text)
+
+
+@app.command(group=ANSWERS)
 def retract(
     incident: Incident, text: Text = "", *, config: Config = None, actor: Actor = None
 ) -> int:
@@ -528,6 +536,7 @@ def _command(
         "unacknowledge",
         "approve",
         "retract",
+        "no_change",
     ],
     incident: str,
     config: Path | None,
@@ -680,7 +689,9 @@ def storm(
 
 @bench.command(name="feedback")
 def bench_feedback(
-    folders: Annotated[list[Path] | None, Parameter(help="Recordings, or corpora as of nab.")] = None,
+    folders: Annotated[
+        list[Path] | None, Parameter(help="Recordings, or corpora as of nab.")
+    ] = None,
     /,
     *,
     config: Config = None,

@@ -27,6 +27,7 @@ EventType = Literal[
     "proposed",  # words for the public wait for approval
     "approved",  # the incident may be told in public
     "retracted",  # the public message was taken back
+    "no_change",  # those outside were told that nothing has changed
     "silenced",  # it goes on, and wakes nobody
     "unsilenced",  # its silence has ended, and it still goes on
 ]
@@ -51,6 +52,7 @@ CommandType = Literal[
     "unsilence",  # `into` is the id of the silence that ends
     "unacknowledge",
     "approve",
+    "no_change",  # `text`: what those outside are told, if anything
     "retract",
     "drill",  # a marked incident of `service` that is none, with `severity`
 ]

@@ -166,7 +166,7 @@ class Cadence(Section, frozen=True, kw_only=True):
     """
 
     minutes: dict[SeverityName, Annotated[float, Meta(ge=1)]] = msgspec.field(
-        default_factory=lambda: {"P1": 30, "P2": 60, "P3": 240}
+        default_factory=lambda: {"P1": 30, "P2": 60, "P3": 120, "P4": 240}
     )
     """A severity that is left out makes no promise."""
     slow_after_hours: Positive = 4

@@ -43,7 +43,7 @@ def why_refused(command: Command, dossier: Dossier | None) -> Refusal | None:
         return Refusal("unknown_incident", text)
     if not command.actor.strip():
         return Refusal("no_actor", "nobody gave it: `actor` is empty")
-    if command.type in ("acknowledge", "resolve", "expect") and dossier.is_over:
+    if command.type in ("acknowledge", "resolve", "expect", "no_change") and dossier.is_over:
         return Refusal("already_resolved", f"{dossier.id} is {dossier.state} already")
     if (why := _why_no_effect(command, dossier)) is not None:
         return Refusal("no_effect", why)
@@ -155,6 +155,8 @@ def _tell(command: Command, dossier: Dossier) -> tuple[EventType, str]:
             dossier.expected_resolution_ms = command.expected_ms
             expected = stamp(command.expected_ms or 0)
             return "updated", command.text or f"Expected to be over by {expected} UTC."
+        case "no_change":
+            return "no_change", command.text or "Nothing has changed."
         case "conclude":
             dossier.reason, dossier.solution = command.text, command.solution or None
             return "follow_up", command.text

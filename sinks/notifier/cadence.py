@@ -57,13 +57,15 @@ def span_ms(
 def make(
     cadence: Cadence, before: Promise | None, severity: Severity, now_ms: int, *, automatic: bool
 ) -> Promise | None:
-    """The promise that an update made now makes, on the full minute; None if it makes none."""
+    """The promise that an update made now makes, as people name times: on the full five minutes,
+    on the full minute if it is soon. None if it makes none."""
     began_ms = before.began_ms if before else now_ms
     changes = before.changes_ms if before else ()
     span = span_ms(cadence, severity, now_ms - began_ms, changes, now_ms)
     if span is None:
         return None
-    due_ms = -(-(now_ms + span) // MINUTE_MS) * MINUTE_MS
+    step_ms = 5 * MINUTE_MS if span >= 20 * MINUTE_MS else MINUTE_MS
+    due_ms = -(-(now_ms + span) // step_ms) * step_ms
     return Promise(
         began_ms=began_ms,
         due_ms=due_ms,

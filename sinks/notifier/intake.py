@@ -13,7 +13,7 @@ from sinks.notifier.messages import Ask
 from sinks.notifier.muting import inhibited, silenced
 from sinks.notifier.people import People
 from sinks.notifier.promises import Promises
-from sinks.notifier.routing import Decision, Moment, Router
+from sinks.notifier.routing import PIPELINE, Decision, Moment, Router
 from sinks.notifier.store import (
     add_deliveries,
     add_taken,
@@ -22,9 +22,6 @@ from sinks.notifier.store import (
     unsubscribed,
     write_incident,
 )
-
-PIPELINE = "tocsin"
-"""The actor of what no person did."""
 
 
 class Intake:

@@ -6,15 +6,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.configuration import Configuration, Recipient
-from schemas.incidents import Incident, IncidentEvent
+from schemas.incidents import Command, Incident, IncidentEvent
 from sinks.notifier import cadence, metrics, outbox, timers
 from sinks.notifier.cadence import Promise
 from sinks.notifier.desk import Desk, Order
 from sinks.notifier.escalation.run import as_event
 from sinks.notifier.messages import Ask, Kind, Stage
 from sinks.notifier.people import People
-from sinks.notifier.routing import Decision
-from sinks.notifier.store import read_incident
+from sinks.notifier.routing import PIPELINE, Decision
+from sinks.notifier.store import add_command, read_incident
 from sinks.notifier.timers import Timer
 
 PROMISE = "promise"
@@ -34,6 +34,7 @@ class Promises:
         now_ms: Callable[[], int],
     ) -> None:
         self._cadence = configuration.notifier.cadence
+        self._commands_topic = configuration.topics.commands
         self._reviewed = frozenset(configuration.incidents.review_severities)
         self._desk = desk
         self._people = people
@@ -102,6 +103,15 @@ class Promises:
         await self._tell(
             connection, incident, outside, due_ms, stage="no_change", key=str(promise.due_ms)
         )
+        # Into the log, so that the status page says it too.
+        command = Command(
+            id=f"no_change/{incident.id}/{promise.due_ms}",
+            type="no_change",
+            incident_id=incident.id,
+            actor=PIPELINE,
+            issued_ms=self._now_ms(),
+        )
+        await add_command(connection, command, self._commands_topic)
 
     async def _tell(
         self,

@@ -21,10 +21,12 @@ __all__ = ["STAGES", "Decision", "Router", "Stage", "affected_segments", "matche
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
+PIPELINE = "tocsin"
+"""The actor of what no person did."""
 _LETS_TELL: frozenset[EventType] = frozenset(("approved", "unsilenced"))
 """What lets those hear of an incident who could not before."""
 _FOR_THE_PUBLIC: frozenset[Stage] = frozenset(
-    ("public_message", "workaround", "follow_up", "retracted")
+    ("public_message", "workaround", "follow_up", "retracted", "no_change")
 )
 
 
@@ -222,6 +224,8 @@ def stage_of(event: IncidentEvent) -> Stage | None:
     """The kind of message that an event makes, None if it makes none."""
     if event.type in _LETS_TELL:
         return "opened"
+    if event.type == "no_change" and event.actor == PIPELINE:
+        return None  # told already, as the promise fell due
     return next((stage for stage in STAGES if stage == event.type), None)
 
 

@@ -205,7 +205,7 @@ def _is_news(known: PublicIncident, message: str, event: IncidentEvent) -> bool:
 
 def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentEvent) -> bool:
     """A new statement is made when something changed that customers can notice, or was said."""
-    if not known.updates or event.type in ("reopened", "retracted"):
+    if not known.updates or event.type in ("reopened", "retracted", "no_change"):
         return True
     if after.message and _is_news(known, after.message, event):
         return True

@@ -77,6 +77,12 @@ def test_a_retraction_takes_the_message_back_and_leaves_a_trace() -> None:
     assert say(made, first.incident_id, "retract", "grace", "Again.").type == "noted"
 
 
+def test_that_nothing_has_changed_stands_in_the_log() -> None:
+    made, first = opened()
+    said = say(made, first.incident_id, "no_change", "tocsin")
+    assert (said.type, said.text, said.changes) == ("no_change", "Nothing has changed.", {})
+
+
 def test_an_acknowledgement_can_be_given_back() -> None:
     made, first = opened()
     assert say(made, first.incident_id, "unacknowledge").type == "noted"

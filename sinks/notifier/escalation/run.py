@@ -15,6 +15,7 @@ from sinks.notifier.escalation.machine import Call, Machine, Page
 from sinks.notifier.messages import Ask, Kind
 from sinks.notifier.outbox import message_id
 from sinks.notifier.people import People
+from sinks.notifier.routing import PIPELINE
 from sinks.notifier.store import add_command, add_deliveries, read_incident
 from sinks.notifier.timers import Timer
 
@@ -22,7 +23,6 @@ PAGE = "page"
 """The kind of timer that an escalation is; its subject is the incident and the policy."""
 TURN = "turn"
 """Counts an escalation's beginnings, for round robin; a timer without a time."""
-PIPELINE = "tocsin"
 DRILL_STEP_MS = 1_000
 """In a drill the steps of an escalation follow each other this fast."""
 NAMES_OF_ESCALATION: tuple[Kind, ...] = ("page", "reminder")

@@ -57,6 +57,11 @@ async def test_a_promise_is_reminded_of_then_kept_by_no_change_and_at_last_escal
     await bench.settle(notifier, 5 * MINUTE)
     assert sent(bench)[4:] == [("desk", "cadence"), ("shop", "cadence")]
     assert promises("kept_by_no_change") == kept + 1
+    (command,) = bench.kafka.commands()
+    assert (command.type, command.actor) == ("no_change", "tocsin")
+    await bench.feed(notifier, step(2, "no_change"))  # as the log then says
+    await bench.settle(notifier)
+    assert len(sent(bench)) == 6
     for _ in range(12):
         await bench.settle(notifier, 5 * MINUTE)
     assert sent(bench)[6:] == [
@@ -83,6 +88,18 @@ async def test_whoever_speaks_keeps_the_promise_and_makes_another(bench: Bench) 
     assert len(sent(bench)) == before
     await bench.settle(notifier, 1 * MINUTE)
     assert sent(bench)[before:] == [("ada", "cadence")]
+
+
+async def test_a_person_can_say_that_nothing_has_changed(bench: Bench) -> None:
+    kept = promises("kept")
+    notifier = await bench.start(configured(bench))
+    await bench.feed(notifier, step(1, "opened"))
+    await bench.settle(notifier, 20 * MINUTE)
+    before = len(sent(bench))
+    await bench.feed(notifier, step(2, "no_change", "ada"))
+    await bench.settle(notifier)
+    assert [name for name, _ in sent(bench)[before:]] == ["desk", "shop"]
+    assert promises("kept") == kept + 1
 
 
 async def test_the_message_says_the_time_that_is_kept(bench: Bench) -> None:

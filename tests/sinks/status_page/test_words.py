@@ -207,6 +207,14 @@ def test_repeats_and_older_events_in_any_order_end_in_the_newest_state(order: li
     assert msgspec.json.decode(encoded, type=PublicIncident) == known
 
 
+def test_no_change_is_an_update_of_its_own() -> None:
+    opened = life(incident())[0]
+    same = then(opened, "no_change", 30 * MINUTE_MS)
+    first, second = after([opened, same]).updates
+    assert (first.time_ms, second.time_ms) == (opened.time_ms, same.time_ms)
+    assert second.automatic
+
+
 def test_words_that_are_taken_back_leave_a_trace_but_not_themselves() -> None:
     opened = life(incident())[0]
     said = then(opened, "public_message", 2 * MINUTE_MS, public_message="All data is lost.")
