@@ -261,21 +261,30 @@ class Escalations:
         before = await timers.get(connection, PAGE, subject)
         state = msgspec.json.encode(page)
         await timers.put(connection, Timer(PAGE, subject, page.incident_id, page.due_ms, state))
-        if incident is None or page.due_ms is None or page.state != "paging":
+        if incident is None or page.due_ms is None:
             return
         if before is not None and before.due_ms == page.due_ms:
             return
-        machine = self._machines[page.policy]
-        if page.round > machine.policy.repeats:
-            return
-        step = machine.policy.steps[page.step]
-        key = f"{page.policy}/{page.epoch}/{page.round}/{page.step}"
-        made = self._record(page, incident, ", ".join(step.notify), f"scheduled/{key}")
-        detail = f"step {page.step + 1} at {clock(page.due_ms)} UTC"
-        record = msgspec.structs.replace(
-            made, status="scheduled", due_ms=page.due_ms, detail=detail
-        )
-        await add_deliveries(connection, [record])
+        planned = self._planned(page)
+        if planned is not None:
+            recipient, what, key = planned
+            made = self._record(page, incident, recipient, f"scheduled/{key}")
+            detail = f"{what} at {clock(page.due_ms)} UTC"
+            record = msgspec.structs.replace(
+                made, status="scheduled", due_ms=page.due_ms, detail=detail
+            )
+            await add_deliveries(connection, [record])
+
+    def _planned(self, page: Page) -> tuple[str, str, str] | None:
+        """Whom the next moment is for, what it is, and its key; None if it reaches nobody."""
+        policy = self._machines[page.policy].policy
+        if page.state == "acknowledged":
+            who, key = page.acknowledged_by or page.policy, f"{page.epoch}/{page.reminded_ms}"
+            return who, "a reminder, or the acknowledgement lapses,", f"{page.policy}/{key}"
+        if page.state != "paging" or page.round > policy.repeats:
+            return None
+        step, key = policy.steps[page.step], f"{page.epoch}/{page.round}/{page.step}"
+        return ", ".join(step.notify), f"step {page.step + 1}", f"{page.policy}/{key}"
 
     def _record(self, page: Page, incident: Incident, recipient: str, key: str) -> Delivery:
         event_id = f"{incident.id}/{incident.version}"
