@@ -201,7 +201,7 @@ class Incidents(Section, frozen=True, kw_only=True):
     """An anomaly this long after an incident's last one can still belong to it."""
     max_graph_distance: Annotated[int, Meta(ge=0, le=10)] = 2
     resolve_after_quiet_seconds: Positive = 300
-    reopen_within_seconds: Annotated[float, Meta(ge=0)] = 120
+    reopen_within_seconds: Annotated[float, Meta(ge=0)] = 600
     """The same trouble reopens an incident so long after it was resolved; later it is a new one."""
     close_after_seconds: Positive = 86_400
     public_severities: tuple[SeverityName, ...] = ("P1", "P2", "P3")
