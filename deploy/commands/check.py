@@ -1,6 +1,7 @@
 """`tocsin check`: is the configuration right, and can what it names be reached?"""
 
 import asyncio
+import contextlib
 import difflib
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from deploy.routing_tests import run_tests
 from deploy.topics import TopicsError, inspect, show
 from detectors.base import UnknownDetectorError
 from detectors.registry import Registry
-from schemas.configuration import Configuration, EmailChannel, Source
+from schemas.configuration import Channels, Configuration, EmailChannel, Source
 from schemas.times import DAY_MS, stamp
 from sinks.notifier.oncall.files import Rosters
 
@@ -142,7 +143,7 @@ async def _reach(configuration: Configuration) -> list[Finding]:
         tasks.append(_one("e-mail server", channels.email.host, lambda: _smtp(channels.email)))
     if channels.slack is not None:
         tasks.append(_url("Slack", channels.slack.base_url))
-    tasks += [_url(f"webhook {name}", hook.url) for name, hook in channels.webhooks.items()]
+    tasks += [_url(what, url) for what, url in _addresses(channels)]
     for name, store in (
         ("notifier.store", configuration.notifier.store),
         ("case_store.store", configuration.case_store.store),
@@ -150,6 +151,21 @@ async def _reach(configuration: Configuration) -> list[Finding]:
     ):
         tasks.append(_store(name, store))
     return [finding for found in await asyncio.gather(*tasks) for finding in found]
+
+
+def _addresses(channels: Channels) -> Iterator[tuple[str, str]]:
+    """Where messages go by HTTP, each with what it is called."""
+    for name, hook in channels.webhooks.items():
+        yield f"webhook {name}", hook.url
+    for kind, phones in (("sms", channels.sms), ("voice", channels.voice)):
+        yield from ((f"{kind} {name}", phone.url) for name, phone in phones.items())
+    for name, duty in channels.pagerduty.items():
+        yield f"PagerDuty {name}", duty.base_url
+    for name, genie in channels.opsgenie.items():
+        yield f"Opsgenie {name}", genie.base_url
+    for name, team in channels.teams.items():
+        with contextlib.suppress(SecretError):  # said already, where secrets are looked at
+            yield f"Teams {name}", resolve(team.url, f"notifier.channels.teams.{name}.url")
 
 
 def _kafka(configuration: Configuration) -> list[Finding]:

@@ -11,6 +11,7 @@ from deploy.configuration.mistakes import Mistake
 from deploy.configuration.people import wrong_people
 from schemas.configuration import Channels, Configuration, Secret
 from schemas.oncall import Way
+from sinks.notifier.language import known as known_language
 from streams.mapping import parse_path
 from streams.silences import SilenceError, Silences
 
@@ -30,6 +31,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_groups(configuration),
         *_addresses(configuration),
         *_notifier(configuration),
+        *_channel_urls(configuration),
         *_catalogue(configuration),
         *_grading(configuration),
         *_maintenance(configuration),
@@ -191,6 +193,26 @@ def channel_names(channels: Channels) -> Iterator[str]:
         yield from (f"{kind}:{name}" for name in named)
 
 
+def _channel_urls(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """Addresses that messages are posted to; those that are secret are seen at the start."""
+    channels = configuration.notifier.channels
+    path = "notifier.channels"
+    urls = {
+        **{f"{path}.webhooks.{name}.url": hook.url for name, hook in channels.webhooks.items()},
+        **{f"{path}.sms.{name}.url": phone.url for name, phone in channels.sms.items()},
+        **{f"{path}.voice.{name}.url": phone.url for name, phone in channels.voice.items()},
+        **{
+            f"{path}.pagerduty.{n}.base_url": duty.base_url
+            for n, duty in channels.pagerduty.items()
+        },
+        **{f"{path}.opsgenie.{n}.base_url": g.base_url for n, g in channels.opsgenie.items()},
+    }
+    for where, url in urls.items():
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            yield where, "must be an address that begins with https:// or http://"
+
+
 def _each(ways: tuple[Way, ...]) -> Iterator[tuple[int, Way]]:
     return iter(enumerate(ways))
 
@@ -209,6 +231,9 @@ def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
                 for n, w in _each(recipient.fall_back)
             },
         }
+        if not known_language(recipient.language):
+            what = f"{recipient.language!r} is no language; give a code such as de or pt_BR"
+            yield f"{path}.language", what
         for where, (channel, address) in ways.items():
             if channel not in known:
                 yield f"{where}.channel", f"{channel!r} is none of {_listed(known)}"

@@ -235,3 +235,34 @@ def test_a_maintenance_window_that_is_none_is_a_mistake_with_its_line(
     with pytest.raises(ConfigurationError, match=says) as refused:
         load(path, {})
     assert f"{path}:3" in str(refused.value)
+
+
+def test_every_way_to_a_recipient_and_every_address_of_a_channel_is_checked(tmp_path: Path) -> None:
+    text = """\
+notifier:
+  channels:
+    sms:
+      provider: {url: sms.example.org}
+    pagerduty:
+      shop: {routing_key: {env: KEY}, base_url: "ftp://x"}
+  recipients:
+    - name: ada
+      language: klingon
+      channel: console
+      page_by:
+        - {channel: "sms:provider"}
+      fall_back:
+        - {channel: "pagerduty:other"}
+  routes:
+    - {name: all, recipients: [ada]}
+"""
+    wrong = "must be an address that begins with https:// or http://"
+    known = "console, pagerduty:shop, sms:provider"
+    path = "notifier.recipients[0]"
+    assert mistakes_of(tmp_path, text) == [
+        f"tocsin.yaml:4 notifier.channels.sms.provider.url: {wrong}",
+        f"tocsin.yaml:6 notifier.channels.pagerduty.shop.base_url: {wrong}",
+        f"tocsin.yaml:9 {path}.language: 'klingon' is no language; give a code such as de or pt_BR",
+        f"tocsin.yaml:12 {path}.page_by[0].address: is needed for channel sms:provider",
+        f"tocsin.yaml:14 {path}.fall_back[0].channel: 'pagerduty:other' is none of {known}",
+    ]
