@@ -690,7 +690,7 @@ def storm(
 @bench.command(name="feedback")
 def bench_feedback(
     folders: Annotated[
-        list[Path] | None, Parameter(help="Recordings, or corpora as of nab.")
+        list[Path] | None, Parameter(help="Recordings or corpora.")
     ] = None,
     /,
     *,

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.bench.faults_recordings import Recording, RecordingError, recordings
+from deploy.bench.faults_recordings import RecordingError
+from deploy.bench.feedback_corpus import Replayed, replayed
 from deploy.commands.replay import CallsFileError, runs
 from deploy.configuration import load
 from deploy.console import new_console
@@ -42,6 +43,8 @@ class Eagerness(msgspec.Struct, frozen=True, order=True):
 EAGERNESS = (Eagerness(0.0), Eagerness(2.0), Eagerness(0.0, True), Eagerness(2.0, True))
 Half = Literal["first", "second"]
 Batches = Sequence[AnomalyBatch]
+MOST_ROWS = 100
+"""Of more measurements only the totals are printed."""
 DIRECTIONS: tuple[tuple[Half, Half], ...] = (("first", "second"), ("second", "first"))
 
 
@@ -94,7 +97,7 @@ def main(folders: Sequence[Path], *, config: Path | None = None, json: Path | No
     """Replays, prints and writes `json`. Returns 0, or 2 if a recording cannot be read."""
     try:
         configuration = load(config)
-        found = [r for folder in folders or [RECORDING] for r in recordings(folder)]
+        found = [r for folder in folders or [RECORDING] for r in replayed(folder)]
         result = run(found, configuration)
     except (RecordingError, EventFileError, CallsFileError, OSError, ValueError) as error:
         print(f"tocsin bench feedback: {error}", file=sys.stderr)
@@ -105,8 +108,8 @@ def main(folders: Sequence[Path], *, config: Path | None = None, json: Path | No
     return 0
 
 
-def run(replayed: Sequence[Recording], configuration: Configuration) -> Result:
-    """Measures every recording that has faults. Raises `EventFileError`."""
+def run(found: Sequence[Replayed], configuration: Configuration) -> Result:
+    """Measures every recording. Raises `EventFileError`."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     rows: list[Row] = []
@@ -114,9 +117,7 @@ def run(replayed: Sequence[Recording], configuration: Configuration) -> Result:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("")
-        for recording in replayed:
-            if not recording.faults:
-                continue
+        for recording in found:
 
             def progress(events: int, name: str = recording.name) -> None:
                 bar.update(task, description=f"{name}: {events:,} events")
@@ -130,7 +131,7 @@ class Trial:
 
     def __init__(
         self,
-        recording: Recording,
+        recording: Replayed,
         configuration: Configuration,
         progress: Callable[[int], None],
     ) -> None:
@@ -138,9 +139,11 @@ class Trial:
         self._configuration = msgspec.structs.replace(configuration, catalogue=catalogue)
         self._recording = recording
         detected = self._detect(progress)
-        self._middle_ms = middle_ms(recording.faults)
+        ends = [batch.window_end_ms for batch in detected if batch.anomalies]
+        self._middle_ms = middle_ms(recording.faults, ends)
+        first = [b for b in detected if b.window_end_ms <= self._middle_ms]
         self._halves: dict[Half, Batches] = {
-            "first": [b for b in detected if b.window_end_ms <= self._middle_ms],
+            "first": first + self._progress(),
             "second": [b for b in detected if b.window_end_ms > self._middle_ms],
         }
 
@@ -151,6 +154,16 @@ class Trial:
             count += len(run)
             progress(count)
         return found + pipeline.finish().anomalies
+
+    def _shards(self) -> list[str]:
+        shards = self._configuration.topics.observation_shards
+        return [f"shard/{shard}" for shard in range(shards)]
+
+    def _progress(self) -> list[AnomalyBatch]:
+        """Says of every shard that the first half is complete."""
+        window_ms = round(self._configuration.windows.window_seconds * 1000)
+        end_ms = self._middle_ms // window_ms * window_ms
+        return [AnomalyBatch(shard, end_ms) for shard in self._shards()]
 
     def rows(self, degrees: Iterable[Eagerness]) -> list[Row]:
         """Both directions of each eagerness."""
@@ -192,10 +205,9 @@ class Trial:
 
     def _stage(self) -> IncidentStage:
         configuration = self._configuration
-        shards = [f"shard/{i}" for i in range(configuration.topics.observation_shards)]
         return IncidentStage(
             configuration.environment,
-            shards,
+            self._shards(),
             configuration.windows,
             configuration.incidents,
             configuration.catalogue,
@@ -210,11 +222,16 @@ class Trial:
         return score(events, self._faults(half), recording.unlisted, recording.within_seconds)
 
 
-def middle_ms(faults: Sequence[Fault]) -> int:
-    """Between the two faults in the middle, so that both halves have about as many."""
+def middle_ms(faults: Sequence[Fault], ends_ms: Sequence[int]) -> int:
+    """Between the two faults in the middle, so that both halves have about as many.
+
+    Of fewer than four faults, the middle of the time in which anything stood out.
+    """
     times = sorted(fault.at_ms for fault in faults)
     after = len(times) // 2
-    return (times[after - 1] + times[after]) // 2 if after else times[0] - 1
+    if len(times) >= 4:
+        return (times[after - 1] + times[after]) // 2
+    return (min(ends_ms, default=0) + max(ends_ms, default=0)) // 2
 
 
 def eager(batch: AnomalyBatch, eagerness: Eagerness) -> AnomalyBatch:
@@ -307,7 +324,8 @@ def show(console: Console, result: Result) -> None:
                 for o in (row.without, row.with_false_alarms, row.with_both)
             ),
         )
-    console.print(table)
+    if len(result.rows) <= MOST_ROWS:
+        console.print(table)
     for total in result.totals:
         console.print(_words(total))
 
