@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from detectors.base import Explanation, State
-from detectors.steps import GAP_MS
+from detectors.service_steps import GAP_MS
 from detectors.template_rate import Recent, TemplateRate
 from detectors.templates import TemplateTree
 from detectors.units import show

@@ -22,14 +22,17 @@ _KNOWN_WINDOWS = 5.0
 _LOOSE, _LOOSE_AFTER = 0.3, 60.0
 """A pair that has missed so large a share of at least so many is not watched any more."""
 _MEMORY_WINDOWS = 4_000.0
-_SURE = 2.0
-_RIGHT = 0.25
+_MISSED = 0.5
+"""So much less than expected is a miss, since expected counts are no whole numbers."""
+_SURE, _RIGHT = 2.0, 0.25
+"""Where so many were expected and less than this share of them is missing, all is right."""
 
 
 class Missing(NamedTuple):
-    """That a thing has stayed away although another came, in the last `span` windows.
+    """That a thing has stayed away although another came.
 
-    `raw` is -log10 of the tail probability; `windows` counts those in which it stayed away.
+    `raw` is -log10 of the tail probability of so many misses in the last `span` windows; `windows`
+    counts those in which it stayed away, the first of which is the `first`th from the end.
     """
 
     raw: float
@@ -37,6 +40,7 @@ class Missing(NamedTuple):
     came: float
     expected: float
     span: int
+    first: int
     windows: int
 
 
@@ -147,7 +151,7 @@ class Invariants:
         now[: min(n, len(newest))] = newest[:n]
         expected = firm.ratio * now[:, None]
         short = expected - now[None, :]
-        hit = tight & (short >= 0.5) & (short >= _RIGHT * expected)
+        hit = tight & (short >= _MISSED) & (short >= _RIGHT * expected)
         if not hit.any():
             return {}
         others, things = np.nonzero(hit)
@@ -171,7 +175,9 @@ class Invariants:
         spans = np.where(right.any(axis=0), right.argmax(axis=0), len(stack))
         within = np.arange(len(stack))[:, None] < spans[None, :]
         k, n = (short * within).sum(axis=0), (expected * within).sum(axis=0)
-        windows = ((short >= 0.5) & within).sum(axis=0)
+        missed = (short >= _MISSED) & within
+        windows = missed.sum(axis=0)
+        firsts = len(stack) - missed[::-1].argmax(axis=0)
         # Misses of different windows are not of one clump.
         clump = np.maximum(np.minimum(firm.clump[others, things], k / np.maximum(windows, 1)), 1.0)
         tail = betainc(
@@ -190,6 +196,7 @@ class Invariants:
                     came,
                     float(n[at]),
                     int(spans[at]),
+                    int(firsts[at]),
                     int(windows[at]),
                 )
         return best

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from detectors.error_logs import ERRORS
-from detectors.steps import Step
+from detectors.service_steps import Step
 from schemas.observations import Observation
 
 _LIST = re.compile(r"<\*>(?:[,;:|/ ]+<\*>)+")

@@ -5,7 +5,8 @@ from random import Random
 
 import msgspec
 
-from detectors.steps import Step, StepFinding, StepWatch
+from detectors.service_steps import Step
+from detectors.steps import StepFinding, StepWatch
 from tests.detectors.series import START_MS
 
 REQUEST = Step("request", "/orders")
@@ -174,3 +175,29 @@ def test_few_requests_are_enough_where_each_misses_the_step() -> None:
     said = [window(watch, 200 + i, {REQUEST: 1, TAKEN: 1, STORED: 0}) for i in range(7)]
     assert [f.step for f in said[-1]] == ["“INFO order stored”"]
     assert said[-1][0].score > 6.5
+
+
+def test_a_step_stays_away_only_from_the_first_window_on_in_which_it_was_missed() -> None:
+    watch, idle = watching(), Step("line", "INFO no order to take")
+    for i in range(60, 74):
+        assert window(watch, i, {idle: 1}) == []
+    said = [window(watch, 74 + i, {**orders(6), STORED: 0}) for i in range(6)]
+    assert [len(found) for found in said] == [0, 0, 0, 0, 0, 1]
+    assert said[-1][0].since_ms == START_MS + 73 * 10_000
+
+
+def test_steps_that_have_long_not_come_make_room_for_new_ones() -> None:
+    watch = StepWatch(most_steps=4)
+    for i in range(60):
+        window(watch, i, orders(6))
+    watch.forget(START_MS + 59 * 10_000)
+    for i in range(60, 120):
+        window(watch, i, {REQUEST: 6, Step("line", "INFO order written"): 6})
+    before = watch.left_out
+    assert before > 0
+    watch.forget(START_MS + 100 * 10_000)
+    for i in range(120, 180):
+        window(watch, i, {REQUEST: 6, Step("line", "INFO order written"): 6})
+    assert watch.left_out == before
+    assert window(watch, 180, {REQUEST: 6}) == []
+    assert any(window(watch, 181 + i, {REQUEST: 6, AUDITED: 1}) for i in range(9))

@@ -1,6 +1,6 @@
 """Which steps of which services the observations of a window tell of."""
 
-from detectors.steps import Step
+from detectors.service_steps import Step
 from schemas.observations import Observation
 from streams.steps import steps_of
 from streams.windows import DurationCell, RequestCell, SeriesNames, call_observations
