@@ -10,7 +10,7 @@ from schemas.incidents import Command, Incident, IncidentEvent
 from sinks.notifier import cadence, metrics, outbox, timers
 from sinks.notifier.cadence import Promise
 from sinks.notifier.desk import Desk, Order
-from sinks.notifier.escalation.run import as_event
+from sinks.notifier.escalation.records import as_event
 from sinks.notifier.messages import Ask, Kind, Stage
 from sinks.notifier.people import People
 from sinks.notifier.routing import PIPELINE, Decision

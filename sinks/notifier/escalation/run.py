@@ -7,13 +7,12 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.configuration import Configuration, Recipient
-from schemas.incidents import Command, Delivery, Incident, IncidentEvent
-from schemas.times import clock
+from schemas.incidents import Command, Incident, IncidentEvent
 from sinks.notifier import holding, metrics, outbox, timers
 from sinks.notifier.desk import Desk, Order, ways_of
 from sinks.notifier.escalation.machine import Call, Machine, Page
+from sinks.notifier.escalation.records import as_event, planned, record
 from sinks.notifier.messages import Ask, Kind
-from sinks.notifier.outbox import message_id
 from sinks.notifier.people import People
 from sinks.notifier.routing import PIPELINE
 from sinks.notifier.store import add_command, add_deliveries, read_incident
@@ -210,7 +209,8 @@ class Escalations:
     ) -> None:
         if call.kind == "exhausted":
             log.error("nobody acknowledged", incident_id=incident.id, policy=page.policy)
-        step = self._record(page, incident, page.policy, call.key or call.kind)
+        key = call.key or call.kind
+        step = record(page, incident, page.policy, key, self._now_ms())
         status = "failed" if call.kind == "exhausted" else "withheld"
         failure = "gave_up" if call.kind == "exhausted" else None
         made = msgspec.structs.replace(step, status=status, failure=failure, detail=call.label)
@@ -225,7 +225,7 @@ class Escalations:
         target: str,
     ) -> None:
         log.warning("nobody is on call", schedule=target, incident_id=incident.id)
-        step = self._record(page, incident, target, call.key)
+        step = record(page, incident, target, call.key, self._now_ms())
         detail = f"{call.label}: nobody is on call"
         await add_deliveries(connection, [msgspec.structs.replace(step, detail=detail)])
 
@@ -265,40 +265,8 @@ class Escalations:
             return
         if before is not None and before.due_ms == page.due_ms:
             return
-        planned = self._planned(page)
-        if planned is not None:
-            recipient, what, key = planned
-            made = self._record(page, incident, recipient, f"scheduled/{key}")
-            detail = f"{what} at {clock(page.due_ms)} UTC"
-            record = msgspec.structs.replace(
-                made, status="scheduled", due_ms=page.due_ms, detail=detail
-            )
-            await add_deliveries(connection, [record])
-
-    def _planned(self, page: Page) -> tuple[str, str, str] | None:
-        """Whom the next moment is for, what it is, and its key; None if it reaches nobody."""
         policy = self._machines[page.policy].policy
-        if page.state == "acknowledged":
-            who, key = page.acknowledged_by or page.policy, f"{page.epoch}/{page.reminded_ms}"
-            return who, "a reminder, or the acknowledgement lapses,", f"{page.policy}/{key}"
-        if page.state != "paging" or page.round > policy.repeats:
-            return None
-        step, key = policy.steps[page.step], f"{page.epoch}/{page.round}/{page.step}"
-        return ", ".join(step.notify), f"step {page.step + 1}", f"{page.policy}/{key}"
-
-    def _record(self, page: Page, incident: Incident, recipient: str, key: str) -> Delivery:
-        event_id = f"{incident.id}/{incident.version}"
-        return Delivery(
-            message_id=message_id(event_id, recipient, "escalation", key),
-            event_id=event_id,
-            incident_id=incident.id,
-            status="withheld",
-            time_ms=self._now_ms(),
-            recipient=recipient,
-            audience="engineer",
-            channel="escalation",
-            rule=page.policy,
-        )
+        await add_deliveries(connection, planned(policy, page, incident, self._now_ms()))
 
     async def _take_back(self, connection: AsyncConnection, incident_id: str, reason: str) -> None:
         """No page that has not gone out yet goes out any more, in any channel."""
@@ -332,16 +300,3 @@ def _begins_again(page: Page, event: IncidentEvent, *, again: bool) -> bool:
     if event.incident.acknowledged_by:
         return False
     return event.type in ("unacknowledged", "reopened") or (page.state == "over" and again)
-
-
-def as_event(incident: Incident) -> IncidentEvent:
-    """The incident as it stands, as the event that a timer speaks of."""
-    return IncidentEvent(
-        incident_id=incident.id,
-        version=incident.version,
-        type="updated",
-        time_ms=incident.updated_ms,
-        actor=PIPELINE,
-        text=incident.title,
-        incident=incident,
-    )
