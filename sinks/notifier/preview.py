@@ -12,11 +12,11 @@ import msgspec
 from schemas.configuration import Catalogue, Recipient
 from schemas.incidents import EventType, Incident, IncidentEvent, PublicPhase, State
 from schemas.oncall import Cadence
+from sinks.notifier.cadence import make
 from sinks.notifier.language import language
 from sinks.notifier.messages import Ask, Stage
 from sinks.notifier.words import PHASES, Phase, Writer
 
-MINUTE_MS = 60_000
 AUDIENCES: tuple[Literal["engineer", "manager", "support"], ...] = (
     "engineer",
     "manager",
@@ -140,12 +140,10 @@ def event_at(incident: Incident, stage: Stage, code: str) -> IncidentEvent:
     )
 
 
-def promised_ms(event: IncidentEvent, cadence: Cadence) -> int | None:
-    """The promise that a message makes, by the severity alone, on the full minute."""
-    minutes = cadence.minutes.get(event.incident.severity)
-    if minutes is None:
-        return None
-    return -(-(event.time_ms + round(minutes * MINUTE_MS)) // MINUTE_MS) * MINUTE_MS
+def promised_ms(event: IncidentEvent, rules: Cadence) -> int | None:
+    """The promise that a first message makes at this severity."""
+    made = make(rules, None, event.incident.severity, event.time_ms, automatic=False)
+    return made.due_ms if made else None
 
 
 def _type_of(stage: Stage) -> EventType:
