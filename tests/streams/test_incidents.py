@@ -386,7 +386,7 @@ def test_trouble_that_goes_on_after_being_resolved_by_hand_does_not_wake_anyone_
 
 
 def test_command_ids_are_remembered_only_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.incidents.MAX_COMMANDS", 2)
+    monkeypatch.setattr("streams.answers.MAX_COMMANDS", 2)
     made = stage()
     name = told(anomaly(), until=30, made=made)[0].incident_id
     notes = [command("note", name, text="x", number=i) for i in range(3)]
@@ -398,7 +398,7 @@ def test_command_ids_are_remembered_only_up_to_a_bound(monkeypatch: pytest.Monke
 def test_too_many_incidents_close_the_longest_resolved_ones_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.incidents.MAX_DOSSIERS", 1)
+    monkeypatch.setattr("streams.ledger.MAX_DOSSIERS", 1)
     events = told(anomaly("cart"), anomaly("smtp", at=400), until=420)
     assert [e.type for e in events][-2:] == ["opened", "closed"]
     assert events[-1].incident_id == events[0].incident_id
