@@ -1,7 +1,7 @@
 """The novelty detector of many series: by name, in parts that are scored, saved and restored."""
 
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 import msgspec
@@ -11,8 +11,13 @@ from detectors.novelty import WARMUP_SAMPLES, NoveltyDetector
 from detectors.novelty_grids import Floats, Integers
 from detectors.novelty_part import NoveltyPart, PartStateError
 
-PART_SERIES: Final = 2048
+PART_SERIES: Final = 1024
 """So many that the cost of a step of numpy is spread, so few that its numbers stay in a cache."""
+
+_PAYS_FROM: Final = 96
+"""Samples a part for which the arrays' fixed cost is less than that of a detector a series."""
+
+_DUMPED = tuple[int, dict[int, str], bytes]
 
 
 class NoveltyBank:
@@ -102,6 +107,26 @@ class NoveltyBank:
         self._parts[part].clear(series)
         heappush(self._free, at)
         self._changed.add(part)
+        self._drop_empty_parts()
+
+    def _drop_empty_parts(self) -> None:
+        """Drops the last parts as long as no series is in them."""
+        while self._names and not any(name is not None for name in self._names[-1]):
+            self._names.pop()
+            self._parts.pop()
+            self._free = [at for at in self._free if at < self.places]
+            heapify(self._free)
+
+    def clear(self, name: str) -> None:
+        """Makes a series as new as if it had just got its place; its `least_difference` stays.
+
+        Raises `KeyError` if it has no place.
+        """
+        part, series = divmod(self._places[name], self.part_series)
+        least_difference = self._parts[part].least_difference[series]
+        self._parts[part].clear(series)
+        self._parts[part].least_difference[series] = least_difference
+        self._changed.add(part)
 
     def score(self, times_ms: int | Integers, values: Floats) -> Floats:
         """Scores one sample of each place, and keeps it for `learn`; see `NoveltyPart.score`.
@@ -148,11 +173,32 @@ class NoveltyBank:
         part, series = divmod(place, self.part_series)
         return self._parts[part].detector(series)
 
+    def put(self, place: int, detector: NoveltyDetector) -> None:
+        """Takes the state of a detector, one from `detector` that has gone on alone, into its
+        place."""
+        part, series = divmod(place, self.part_series)
+        self._parts[part].put(series, detector)
+        self._changed.add(part)
+
+    def pays(self, samples: int) -> bool:
+        """Whether so many samples at once are scored faster here than by detectors of their own."""
+        return samples >= _PAYS_FROM * len(self._parts)
+
     def dump(self, *, every: bool = False) -> dict[int, bytes]:
-        """The parts changed since the last `dump`, or `every` one, by number."""
+        """The parts changed since the last `dump`, or `every` one, by number.
+
+        A part that was dropped as no series is left in it is dumped as no bytes.
+        """
         numbers = range(len(self._parts)) if every else sorted(self._changed)
         self._changed = set()
-        return {n: msgspec.msgpack.encode([self._names[n], self._parts[n].dump()]) for n in numbers}
+        return {n: self._dump_part(n) for n in numbers}
+
+    def _dump_part(self, number: int) -> bytes:
+        if number >= len(self._parts):
+            return b""
+        names = {i: name for i, name in enumerate(self._names[number]) if name is not None}
+        state = self._parts[number].dump(np.array(list(names), np.int64))
+        return msgspec.msgpack.encode([self.part_series, names, state])
 
     def load(self, parts: Mapping[int, bytes]) -> None:
         """Takes the latest dump of every part.
@@ -161,24 +207,30 @@ class NoveltyBank:
         then as it was.
         """
         fresh = NoveltyBank(self.part_series, self.warmup_samples)
-        for number in range(len(parts)):
-            if number not in parts:
-                raise PartStateError(f"part {number} of {len(parts)} of the bank is missing")
-            fresh._restore(number, parts[number])
+        kept = {number: part for number, part in parts.items() if part}
+        for number in range(len(kept)):
+            if number not in kept:
+                raise PartStateError(f"part {number} of {len(kept)} of the bank is missing")
+            fresh._restore(number, kept[number])
         self.__dict__.update(fresh.__dict__)
 
     def _restore(self, number: int, dumped: bytes) -> None:
         try:
-            names, state = msgspec.msgpack.decode(dumped, type=tuple[list[str | None], bytes])
+            size, names, state = msgspec.msgpack.decode(dumped, type=_DUMPED)
         except (msgspec.DecodeError, ValueError) as error:
             raise PartStateError(f"part {number} of the bank cannot be read: {error}") from error
-        part = NoveltyPart(self.part_series, self.warmup_samples)
-        part.load(state)
-        self._parts.append(part)
-        self._names.append(names)
+        if size != self.part_series:
+            raise PartStateError(
+                f"part {number} of the bank is for {size} series, not for {self.part_series}; "
+                "begin with an empty bank"
+            )
+        self._grow()
+        self._parts[number].load(np.array(list(names), np.int64), state)
         begin = number * self.part_series
-        self._places.update({n: begin + i for i, n in enumerate(names) if n is not None})
-        self._free += [begin + i for i, n in enumerate(names) if n is None]
+        for series, name in names.items():
+            self._names[number][series] = name
+            self._places[name] = begin + series
+        self._free = [at for at in self._free if at - begin not in names]
 
     def _grow(self) -> None:
         begin = self.places

@@ -72,6 +72,11 @@ class ViewColumns:
         """What `Views.dump` gives of one series."""
         return [self._arrays[name][..., series].tolist() for name in STATE]
 
+    def load(self, series: int, state: State) -> None:
+        """Takes what `dump` gave into one series."""
+        for name, value in zip(STATE, state, strict=True):
+            self._arrays[name][..., series] = value
+
     def look(self, times_ms: Integers, values: Floats) -> Looks:
         """As `Views.look`, for one value a series."""
         a, every = self._arrays, self._every

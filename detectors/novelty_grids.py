@@ -53,9 +53,11 @@ class ValueGrids:
         self._known: Bytes = np.zeros(rows, np.uint8)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All state, by name."""
-        whole: dict[str, NDArray[Any]] = {"cells": self.cells, "first": self.first}
-        return {**whole, "grid_samples": self.samples, **self.numbers}
+        """All state, by name, as arrays whose first axis is the view and second the series."""
+        flat: dict[str, NDArray[Any]] = {"cells": self.cells, "first": self.first}
+        flat |= {"grid_samples": self.samples, **self.numbers}
+        shape = (self.views, self.series)
+        return {name: a.reshape(*shape, *a.shape[1:]) for name, a in flat.items()}
 
     def clear(self, series: int) -> None:
         """Makes one series' grids new."""
@@ -76,6 +78,15 @@ class ValueGrids:
             ]
             for row in range(series, self.views * self.series, self.series)
         ]
+
+    def load(self, series: int, state: State) -> None:
+        """Takes what `dump` gave into one series' grids."""
+        rows = range(series, self.views * self.series, self.series)
+        for row, (cells, first, *numbers, samples) in zip(rows, state, strict=True):
+            self.cells[row] = np.frombuffer(cells, np.uint8)
+            self.first[row], self.samples[row] = first, samples
+            for name, number in zip(NUMBERS, numbers, strict=True):
+                self.numbers[name][row] = number
 
     def novelty(self, values: Floats) -> Floats:
         """As `ValueGrid.novelty`, for one value a row."""

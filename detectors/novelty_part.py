@@ -126,6 +126,13 @@ class NoveltyPart:
         detector.load([views, grids, peak, since_peak])
         return detector
 
+    def put(self, series: int, detector: NoveltyDetector) -> None:
+        """Takes the state of a detector of its own into one of the series."""
+        views, grids, peak, since_peak = detector.dump()
+        self.views.load(series, views)
+        self.grids.load(series, grids)
+        self.peak[series], self.since_peak[series] = peak, since_peak
+
     def clear(self, series: int) -> None:
         """Makes one series new."""
         self.views.clear(series)
@@ -134,31 +141,37 @@ class NoveltyPart:
         self.since_peak[series] = QUIET_SAMPLES
         self.least_difference[series] = 0.0
 
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All state, by name."""
-        quiet: dict[str, NDArray[Any]] = {"peak": self.peak, "since_peak": self.since_peak}
-        return {**self.views.arrays(), **self.grids.arrays(), **quiet}
+    def _arrays(self) -> Mapping[str, tuple[NDArray[Any], int]]:
+        """All state by name, each with the axis that is the series."""
+        arrays = {name: (a, 1) for name, a in self.grids.arrays().items()}
+        arrays |= {name: (a, a.ndim - 1) for name, a in self.views.arrays().items()}
+        return {**arrays, "peak": (self.peak, 0), "since_peak": (self.since_peak, 0)}
 
     @property
     def bytes_per_series(self) -> float:
         """Bytes of all state, a series."""
-        return sum(array.nbytes for array in self.arrays().values()) / self.size
+        return sum(array.nbytes for array, _ in self._arrays().values()) / self.size
 
-    def dump(self) -> bytes:
-        """The whole state, as the arrays lie."""
-        arrays = {name: array.tobytes() for name, array in self.arrays().items()}
-        return msgspec.msgpack.encode([_VERSION, self.size, arrays])
+    def dump(self, series: Integers) -> bytes:
+        """The state of some of the series."""
+        arrays = {n: a.take(series, axis).tobytes() for n, (a, axis) in self._arrays().items()}
+        return msgspec.msgpack.encode([_VERSION, len(series), arrays])
 
-    def load(self, dumped: bytes) -> None:
-        """Takes a state from `dump`. Raises `PartStateError` if it is of another kind."""
+    def load(self, series: Integers, dumped: bytes) -> None:
+        """Takes the state of as many series from `dump`; the others stay as they are.
+
+        Raises `PartStateError` if it is of another version or number of series.
+        """
         try:
-            version, size, arrays = msgspec.msgpack.decode(dumped)
+            version, many, arrays = msgspec.msgpack.decode(dumped)
         except (msgspec.DecodeError, ValueError) as error:
             raise PartStateError(f"a part of the bank cannot be read: {error}") from error
-        if (version, size) != (_VERSION, self.size):
+        if (version, many) != (_VERSION, len(series)):
             raise PartStateError(
-                f"a part of the bank is of version {version} with {size} series, not of version "
-                f"{_VERSION} with {self.size}; begin with an empty bank"
+                f"a part of the bank is of version {version} with {many} series, not of version "
+                f"{_VERSION} with {len(series)}; begin with an empty bank"
             )
-        for name, array in self.arrays().items():
-            array[...] = np.frombuffer(arrays[name], array.dtype).reshape(array.shape)
+        for name, (array, axis) in self._arrays().items():
+            shape = (*array.shape[:axis], many, *array.shape[axis + 1 :])
+            loaded = np.frombuffer(arrays[name], array.dtype).reshape(shape)
+            array[(slice(None),) * axis + (series,)] = loaded

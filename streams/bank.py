@@ -1,12 +1,16 @@
-"""The detectors of all series, and what they have to say of one sample."""
+"""The detectors of all series, and what they have to say of a tick's samples."""
 
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from detectors.base import Detector, Explanation, Sample, State
+from detectors.novelty import NoveltyDetector
+from detectors.novelty_bank import NoveltyBank
+from detectors.novelty_member import NoveltyMember
 from detectors.registry import Registry
 from schemas.anomalies import Anomaly
 from schemas.observations import Observation, ObservationKind
@@ -17,9 +21,12 @@ CORROBORATES_FROM = 4.0
 
 
 class Series:
-    """The detectors of one series, since when each has been anomalous, and its threshold."""
+    """The detectors of one series, since when each has been anomalous, and its threshold.
 
-    __slots__ = ("detectors", "kind", "last_ms", "service", "since_ms", "threshold")
+    `novelty` is the detector among them that is in the bank of these, if there is one.
+    """
+
+    __slots__ = ("detectors", "kind", "last_ms", "novelty", "service", "since_ms", "threshold")
 
     def __init__(
         self,
@@ -34,10 +41,15 @@ class Series:
         self.since_ms = [0] * len(detectors)
         self.threshold = threshold
         self.last_ms = 0
+        members = (d for d in detectors if isinstance(d, NoveltyMember))
+        self.novelty: NoveltyMember | None = next(members, None)
 
 
 class Bank:
     """One set of detectors a series, made when the series is first seen.
+
+    Their novelty detectors are one `NoveltyBank`: what they say is the same, and where many series
+    report at once takes a fifth of the time.
 
     Parameters
     ----------
@@ -59,6 +71,7 @@ class Bank:
         self._registry = registry
         self._tiers = tiers
         self._default_tier = default_tier
+        self._novelty = NoveltyBank()
         self._series: dict[str, Series] = {}
 
     def __len__(self) -> int:
@@ -74,15 +87,43 @@ class Bank:
         self._series[o.series] = self._new(o.series, o.kind, o.service)
         return True
 
-    def judge(self, x: Sample) -> list[Anomaly]:
-        """Scores and learns one sample of an admitted series; returns what is anomalous.
+    def judge(self, samples: Sequence[Sample]) -> list[Anomaly]:
+        """Scores and learns the samples of one window, of admitted series and at most one of each;
+        returns what is anomalous.
 
         What is no number, or of another kind than its series has been, is left out.
         """
-        o = x.observation
-        series = self._series[o.series]
-        if series.kind != o.kind or not isfinite(o.sum):
-            return []
+        known = [(self._series[x.observation.series], x) for x in samples]
+        taken = [(s, x) for s, x in known if self._takes(s, x.observation)]
+        self._score_novelty(taken)
+        told: list[Anomaly] = []
+        for series, x in taken:
+            told += self._judge_one(series, x)
+        self._novelty.learn()
+        return told
+
+    @staticmethod
+    def _takes(series: Series, o: Observation) -> bool:
+        return series.kind == o.kind and isfinite(o.sum)
+
+    def _score_novelty(self, taken: Sequence[tuple[Series, Sample]]) -> None:
+        """Has the bank score all novelties of a window at once, or each by itself if they are few;
+        what is told is the same."""
+        found = [(s.novelty, x.observation.mean) for s, x in taken if s.novelty is not None]
+        if not found:
+            return
+        if not self._novelty.pays(len(found)):
+            for member, _ in found:
+                member.leave()
+            return
+        row = np.full(self._novelty.places, np.nan)
+        for member, value in found:
+            member.join()
+            row[member.place] = value
+        self._novelty.score(taken[0][1].start_ms, row)
+
+    @staticmethod
+    def _judge_one(series: Series, x: Sample) -> list[Anomaly]:
         series.last_ms = x.end_ms
         told: list[Anomaly] = []
         for i, detector in enumerate(series.detectors):
@@ -100,16 +141,26 @@ class Bank:
         return self._registry.threshold(series, self._tiers.get(service, self._default_tier))
 
     def _new(self, name: str, kind: ObservationKind, service: str) -> Series:
-        detectors = self._registry.detectors(name, kind)
+        detectors = [
+            NoveltyMember(self._novelty, name, d.least_difference)
+            if isinstance(d, NoveltyDetector)
+            else d
+            for d in self._registry.detectors(name, kind)
+        ]
         return Series(service, kind, detectors, self.threshold(name, service))
 
     def forget(self, before_ms: int) -> None:
         """Drops the series that have not been seen since, and what only they had in common."""
-        self._series = {n: s for n, s in self._series.items() if s.last_ms >= before_ms}
+        for name in [n for n, s in self._series.items() if s.last_ms < before_ms]:
+            if self._series.pop(name).novelty is not None:
+                self._novelty.forget(name)
         self._registry.keep({metric_of(n) for n, s in self._series.items() if s.kind == "gauge"})
 
     def dump(self) -> State:
         """What the detectors have learnt, and what they have in common."""
+        for one in self._series.values():
+            if one.novelty is not None:
+                one.novelty.save()
         series: list[Any] = [
             [
                 name,
@@ -121,21 +172,33 @@ class Bank:
             ]
             for name, s in self._series.items()
         ]
-        return [self._registry.dump(), series]
+        return [self._registry.dump(), series, list(self._novelty.dump(every=True).values())]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`; series whose detectors are others now start anew."""
-        fleets, dumped = state
+        fleets, dumped, parts = state
         self._registry.load(fleets)
+        self._novelty.load(dict(enumerate(parts)))
         self._series = {}
         for name, service, kind, last_ms, since_ms, learnt in dumped:
             s = self._series[name] = self._new(name, kind, service)
             s.last_ms = last_ms
-            if [type(d).__name__ for d in s.detectors] != [n for n, _ in learnt]:
+            had = [n for n, _ in learnt]
+            if [type(d).__name__ for d in s.detectors] != had:
+                self._begin_anew(name, s, had)
                 continue
             s.since_ms = list(since_ms)
             for detector, (_, state_of_one) in zip(s.detectors, learnt, strict=True):
                 detector.load(state_of_one)
+
+    def _begin_anew(self, name: str, series: Series, had: Sequence[str]) -> None:
+        """Drops what the novelty bank knew of a series whose detectors are others now."""
+        if NoveltyMember.__name__ not in had:
+            return
+        if series.novelty is None:
+            self._novelty.forget(name)
+        else:
+            self._novelty.clear(name)
 
 
 def anomaly_of(series: str, service: str, x: tuple[int, int], e: Explanation) -> Anomaly:

@@ -22,8 +22,9 @@ from streams.merge import merge
 from streams.series import series_id
 from streams.steps import steps_of
 
-_VERSION = 3
+_VERSION = 4
 _FORGET_MS = 14 * DAY_MS
+_UNSCORED = ("log", "calls")
 
 
 class Detect:
@@ -120,11 +121,10 @@ class Detect:
     def _tick(self, end_ms: int, observations: list[Observation], said: list[AnomalyBatch]) -> None:
         self._forget_daily(end_ms)
         start_ms = end_ms - self._window_ms
-        anomalies: list[Anomaly] = []
-        for o in observations:
-            if o.kind not in ("log", "calls") and self._bank.admit(o):
-                anomalies += self._bank.judge(Sample(start_ms, end_ms, o))
-                self._silence.heard(o, end_ms)
+        watched = [o for o in observations if o.kind not in _UNSCORED and self._bank.admit(o)]
+        anomalies = self._bank.judge([Sample(start_ms, end_ms, o) for o in watched])
+        for o in watched:
+            self._silence.heard(o, end_ms)
         anomalies += self._judge_logs(end_ms, [o for o in observations if o.kind == "log"])
         anomalies += self._judge_steps(end_ms, observations)
         anomalies += self._judge_silence(end_ms)
