@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from detectors.base import Explanation, State
+from detectors.log_findings import LogFinding, Waiting, WaitingFindings
 from detectors.service_steps import GAP_MS
 from detectors.template_rate import Recent, TemplateRate
 from detectors.templates import TemplateTree
@@ -14,13 +15,9 @@ ERRORS = frozenset({"ERROR", "FATAL", "CRITICAL", "SEVERE", "ALERT", "EMERGENCY"
 _TOLD_WEIGHTS = (0.05, 0.3, 1.0)
 """How much of the lines that were told as anomalous is learnt, in the first, the second and any
 later episode of a template: an outage is not usual, but what keeps coming back is."""
-
-
 _SHORT_MS = 60_000
 _CUT_MS = 20_000
 """What comes so soon after a service began to log has been there from the start."""
-_GONE_WINDOWS = 3
-"""So many windows with lines of a service, but without an error, say that it does not last."""
 
 
 class _Lines(NamedTuple):
@@ -40,27 +37,6 @@ class _Seen(NamedTuple):
     expected: float
     raw: float
     score: float
-
-
-class _Waiting(NamedTuple):
-    """What will count as confirmed once it has lasted, unless the service logs without it."""
-
-    finding: "LogFinding"
-    first_end_ms: int
-    end_ms: int
-    active: int
-    lasts_ms: int
-
-
-class LogFinding(NamedTuple):
-    """What is told of one template of one service in one window."""
-
-    series: str
-    service: str
-    since_ms: int
-    score: float
-    explanation: Explanation
-    example: str | None
 
 
 class LogTemplates:
@@ -123,7 +99,7 @@ class LogTemplates:
         self._fleet_lines: dict[int, int] = {}
         self._fleet_windows = 0
         self._episodes: dict[int, int] = {}
-        self._waiting: dict[tuple[str, int], _Waiting] = {}
+        self._waiting = WaitingFindings(pool_ms)
 
     def process(
         self, start_ms: int, end_ms: int, logs: Sequence[Observation], least: float
@@ -143,23 +119,9 @@ class LogTemplates:
             for lines in self._count(logs)
             if self._admit((lines.service, lines.template))
         ]
-        return [finding for finding in found if finding is not None] + self._due(end_ms)
-
-    def _due(self, end_ms: int) -> list[LogFinding]:
-        """What has lasted by now although the service has logged nothing since."""
-        self._waiting = {
-            key: waiting
-            for key, waiting in self._waiting.items()
-            if end_ms - waiting.end_ms <= self.pool_ms
-            and self._active.get(key[0], 0) - waiting.active < _GONE_WINDOWS
-        }
-        due = [k for k, w in self._waiting.items() if end_ms - w.first_end_ms >= w.lasts_ms]
-        found = []
-        for key in due:
-            finding = self._waiting.pop(key).finding
-            explanation = finding.explanation._replace(confirmed=True)
-            found.append(finding._replace(explanation=explanation))
-        return found
+        return [finding for finding in found if finding is not None] + self._waiting.due(
+            end_ms, self._active
+        )
 
     def _count(self, logs: Sequence[Observation]) -> list[_Lines]:
         """The error lines of the services that are watched, by service and template."""
@@ -223,11 +185,10 @@ class LogTemplates:
         example = came.observation.example
         finding = LogFinding(series, came.service, rate.since_ms, score, explanation, example)
         key = (came.service, came.template)
-        self._waiting.pop(key, None)
+        self._waiting.drop(key)
         if lasting and not explanation.confirmed:
-            first_end_ms = rate.recent[0].end_ms
-            lasts_ms = self._lasts_ms(came.service, rate)
-            self._waiting[key] = _Waiting(finding, first_end_ms, end_ms, active, lasts_ms)
+            first_end_ms, lasts_ms = rate.recent[0].end_ms, self._lasts_ms(came.service, rate)
+            self._waiting.put(key, Waiting(finding, first_end_ms, end_ms, active, lasts_ms))
         return finding
 
     def _seen(
@@ -318,7 +279,7 @@ class LogTemplates:
             list(self._fleet_lines.items()),
             self._fleet_windows,
             list(self._episodes.items()),
-            [[*key, *waiting] for key, waiting in self._waiting.items()],
+            self._waiting.dump(),
         ]
 
     def load(self, state: State) -> None:
@@ -335,10 +296,4 @@ class LogTemplates:
             rate.load(dumped)
         self._fleet_lines = dict(fleet_lines)
         self._episodes = dict(episodes)
-        self._waiting = {}
-        for service, number, found, *times in waiting:
-            series, _, since_ms, score, explanation, example = found
-            finding = LogFinding(
-                series, service, since_ms, score, Explanation(*explanation), example
-            )
-            self._waiting[service, number] = _Waiting(finding, *times)
+        self._waiting.load(waiting)
