@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_notifier(configuration),
         *_channel_urls(configuration),
         *_catalogue(configuration),
+        *_limits(configuration),
         *_grading(configuration),
         *_maintenance(configuration),
         *_playbooks(configuration),
@@ -75,6 +77,19 @@ def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:
         )
     if (kafka.ssl_certificate_location is None) != (kafka.ssl_key_location is None):
         yield "kafka", "ssl_certificate_location and ssl_key_location go together"
+
+
+def _limits(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    named = [
+        (f"detection.limits[{index}].limit", rule.limit)
+        for index, rule in enumerate(configuration.detection.limits)
+    ]
+    for index, service in enumerate(configuration.catalogue.services):
+        path = f"catalogue.services[{index}].limits"
+        named += [(f"{path}.{metric}", limit) for metric, limit in service.limits.items()]
+    for path, limit in named:
+        if not isfinite(limit):
+            yield path, f"{limit} is no value that a gauge can reach"
 
 
 def _grading(configuration: Configuration) -> Iterator[tuple[str, str]]:

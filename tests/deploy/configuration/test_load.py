@@ -266,3 +266,13 @@ notifier:
         f"tocsin.yaml:12 {path}.page_by[0].address: is needed for channel sms:provider",
         f"tocsin.yaml:14 {path}.fall_back[0].channel: 'pagerduty:other' is none of {known}",
     ]
+
+
+def test_a_limit_that_nothing_can_reach_is_a_mistake(tmp_path: Path) -> None:
+    limits = "limits: [{series: 'connections_open*', limit: .nan}]"
+    services = "services: [{name: db, limits: {jobs: .inf}}]"
+    path = write(tmp_path, f"detection:\n  {limits}\ncatalogue:\n  {services}\n")
+    with pytest.raises(ConfigurationError) as raised:
+        load(path)
+    assert "2 detection.limits[0].limit: nan is no value" in str(raised.value)
+    assert "4 catalogue.services[0].limits.jobs: inf is no value" in str(raised.value)
