@@ -18,7 +18,7 @@ NOTABLE_NOVELTY: Final = 0.025
 NOTABLE_SCORE: Final = 6.0
 MOST_SCORE: Final = 60.0
 
-QUIET_SAMPLES: Final = 120
+QUIET_SAMPLES: Final = 100
 """So long after a novelty another must be `QUIET_FACTOR` times as strong to count."""
 QUIET_FACTOR: Final = 1.6
 WARMUP_SAMPLES: Final = 72
