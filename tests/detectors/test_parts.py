@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,18 +155,17 @@ def test_a_burst_in_one_window_is_not_confirmed_and_lasting_errors_are() -> None
 
 
 def test_errors_after_which_a_service_says_nothing_more_are_told_all_the_same() -> None:
-    logs = LogTemplates()
+    logs, restored = LogTemplates(), LogTemplates()
     for i in range(60):
         watch(logs, i)
     for i in range(60, 63):
         assert watch(logs, i, line("out of stock at the depot", 3)) == []
-    after = [
-        logs.process(START_MS + i * 10_000 - 10_000, START_MS + i * 10_000, [], 4.0)
-        for i in range(63, 80)
-    ]
-    told = [i for i, found in enumerate(after, 63) if found]
-    assert told == [65]
-    assert after[2][0].explanation.confirmed
+    restored.load(msgspec.msgpack.decode(msgspec.msgpack.encode(logs.dump())))
+    for one in (logs, restored):
+        ends = [START_MS + i * 10_000 for i in range(63, 80)]
+        after = [one.process(end_ms - 10_000, end_ms, [], 4.0) for end_ms in ends]
+        assert [i for i, found in enumerate(after, 63) if found] == [65]
+        assert after[2][0].explanation.confirmed
 
 
 def test_errors_that_come_from_a_services_start_on_must_last_for_longer() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from random import Random
 
 import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detectors.service_steps import Step
 from detectors.steps import StepFinding, StepWatch
@@ -201,3 +203,27 @@ def test_steps_that_have_long_not_come_make_room_for_new_ones() -> None:
     assert watch.left_out == before
     assert window(watch, 180, {REQUEST: 6}) == []
     assert any(window(watch, 181 + i, {REQUEST: 6, AUDITED: 1}) for i in range(9))
+
+
+WINDOWS = st.lists(
+    st.dictionaries(st.sampled_from([REQUEST, TAKEN, STORED, REFUSED]), st.integers(1, 9)),
+    min_size=40,
+    max_size=90,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(WINDOWS, st.integers(1, 89))
+def test_whatever_comes_a_restored_watch_says_the_same(
+    windows: list[dict[Step, int]], cut: int
+) -> None:
+    watch, restored = StepWatch(learning_windows=5), StepWatch(learning_windows=5)
+    for i, steps in enumerate(windows):
+        if i == cut:
+            restored.load(msgspec.msgpack.decode(msgspec.msgpack.encode(watch.dump())))
+        said = window(watch, i, steps)
+        if i >= cut:
+            # The order in which steps are named says nothing either.
+            assert window(restored, i, dict(reversed(steps.items()))) == said
+    if cut < len(windows):
+        assert restored.dump() == watch.dump()
