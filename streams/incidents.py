@@ -14,7 +14,7 @@ from streams.casebook import Memory
 from streams.commands import Refusal
 from streams.ledger import Ledger
 from streams.lifecycle import Rules, next_moment_ms
-from streams.outlook import Example
+from streams.outlook import Example, Validation
 from streams.reports import anomaly_of
 
 VERSION = 2
@@ -106,6 +106,11 @@ class IncidentStage:
         """The incidents that the stage still holds, as last published, by id."""
         held = sorted(self._memory.dossiers.items())
         return [dossier.told for _, dossier in held if dossier.told is not None]
+
+    def validation(self) -> Validation | None:
+        """How good the guesses about new incidents are; None before the first guess."""
+        lessons = self._ledger.lessons
+        return lessons.validation() if len(lessons) > lessons.least else None
 
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]:
         """Takes anomalies in; returns what there is to say once their windows are complete."""

@@ -54,6 +54,16 @@ CHECKPOINT_SECONDS = Histogram(
     ["stage"],
     buckets=_SECONDS,
 )
+SILENCED = Counter(
+    "tocsin_incidents_silenced_total", "Incidents that woke nobody when they were opened"
+)
+SILENCES_EXPIRED = Counter("tocsin_silences_expired_total", "Silences of people that have ended")
+OUTLOOK = Gauge(
+    "tocsin_outlook_right_ratio",
+    "Of the last guesses about new incidents, the share that was right: category, recovery, and "
+    "duration inside its span",
+    ["what"],
+)
 CHECKPOINT_BYTES = Gauge(
     "tocsin_checkpoint_bytes", "Size of the last snapshot", ["stage", "partition"]
 )

@@ -11,9 +11,8 @@ from mode import get_logger
 
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
-from schemas.incidents import Bar, Command, IncidentEvent
+from schemas.incidents import Command
 from schemas.observations import ObservationBatch
-from streams.feedback import words_of
 from streams.run import Run
 from streams.shell import metrics, outgoing
 from streams.shell.bad_records import BadRecords
@@ -25,6 +24,7 @@ from streams.shell.lag import has_lag, observe_lag, partition_of
 from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
+from streams.shell.telling import tell_answers, tell_incidents
 
 logger = get_logger(__name__)
 
@@ -254,7 +254,7 @@ class Pipeline:
             batches, bad = decode_run(run, self._anomalies)
             with metrics.STAGE_SECONDS.labels("incident").time():
                 events = keeper.stage.process(batches)
-            _count_incidents(events)
+            tell_incidents(events, keeper.stage)
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
         await self._take(keeper, run, body)
@@ -266,13 +266,7 @@ class Pipeline:
         def body(run: Run) -> list[Outgoing]:
             commands, bad = decode_run(run, self._commands)
             events = keeper.stage.command(commands)
-            for command, refusal in keeper.stage.refused:
-                metrics.COMMANDS_REFUSED.labels(refusal.reason).inc()
-                logger.warning(
-                    "command %s of %s refused: %s", command.id, command.actor, refusal.text
-                )
-            keeper.stage.refused.clear()
-            _tell_learned(keeper.stage.learned)
+            tell_answers(keeper.stage)
             metrics.EVENTS.labels(run.topic).inc(len(run))
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
@@ -328,21 +322,3 @@ class Pipeline:
     def observe_lag(self) -> tuple[int, int]:
         """Sets the lag metrics; returns all records left and the sum of all positions."""
         return observe_lag(self.app.consumer, self.keepers())
-
-
-def _tell_learned(bars: list[Bar]) -> None:
-    """Says which thresholds people's feedback has moved, and empties the list."""
-    for bar in bars:
-        metrics.FEEDBACK.labels("raised" if bar.shift > 0 else "lowered").inc()
-        logger.info("feedback: %s %s", words_of([bar]), bar.reason)
-    bars.clear()
-
-
-def _count_incidents(events: list[IncidentEvent]) -> None:
-    for event in events:
-        if "forecast" in event.changes and event.incident.prediction is not None:
-            metrics.FORECASTS.labels(event.incident.prediction.status).inc()
-        if event.type == "opened":
-            incident = event.incident
-            metrics.INCIDENTS.labels(incident.severity).inc()
-            metrics.TIME_TO_DETECT.observe((incident.opened_ms - incident.first_anomaly_ms) / 1000)

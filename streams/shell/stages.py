@@ -8,7 +8,9 @@ from schemas.configuration import Source
 from schemas.events import DeadLetter
 from schemas.incidents import Bar, Command, IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.silences import Silence
 from streams.commands import Refusal
+from streams.outlook import Validation
 from streams.run import Run
 
 
@@ -51,11 +53,19 @@ class DetectStage(Snapshots, Protocol):
 class CorrelateStage(Snapshots, Protocol):
     """The whole environment: anomalies and commands to incident events."""
 
-    refused: list[tuple[Command, Refusal]]
-    """Commands that were not obeyed and why; the shell logs, counts and empties it."""
-    learned: list[Bar]
-    """Thresholds that people's feedback has moved; the shell logs, counts and empties it."""
+    @property
+    def refused(self) -> list[tuple[Command, Refusal]]:
+        """Commands that were not obeyed and why; the shell logs, counts and empties it."""
 
+    @property
+    def learned(self) -> list[Bar]:
+        """Thresholds that people's feedback has moved; the shell logs, counts and empties it."""
+
+    @property
+    def expired(self) -> list[Silence]:
+        """Silences of people that have ended; the shell logs, counts and empties it."""
+
+    def validation(self) -> Validation | None: ...
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...
     def command(self, batch: Sequence[Command]) -> list[IncidentEvent]: ...
 
