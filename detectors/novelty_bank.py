@@ -14,7 +14,7 @@ from detectors.novelty_part import NoveltyPart, PartStateError
 PART_SERIES: Final = 1024
 """So many that the cost of a step of numpy is spread, so few that its numbers stay in a cache."""
 
-_PAYS_FROM: Final = 96
+_PAYS_FROM: Final = 160
 """Samples a part for which the arrays' fixed cost is less than that of a detector a series."""
 
 _DUMPED = tuple[int, dict[int, str], bytes]

@@ -22,7 +22,7 @@ def gauge(tick: int, series: str, value: float) -> Sample:
 
 
 def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
-    """Gauges with spikes, a step and gaps; at two of three minutes 120 report, else only four.
+    """Gauges with spikes, a step and gaps; at two of three minutes 200 report, else only four.
 
     So their novelty is judged by the bank at times and at times by detectors of their own.
     """
@@ -30,7 +30,7 @@ def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
     kinds = ("queue_length", "cpu_usage_ratio", "heap_bytes", "temperature_celsius")
     for tick in range(many):
         samples = []
-        for i in range(4 if tick % 3 == 0 else 120):
+        for i in range(4 if tick % 3 == 0 else 200):
             value = (i + 1) * (0.1 + 0.02 * chance.random()) + (0.2 if tick > many * 0.8 else 0.0)
             if chance.random() < 0.01:
                 value *= 3
@@ -68,7 +68,7 @@ def test_series_judged_together_say_what_each_says_alone() -> None:
     registry, together = Registry(Detection()), bank()
     own: dict[str, Sequence[Detector]] = {}
     told = []
-    for samples in ticks(180):
+    for samples in ticks(150):
         said = judged(together, samples)
         expected = set()
         for x in samples:
@@ -94,19 +94,19 @@ def test_a_restored_bank_goes_on_as_the_one_it_was() -> None:
 
 def test_a_series_with_other_detectors_than_before_starts_anew_and_the_rest_goes_on() -> None:
     one = bank()
-    rows = list(ticks(160))
-    for samples in rows[:120]:
+    rows = list(ticks(130))
+    for samples in rows[:100]:
         judged(one, samples)
     rule = DetectorRule(series="queue_length*", detector="river.anomaly.GaussianScorer")
     without = bank(Detection(rules=(rule,)))
     without.load(one.dump())
     again = bank()
     again.load(without.dump())
-    for samples in rows[120:]:
+    for samples in rows[100:]:
         kept = [x for x in samples if not x.observation.series.startswith("queue")]
         assert judged(again, kept) == judged(one, kept)
     fresh = bank()
-    for samples in rows[120:]:
+    for samples in rows[100:]:
         queue = [x for x in samples if x.observation.series.startswith("queue")]
         assert novelties(judged(again, queue)) == novelties(judged(fresh, queue))
 
