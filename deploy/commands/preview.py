@@ -47,7 +47,7 @@ def run_preview(
             )
             if audience is None or made.audience.startswith(audience)
         ]
-    except (NoStory, TemplateError, ValueError, OSError) as error:
+    except (NoStory, TemplateError, ValueError, LookupError, OSError) as error:
         print(f"tocsin preview: {error}", file=sys.stderr)
         return 2
     if json is not None:

@@ -42,7 +42,7 @@ def broken_templates(configuration: Configuration) -> Iterator[Wrong]:
 def _fill(configuration: Configuration, incident: Incident, writer: Writer) -> Iterator[Wrong]:
     try:
         made = list(rendered(configuration, incident, writer=writer))
-    except (TemplateError, OSError, ValueError) as error:
+    except (TemplateError, OSError, ValueError, LookupError) as error:
         yield "notifier templates", described(error)
         return
     for line in internal(configuration, [incident], made):
@@ -54,7 +54,7 @@ def _notices(configuration: Configuration, incident: Incident, writer: Writer) -
     for recipient in configuration.notifier.recipients:
         try:
             _write_notices(writer, recipient, incident)
-        except (TemplateError, OSError, ValueError) as error:
+        except (TemplateError, OSError, ValueError, LookupError) as error:
             yield f"notices to {recipient.name}", described(error)
 
 

@@ -14,9 +14,10 @@ from sinks.notifier.channels.channel import NO_DETAILS, Message
 from sinks.notifier.links import Linker
 from sinks.notifier.messages import Ask, Digest, HandOver
 from sinks.notifier.outbox import Entry, Placed
+from sinks.notifier.pen import Pen
 from sinks.notifier.store import add_deliveries
 from sinks.notifier.timers import Timer
-from sinks.notifier.words import Words, Writer
+from sinks.notifier.words import Words
 
 DIGEST = "digest"
 """The kind of timer that brings a recipient's digest; its subject is the recipient."""
@@ -41,7 +42,7 @@ class Desk:
         self, configuration: Configuration, linker: Linker, now_ms: Callable[[], int]
     ) -> None:
         self._limit = configuration.notifier.limit
-        self._writer = Writer(configuration.catalogue, configuration.notifier.templates)
+        self._pen = Pen(configuration.catalogue, configuration.notifier.templates)
         self._linker = linker
         self._now_ms = now_ms
         self._ledger = holding.Ledger()
@@ -80,7 +81,7 @@ class Desk:
             last_ms=max(entry.asked_ms for entry, _, _ in held),
         )
         about = f"digest/{recipient.name}/{held[0][2]}-{held[-1][2]}/{now_ms}"
-        said = self._writer.digest(made)
+        said = self._pen.digest(made)
         entry = self._bare(recipient, about, said, now_ms, rule=LIMIT_RULE)
         content = msgspec.structs.replace(
             entry.content, kind="digest", severity=items[0].severity, stage=items[0].stage
@@ -104,7 +105,7 @@ class Desk:
         """Tells somebody that a shift begins or ends."""
         side = "on" if hand_over.comes_on else "off"
         about = f"hand_over/{hand_over.schedule}/{hand_over.time_ms}/{side}"
-        said = self._writer.hand_over(hand_over)
+        said = self._pen.hand_over(hand_over)
         entry = self._bare(hand_over.recipient, about, said, now_ms, rule=hand_over.schedule)
         content = msgspec.structs.replace(entry.content, kind="hand_over")
         await outbox.add(connection, [Placed(msgspec.structs.replace(entry, content=content))])
@@ -161,7 +162,7 @@ class Desk:
         ask = order.ask
         event, recipient = ask.event, ask.recipient
         incident = event.incident
-        said = None if order.withheld is not None else self._writer.write(ask)
+        said = None if order.withheld is not None else self._pen.write(ask)
         is_told = said is not None and recipient.audience != "customer"
         is_news = ask.first and ask.stage == "opened"
         way, *further = ways_of(ask)

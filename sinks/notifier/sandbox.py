@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, Template, TemplateError, nodes
+from jinja2 import (
+    ChoiceLoader,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateRuntimeError,
+    nodes,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
@@ -90,6 +98,8 @@ class Sandbox(SandboxedEnvironment):
                 made.append(part)
         except RecursionError as error:
             raise TemplateTooGreedyError("includes or calls itself without an end") from error
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise TemplateRuntimeError(f"{template.name}: {error}") from error
         return "".join(made)
 
     def burn(self) -> None:

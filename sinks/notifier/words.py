@@ -14,12 +14,10 @@ import msgspec
 from jinja2 import Template, TemplateNotFound
 
 from schemas.configuration import Catalogue, Recipient
-from schemas.incidents import IncidentEvent
 from sinks.notifier.clean import clean
 from sinks.notifier.facts import Facts, Reader
 from sinks.notifier.language import DEFAULT, FOLDER, Language, language
 from sinks.notifier.messages import Ask, Digest, HandOver, Kind, Stage
-from sinks.notifier.routing import Decision
 from sinks.notifier.sandbox import Sandbox
 
 __all__ = ["PHASES", "Phase", "Words", "Writer", "clean", "words"]
@@ -71,33 +69,12 @@ class Writer:
         self._folders = (*([Path(folder)] if folder else []), FOLDER)
         self._environments: dict[tuple[str, str], Sandbox] = {}
 
-    def write(self, asked: Ask | IncidentEvent, decision: Decision | None = None) -> Words:
-        """The message that an ask, or a decision about an event, wants.
+    def write(self, ask: Ask) -> Words:
+        """The message that is asked for.
 
-        Raises jinja2.TemplateError for a template that does not work.
+        Raises jinja2.TemplateError for a template that does not work, and ValueError or LookupError
+        for phrases that do not.
         """
-        if isinstance(asked, Ask):
-            return self._write(asked)
-        if decision is None:
-            raise TypeError("an event needs the decision about it")
-        ask = Ask(
-            stage=decision.stage,
-            recipient=decision.recipient,
-            rule=decision.rule,
-            event=asked,
-            first=decision.first,
-        )
-        return self._write(ask)
-
-    def digest(self, digest: Digest) -> Words:
-        """The list of what was held back."""
-        return self._notice("digest", digest.recipient, {"digest": digest})
-
-    def hand_over(self, hand_over: HandOver) -> Words:
-        """That a shift begins or ends."""
-        return self._notice("hand_over", hand_over.recipient, {"hand_over": hand_over})
-
-    def _write(self, ask: Ask) -> Words:
         recipient = ask.recipient
         said = self._language(recipient)
         if ask.event.incident.drill and not ask.drill:
@@ -108,6 +85,14 @@ class Writer:
         phase = PHASES[ask.stage].replace("-", "_")
         names = (f"{phase}.{ask.stage}", phase)
         return self._fill(said, [f"{recipient.audience}/{n}.j2" for n in names], facts, ask.drill)
+
+    def digest(self, digest: Digest) -> Words:
+        """The list of what was held back. Raises as `write`."""
+        return self._notice("digest", digest.recipient, {"digest": digest})
+
+    def hand_over(self, hand_over: HandOver) -> Words:
+        """That a shift begins or ends. Raises as `write`."""
+        return self._notice("hand_over", hand_over.recipient, {"hand_over": hand_over})
 
     def _notice(
         self, name: str, recipient: Recipient, facts: dict[str, object], *, drill: bool = False
