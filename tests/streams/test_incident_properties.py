@@ -1,0 +1,151 @@
+"""What holds of the incident stage whatever comes, in whatever order, however it is cut."""
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.anomalies import Anomaly, AnomalyBatch, AnomalyKind
+from schemas.configuration import Catalogue, Incidents, Windows
+from schemas.incidents import Command, IncidentEvent
+from schemas.silences import Maintenance
+from streams.incidents import IncidentStage
+from tests.streams.incident_helpers import CALLS, SECOND, START, anomaly, as_bytes
+
+SHARDS = ("shard/0", "shard/1")
+KINDS: tuple[AnomalyKind, ...] = ("saturation", "latency", "level", "error_ratio", "novelty")
+END = 3_000
+
+one = st.builds(
+    anomaly,
+    st.sampled_from(("web", "cart", "store", "mail", "smtp")),
+    st.sampled_from(KINDS),
+    st.integers(0, END // 10 - 40).map(lambda window: window * 10),
+    score=st.sampled_from((5.0, 9.0, 30.0)),
+    opens=st.booleans(),
+)
+many = st.lists(one, max_size=40, unique_by=lambda a: a.id)
+
+
+def shard_of(item: Anomaly) -> str:
+    return SHARDS[sum(map(ord, item.service)) % 2]
+
+
+def batches(anomalies: list[Anomaly], until: int = END) -> list[AnomalyBatch]:
+    """Each shard's batches for the windows in which it has something to say, and a last one."""
+    found = []
+    for shard in SHARDS:
+        own = [a for a in anomalies if shard_of(a) == shard]
+        ends = {a.window_end_ms for a in own} | {START, START + until * SECOND}
+        found += [
+            AnomalyBatch(
+                source=shard,
+                window_end_ms=end,
+                anomalies=tuple(
+                    sorted((a for a in own if a.window_end_ms == end), key=lambda a: a.id)
+                ),
+                calls=CALLS if end == START else (),
+            )
+            for end in sorted(ends)
+        ]
+    return found
+
+
+def made(rules: Incidents | None = None) -> IncidentStage:
+    return IncidentStage("test", SHARDS, Windows(), rules or Incidents(), Catalogue())
+
+
+def in_order(found: list[AnomalyBatch]) -> list[AnomalyBatch]:
+    return sorted(found, key=lambda b: (b.window_end_ms, b.source))
+
+
+@settings(max_examples=60, deadline=None)
+@given(many, st.randoms(use_true_random=False))
+def test_the_order_in_which_shards_arrive_does_not_matter(
+    anomalies: list[Anomaly], chance: Random
+) -> None:
+    together = in_order(batches(anomalies))
+    told = as_bytes(made().process(together))
+    queues = {shard: [b for b in together if b.source == shard] for shard in SHARDS}
+    stage, events = made(), list[IncidentEvent]()
+    while any(queues.values()):
+        shard = chance.choice([name for name, left in queues.items() if left])
+        events += stage.process([queues[shard].pop(0)])
+    assert as_bytes(events) == told
+
+
+@settings(max_examples=60, deadline=None)
+@given(many)
+def test_every_anomaly_is_in_one_incident_or_left_out_for_one_named_reason(
+    anomalies: list[Anomaly],
+) -> None:
+    stage = made()
+    events = stage.process(in_order(batches(anomalies)))
+    assert stage.taken + sum(stage.left_out.values()) + stage.waiting == len(anomalies)
+    last = {event.incident_id: event.incident for event in events}
+    homes = Counter(
+        (signal.series, signal.kind, signal.first_ms)
+        for incident in last.values()
+        for signal in incident.signals
+    )
+    assert all(count == 1 for count in homes.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(many)
+def test_versions_have_no_gaps_time_never_goes_back_and_every_incident_ends(
+    anomalies: list[Anomaly],
+) -> None:
+    events = made().process(in_order(batches(anomalies, until=30_000)))
+    assert all(a.time_ms <= b.time_ms for a, b in pairwise(events))
+    for name in {event.incident_id for event in events}:
+        own = [event for event in events if event.incident_id == name]
+        assert [event.version for event in own] == list(range(1, len(own) + 1))
+        assert own[-1].incident.state in ("resolved", "closed")
+
+
+@settings(max_examples=60, deadline=None)
+@given(many, st.integers(1, 200))
+def test_a_silence_hides_no_incident_and_no_recovery(anomalies: list[Anomaly], hours: int) -> None:
+    """But for who is woken, and for what the public reads, a silenced history is the same."""
+
+    def course(events: list[IncidentEvent]) -> list[tuple[object, ...]]:
+        return [
+            (e.incident_id, e.type, e.time_ms, e.incident.severity, e.incident.services)
+            for e in events
+            if e.type in ("opened", "reopened", "resolved", "closed", "severity_changed")
+        ]
+
+    window = Maintenance(
+        name="all", matchers=("service=~.*",), start="2023-11-14T00:00", hours=hours
+    )
+    told = made().process(in_order(batches(anomalies)))
+    quiet = made(Incidents(maintenance=(window,))).process(in_order(batches(anomalies)))
+    assert course(quiet) == course(told)
+    ends_ms = 1_699_920_000_000 + hours * 3_600_000
+    for event in quiet:
+        is_silenced = event.incident.silenced_by is not None
+        if event.type in ("opened", "severity_changed"):
+            assert is_silenced == (event.time_ms < ends_ms)
+
+
+@settings(max_examples=40, deadline=None)
+@given(many, st.integers(1, 30))
+def test_a_restart_at_any_moment_changes_nothing(anomalies: list[Anomaly], after: int) -> None:
+    whole = in_order(batches(anomalies))
+    straight = made()
+    command = Command(
+        id="c1", type="report", incident_id="", actor="ada", issued_ms=START, service="cart"
+    )
+    expected = straight.process(whole[:after])
+    expected += straight.command([command])
+    expected += straight.process(whole[after:])
+    first, second = made(), made()
+    events = first.process(whole[:after])
+    second.restore(first.snapshot())
+    # The input since the last checkpoint comes again; what was said of it is said again.
+    events += second.command([command])
+    events += second.process(whole[after:])
+    assert as_bytes(events) == as_bytes(expected)
