@@ -21,7 +21,6 @@ from sinks.notifier.store import add_deliveries
 from sinks.notifier.tables import message, pause, thread
 
 UNSENT = ("waiting", "sending")
-_NEWS = ("news", "page")
 _NAMESPACE = uuid.UUID("6a0b5f0e-54f3-5c0c-9f4e-0d2a6f1a7c11")
 
 
@@ -138,7 +137,6 @@ async def heard(connection: AsyncConnection, incident_id: str) -> dict[str, tupl
         .where(
             message.c.incident_id == incident_id,
             message.c.state.in_(states),
-            message.c.kind.in_(_NEWS),
         )
         .order_by(message.c.seq)
     )

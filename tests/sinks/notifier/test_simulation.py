@@ -133,6 +133,7 @@ def assert_within_the_limit(seen: list[tuple[int, int]], seed: int) -> None:
 async def assert_accounted_for(notifier: Notifier, life: Life, seed: int) -> None:
     """Everything that was asked for has come, or was kept from somebody for a reason."""
     outcomes: Counter[str] = Counter()
+    last: dict[tuple[str, str], list[str]] = {}
     async with notifier._database.reading() as connection:
         for name in life.incidents:
             trail = await read_trail(connection, name)
@@ -140,5 +141,9 @@ async def assert_accounted_for(notifier: Notifier, life: Life, seed: int) -> Non
                 for person in PEOPLE:
                     made = verdict(taken.event_id, person.name, trail, lambda: ("no rule",))
                     outcomes[made.outcome] += 1
+                    if made.outcome == "delivered":
+                        last.setdefault((name, person.name), []).append(taken.type)
                     assert made.outcome not in ("on_its_way", "held"), f"seed {seed}: {made}"
     assert outcomes["delivered"] > 10
+    for who, heard in last.items():
+        assert heard[-1] == "resolved", f"seed {seed}: {who} heard {heard}"
