@@ -83,6 +83,15 @@ def changed(promise: Promise, now_ms: int) -> Promise:
     )
 
 
+def tightened(cadence: Cadence, promise: Promise, severity: Severity, now_ms: int) -> Promise:
+    """The promise of an incident that has another severity now: never later than it was made, and
+    sooner if the severity asks for it."""
+    made = make(cadence, promise, severity, now_ms, automatic=False)
+    if made is None or made.due_ms >= promise.due_ms:
+        return msgspec.structs.replace(promise, severity=severity)
+    return msgspec.structs.replace(made, automatic=promise.automatic)
+
+
 def result(promise: Promise, now_ms: int, *, automatic: bool) -> Result | None:
     """What has become of the promise, now that there is an update; None where it was counted as
     missed before."""

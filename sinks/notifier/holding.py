@@ -11,6 +11,8 @@ from sinks.notifier.messages import Held, Kind
 from sinks.notifier.outbox import UNSENT, Entry, entry_of
 from sinks.notifier.tables import message
 
+DIGEST_MESSAGES = 5_000
+"""Messages that one digest stands for; what is held back beyond them comes in the next."""
 DIGEST_ITEMS = 20
 """Incidents that a digest lists; of more it says how many."""
 
@@ -86,6 +88,7 @@ async def held_for(
             sa.or_(message.c.hold_until_ms <= now_ms, message.c.hold_reason == "limit"),
         )
         .order_by(message.c.seq)
+        .limit(DIGEST_MESSAGES)
     )
     rows = await connection.execute(query)
     return [(entry_of(row), row.hold_reason, row.seq) for row in rows]

@@ -64,11 +64,14 @@ class Promises:
             return await self._renew(connection, event.incident, before, automatic=False)
         if before is None:
             return None
+        after, now_ms = before, self._now_ms()
         if event.changes:
-            await self._write(
-                connection, event.incident_id, cadence.changed(before, self._now_ms())
-            )
-        return before.due_ms
+            after = cadence.changed(after, now_ms)
+        if event.incident.severity != before.severity:
+            after = cadence.tightened(self._cadence, after, event.incident.severity, now_ms)
+        if after != before:
+            await self._write(connection, event.incident_id, after)
+        return after.due_ms
 
     async def fire(self, connection: AsyncConnection, timer: Timer) -> None:
         """The time of a promise's next moment has come."""

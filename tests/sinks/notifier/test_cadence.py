@@ -75,6 +75,14 @@ def test_first_a_reminder_then_no_change_twice_then_an_escalation() -> None:
     assert [action for action, _ in said[5:]] == ["escalate"] * 5
 
 
+def test_a_promise_of_what_has_become_more_severe_is_kept_sooner_and_never_later() -> None:
+    slow = promise("P3")
+    assert cadence.tightened(RULES, slow, "P1", NOW_MS).due_ms == NOW_MS + 30 * MINUTE_MS
+    soon = promise("P1")
+    later = cadence.tightened(RULES, soon, "P3", NOW_MS)
+    assert (later.due_ms, later.severity) == (soon.due_ms, "P3")
+
+
 def test_a_person_who_speaks_lets_no_change_begin_anew() -> None:
     third = promise(before=promise(before=promise(automatic=True), automatic=True))
     assert third.automatic == 0
