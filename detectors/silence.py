@@ -7,10 +7,15 @@ import msgspec
 
 from detectors.base import Explanation, State
 from schemas.observations import Observation
+from schemas.times import DAY_MS
 from schemas.units import metric_of
 
 _REGULAR = 0.7
 """Mean absolute deviation of the intervals by their mean; reports at random have 2/e = 0.74."""
+_PAUSES_MS = 7 * DAY_MS
+_MOST_PAUSES = 9
+_USUAL_PAUSES = 3
+"""What has paused so often within a week, and come back, pauses by nature."""
 _SERIES_FORGOTTEN_MS = 600_000
 _INSTANCE_FORGOTTEN_MS = 21_600_000
 
@@ -18,7 +23,8 @@ _INSTANCE_FORGOTTEN_MS = 21_600_000
 class Reporter(msgspec.Struct, array_like=True, gc=False):
     """When a series or an instance reported last and how regularly. Times in milliseconds.
 
-    `within` names the instance that a series belongs to.
+    `within` names the instance that a series belongs to; `pauses` are the silences of the last
+    week, told or usual, by when they ended and how long they were.
     """
 
     service: str
@@ -31,6 +37,7 @@ class Reporter(msgspec.Struct, array_like=True, gc=False):
     longest_gap_ms: int = 0
     reports: int = 1
     told_ms: int = 0
+    pauses: list[tuple[int, int]] = []
 
 
 class Silent(NamedTuple):
@@ -56,6 +63,9 @@ class SilenceWatch:
     the service reports; then nothing is told. A single gauge that stops while its instance goes on
     only corroborates, for ten minutes, since many gauges come only while there is work. A
     service's requests that stop are an incident like an instance that stops.
+
+    What has been silent three times within a week and come back by itself each time, as what is
+    switched off at night, is waited for half as long again as it usually pauses.
 
     Parameters
     ----------
@@ -104,7 +114,10 @@ class SilenceWatch:
             return
         watched = self._watched(r)
         if r.told_ms or (r.reports >= 3 and gap > 2.5 * r.interval_ms):
-            new.reports = 1
+            since_ms = new.last_ms - _PAUSES_MS
+            new.pauses = [pause for pause in r.pauses if pause[0] > since_ms]
+            if r.told_ms or (watched and gap > self.after_intervals * r.interval_ms):
+                new.pauses = [*new.pauses[-_MOST_PAUSES:], (new.last_ms, gap)]
             self._reporters[name] = new
             return
         rate = max(1.0 / r.reports, 0.05)
@@ -124,6 +137,7 @@ class SilenceWatch:
         if r.told_ms:
             return r.told_ms + self.repeat_ms
         wait = max(self.after_intervals * r.interval_ms, 1.5 * r.longest_gap_ms)
+        wait = max(wait, 1.5 * _usual_pause_ms(r))
         return -int(-(r.last_ms + wait) // self.window_ms) * self.window_ms
 
     def _queue(self, name: str, r: Reporter) -> None:
@@ -160,7 +174,8 @@ class SilenceWatch:
                 return True
             return tick_ms - r.last_ms >= _SERIES_FORGOTTEN_MS
         replaced = bool(r.instance) and self._services[r.service] > r.last_ms + r.interval_ms
-        return replaced or tick_ms - r.last_ms >= _INSTANCE_FORGOTTEN_MS
+        waited_ms = tick_ms - r.last_ms - 1.5 * _usual_pause_ms(r)
+        return replaced or waited_ms >= _INSTANCE_FORGOTTEN_MS
 
     def _silent(self, name: str, r: Reporter, tick_ms: int) -> Silent:
         silence, interval = (tick_ms - r.last_ms) / 1000, r.interval_ms / 1000
@@ -192,6 +207,12 @@ class SilenceWatch:
         for name, r in self._reporters.items():
             if self._watched(r):
                 self._queue(name, r)
+
+
+def _usual_pause_ms(r: Reporter) -> int:
+    """How long it pauses by nature, as seen within a week; 0 if it does not."""
+    pauses = sorted(ms for end_ms, ms in r.pauses if end_ms > r.last_ms - _PAUSES_MS)
+    return pauses[len(pauses) // 2] if len(pauses) >= _USUAL_PAUSES else 0
 
 
 def _instance_series(service: str, instance: str | None) -> str:

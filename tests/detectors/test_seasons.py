@@ -3,7 +3,7 @@
 import csv
 import gzip
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import exp
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from detectors.base import Sample
 from detectors.seasonal import SeasonalDetector
+from detectors.silence import SilenceWatch
 from tests.detectors.series import DAY_MS, START_MS, gauge
 
 HOUR_MS = 3_600_000
@@ -156,3 +157,26 @@ def test_missing_data_are_no_outage_neither_then_nor_when_they_come_again(
 ) -> None:
     start = EVENT_MS + DAY_MS + 5 * HOUR_MS
     assert Told(made_up(step_ms, gap=range(start, start + hours * HOUR_MS))).opening == []
+
+
+def silences(pauses: Sequence[int]) -> list[tuple[int, int]]:
+    """When a series that pauses for so many hours each night is told: the night, and the hour."""
+    watch = SilenceWatch(10_000, 5)
+    told: dict[int, int] = {}
+    for minute in range(len(pauses) * 24 * 60):
+        night, of_day = divmod(minute, 24 * 60)
+        time_ms = START_MS + minute * MINUTE_MS
+        if of_day >= pauses[night] * 60:
+            watch.heard(gauge(0, 1.0).observation, time_ms)
+        while (deadline := watch.next_deadline()) is not None and deadline <= time_ms:
+            if watch.due(deadline):
+                told.setdefault(night, of_day // 60)
+    return sorted(told.items())
+
+
+def test_a_series_that_is_switched_off_every_night_is_told_as_silent_only_at_first() -> None:
+    assert silences([4] * 14) == [(1, 0), (2, 0), (3, 0)]
+
+
+def test_a_longer_pause_than_usual_is_told_all_the_same() -> None:
+    assert silences([4] * 8 + [12])[-1] == (8, 6)
