@@ -204,6 +204,9 @@ class Incidents(Section, frozen=True, kw_only=True):
     reopen_within_seconds: Annotated[float, Meta(ge=0)] = 600
     """The same trouble reopens an incident so long after it was resolved; later it is a new one."""
     close_after_seconds: Positive = 86_400
+    stale_after_seconds: Positive = 604_800
+    """An incident that nobody has taken and that has drawn nothing in for so long is over: what
+    goes on unchanged for a week is how things are now, and wakes nobody for as long again."""
     public_severities: tuple[SeverityName, ...] = ("P1", "P2", "P3")
     review_severities: tuple[SeverityName, ...] = ()
     """What the public is told of these waits until it is approved, by another than its author."""

@@ -220,6 +220,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     approved_by: str | None = None
     reopened: int = 0
     flapping: bool = False
+    stale: bool = False
     category: Category = "other"
     category_by: str | None = None
     outlook: Outlook | None = None

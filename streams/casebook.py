@@ -89,13 +89,13 @@ class Casebook:
         by_hand = [
             d
             for d in self.memory.dossiers.values()
-            if d.resolved_by is not None and can_reopen(d, end_ms, self.rules)
+            if d.stale or (d.resolved_by is not None and can_reopen(d, end_ms, self.rules))
         ]
         while True:
             left: list[Anomaly] = []
             for anomaly in self.memory.waiting:
                 if any(_goes_on(anomaly, dossier) for dossier in by_hand):
-                    self._leave_out("goes on after being resolved by hand", 1)
+                    self._leave_out("goes on after being called resolved", 1)
                     continue
                 found = home(anomaly, self._open_dossiers(), self.graph, self.rules, end_ms)
                 if found is None:

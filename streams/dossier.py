@@ -113,6 +113,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     playbook: str | None = None
     playbook_result: Literal["running", "worked", "failed"] | None = None
     held_until_ms: int | None = None
+    stale: bool = False
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()

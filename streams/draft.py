@@ -111,6 +111,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         approved_by=dossier.approved_by,
         reopened=dossier.reopened,
         flapping=dossier.reopened >= FLAPS_FROM,
+        stale=dossier.stale,
         category=dossier.category_set or category_of(telling, dossier.cause),
         category_by=dossier.category_by,
         outlook=dossier.outlook,
@@ -220,6 +221,11 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
                     f" It flaps, and has come back {incident.reopened} times: from now on it must "
                     "stay quiet for longer before it is called resolved."
                 )
+        case "resolved" if incident.stale:
+            text = (
+                "Stale: it goes on unchanged since "
+                f"{stamp(incident.first_anomaly_ms)} UTC, and nobody has taken it."
+            )
         case "resolved" if incident.prediction and incident.prediction.status == "withdrawn":
             text = f"The forecast is withdrawn: {incident.prediction.reason}. Nobody was out."
         case "resolved":

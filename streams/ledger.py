@@ -11,7 +11,7 @@ from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
 from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
-from streams.lifecycle import Rules, is_due, phase_after, state_at
+from streams.lifecycle import Rules, is_due, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
 from streams.playbooks import begin, hold
 from streams.prediction import (
@@ -131,6 +131,8 @@ class Ledger:
         follow(dossier, self.memory.predictions, end_ms)
         causes, clear = self._causes(dossier)
         dossier.state = state_at(dossier, end_ms, self.rules, clear)
+        if dossier.state == "resolved" and was not in ("resolved", "closed"):
+            dossier.stale = is_stale(dossier, end_ms, self.rules)
         if is_withdrawn(dossier) and not dossier.is_over:
             dossier.state = "resolved"
         dossier.public_phase = phase_after(dossier.public_phase, dossier.state)

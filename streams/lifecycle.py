@@ -29,6 +29,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     resolve_ms: int
     reopen_ms: int
     close_ms: int
+    stale_ms: int
     max_distance: int
     public: frozenset[Severity]
     review: frozenset[Severity]
@@ -46,6 +47,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             resolve_ms=round(resolve * 1000),
             reopen_ms=round(incidents.reopen_within_seconds * 1000),
             close_ms=round(incidents.close_after_seconds * 1000),
+            stale_ms=round(incidents.stale_after_seconds * 1000),
             max_distance=incidents.max_graph_distance,
             public=frozenset(incidents.public_severities),
             review=frozenset(incidents.review_severities),
@@ -62,13 +64,26 @@ def state_at(dossier: Dossier, end_ms: int, rules: Rules, cause_is_clear: bool) 
     if dossier.state == "closed":
         return "closed"
     if dossier.resolved_end_ms is not None:
-        return "closed" if end_ms - dossier.resolved_end_ms >= rules.close_ms else "resolved"
+        return "closed" if end_ms >= _closes_ms(dossier, rules) else "resolved"
+    if is_stale(dossier, end_ms, rules):
+        return "resolved"
     quiet_ms = end_ms - dossier.last_end_ms
     if quiet_ms >= resolve_after_ms(dossier, rules):
         return "resolved"
     if quiet_ms >= monitor_after_ms(dossier, rules):
         return "monitoring"
     return "identified" if cause_is_clear else "investigating"
+
+
+def is_stale(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
+    """Whether it goes on as ever, and nobody has taken it."""
+    unchanged_ms = end_ms - dossier.grown_ms
+    return dossier.acknowledged_ms is None and unchanged_ms >= rules.stale_ms
+
+
+def _closes_ms(dossier: Dossier, rules: Rules) -> int:
+    """When a resolved incident is closed: a stale one is kept longer, so that it is recognised."""
+    return (dossier.resolved_end_ms or 0) + (rules.stale_ms if dossier.stale else rules.close_ms)
 
 
 def monitor_after_ms(dossier: Dossier, rules: Rules) -> int:
@@ -116,11 +131,12 @@ def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
     if dossier.state == "closed":
         return None
     if dossier.resolved_end_ms is not None:
-        return dossier.resolved_end_ms + rules.close_ms
+        return _closes_ms(dossier, rules)
     spans = [
         dossier.last_end_ms + monitor_after_ms(dossier, rules),
         dossier.last_end_ms + resolve_after_ms(dossier, rules),
         dossier.grown_ms + rules.gap_ms,
+        dossier.grown_ms + rules.stale_ms,
     ]
     if dossier.lower_since_ms is not None:
         spans.append(dossier.lower_since_ms + rules.resolve_ms)

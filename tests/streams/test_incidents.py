@@ -183,6 +183,26 @@ def test_an_incident_that_flaps_must_be_quiet_for_longer_each_time_and_says_so()
     )
 
 
+def test_what_goes_on_unchanged_for_a_week_and_nobody_takes_is_over_and_stays_so() -> None:
+    rules = Incidents(stale_after_seconds=600)
+    goes_on = [anomaly(at=at, since=0) for at in range(0, 1_000, 10)]
+    events = told(*goes_on, until=1_300, made=stage(rules=rules))
+    ends = [line for line in brief(events) if not line.startswith(("updated", "severity"))]
+    assert ends == ["opened 15", "resolved 615", "closed 1215"]
+    resolved = next(event for event in events if event.type == "resolved")
+    assert resolved.text.startswith("Stale: it goes on unchanged since ")
+    assert resolved.incident.stale
+
+
+def test_what_somebody_has_taken_is_never_stale() -> None:
+    made = stage(rules=Incidents(stale_after_seconds=600))
+    goes_on = [anomaly(at=at, since=0) for at in range(0, 1_000, 10)]
+    (opened_, *_) = made.process(batches(goes_on[:2], until=20))
+    made.command([command("acknowledge", opened_.incident_id)])
+    events = made.process(batches(goes_on[2:], until=1_000))
+    assert "resolved" not in [event.type for event in events]
+
+
 def test_the_same_trouble_while_only_watched_goes_back_to_the_open_incident() -> None:
     events = told(anomaly(), anomaly(at=200), until=220)
     assert brief(events) == ["opened 15", "updated 165", "updated 215"]
@@ -382,7 +402,7 @@ def test_trouble_that_goes_on_after_being_resolved_by_hand_does_not_wake_anyone_
     name = told(anomaly(), until=30, made=made)[0].incident_id
     made.command([command("resolve", name, text="known")])
     assert made.process(batches([anomaly(at=30, since=0)], until=60)) == []
-    assert made.left_out == {"goes on after being resolved by hand": 1}
+    assert made.left_out == {"goes on after being called resolved": 1}
 
 
 def test_command_ids_are_remembered_only_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
