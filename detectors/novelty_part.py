@@ -65,6 +65,7 @@ class NoveltyPart:
         self.least_difference: Floats = np.zeros(size)
         self._scored: _Scored | None = None
 
+    @np.errstate(over="ignore")
     def score(self, times_ms: Integers, values: Floats) -> Floats:
         """Scores one sample of each series, and keeps it to be learnt.
 
@@ -102,6 +103,7 @@ class NoveltyPart:
         tiny: Flags = missed < self.least_difference
         return tiny
 
+    @np.errstate(over="ignore")
     def learn(self) -> None:
         """Learns the samples that were scored last; once."""
         if self._scored is None:
