@@ -132,6 +132,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `standing` while nobody is out yet; `came_true` at `decided_ms`, when the limit was reached;
     `withdrawn` then, for the `reason`. `forecast` is as told last. Of the forecasts that were
     decided before this one was opened, `came_true_before` came true and `withdrawn_before` did not.
+    `out` says that something is out of order already, the limit itself or anything else.
     """
 
     status: Literal["standing", "came_true", "withdrawn"]
@@ -142,6 +143,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     came_true_before: int = 0
     withdrawn_before: int = 0
+    out: bool = False
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -48,9 +48,10 @@ def follow(dossier: Dossier, record: Record, end_ms: int) -> None:
     elif (reason := _why_withdrawn(dossier)) is not None:
         now = _decided(before, "withdrawn", end_ms, reason)
     else:
-        dossier.prediction = _updated(before, nearest(dossier))
+        now = _updated(before, nearest(dossier))
+        dossier.prediction = msgspec.structs.replace(now, out=dossier.is_out())
         return
-    dossier.prediction = now
+    dossier.prediction = msgspec.structs.replace(now, out=dossier.is_out())
     record[now.status] = record.get(now.status, 0) + 1
 
 

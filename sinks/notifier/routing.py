@@ -197,10 +197,9 @@ class Router:
     ) -> str | None:
         if choice.recipient.name in moment.unsubscribed:
             return "unsubscribed"
-        if choice.recipient.audience == "customer":
-            reason = self._not_for_customers(event.incident, choice)
-            if reason is not None:
-                return reason
+        reason = self._not_for_them(event.incident, choice)
+        if reason is not None:
+            return reason
         # What was told has an end, whatever was muted since.
         is_end = stage == "resolved" and choice.recipient.name in moment.told
         if is_end:
@@ -212,12 +211,23 @@ class Router:
             return f"already acknowledged by {by}"
         return "the event is too old to be news" if moment.stale else None
 
-    def _not_for_customers(self, incident: Incident, choice: _Choice) -> str | None:
+    def _not_for_them(self, incident: Incident, choice: _Choice) -> str | None:
+        """Why it is nothing for people of that audience."""
+        audience = choice.recipient.audience
+        if audience != "engineer" and choice.first and is_ahead(incident):
+            return "a forecast: nobody is out yet"
+        if audience != "customer":
+            return None
         if not public_names(incident, self.catalogue):
             return "no affected service has a public name"
         if incident.visibility == "public" or not choice.first:
             return None
         return "waits for review" if incident.awaits_review else "the incident is internal"
+
+
+def is_ahead(incident: Incident) -> bool:
+    """Whether it is nothing but a forecast, about which only engineers can do something."""
+    return incident.prediction is not None and not incident.prediction.out
 
 
 def stage_of(event: IncidentEvent) -> Stage | None:

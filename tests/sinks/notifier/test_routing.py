@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.anomalies import Forecast
 from schemas.configuration import Catalogue, Recipient, Route, Service
-from schemas.incidents import EventType, IncidentEvent, Severity
+from schemas.incidents import EventType, IncidentEvent, Prediction, Severity
 from sinks.notifier.routing import Router, matches, public_names
 from tests.sinks.examples import cpu_incident, event, network_incident
 from tests.sinks.notifier.conftest import CATALOGUE
@@ -54,6 +55,17 @@ def test_every_matching_route_adds_recipients_and_the_first_is_the_rule() -> Non
         ("b", "major"),
         ("c", "orders"),
     ]
+
+
+def test_only_engineers_hear_of_a_forecast_until_something_is_out_of_order() -> None:
+    forecast = Forecast(limit=1.0, reached_ms=2, earliest_ms=1, latest_ms=3)
+    ahead = Prediction(status="standing", service="orders", series="disk", forecast=forecast)
+    decide = router(*(someone(audience) for audience in AUDIENCES)).decide
+    before = decide(event(cpu_incident(prediction=ahead), "opened"), {})
+    assert [made.withheld for made in before] == [None, *["a forecast: nobody is out yet"] * 3]
+    true = msgspec.structs.replace(ahead, status="came_true", out=True)
+    after = decide(event(cpu_incident(prediction=true), "severity_changed"), {"engineer": "all"})
+    assert [(made.stage, made.withheld) for made in after[1:]] == [("opened", None)] * 3
 
 
 def test_a_route_to_nobody_is_refused_before_any_incident() -> None:
