@@ -631,6 +631,29 @@ def scale(*, json: JsonFile = None) -> int:
 
 
 @bench.command
+def peers(
+    *,
+    events: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 200_000,
+    python: Path | None = None,
+    bootstrap: str | None = None,
+    json: JsonFile = None,
+) -> int:
+    """The same job in Faust, Quix Streams and Bytewax, in one sitting, with what each promises.
+
+    Parameters
+    ----------
+    python
+        The interpreter of an environment with the other engines: `.venv-peers/bin/python`, which
+        `make peers` makes.
+    bootstrap
+        Measure on a running Kafka instead.
+    """
+    from deploy.bench.peer_table import main as run
+
+    return run(events=events, python=python, bootstrap=bootstrap, json=json)
+
+
+@bench.command
 def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> int:
     """Replay a recorded system with known faults: what is found, how fast, beside plain rules.
 
