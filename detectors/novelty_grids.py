@@ -125,9 +125,12 @@ class ValueGrids:
     def _cell(self, values: Floats, rows: Integers | slice = slice(None)) -> Integers:
         """The cell of each value; the nearest one for what is beyond the grid."""
         width = self.numbers["width"][rows]
-        places = np.floor(values / np.where(width > 0.0, width, 1.0))
-        from_zero = np.clip(places, -_FAR, _FAR).astype(np.int64)
-        cells: Integers = np.clip(from_zero - self.first[rows], 0, CELLS - 1)
+        places = values / np.where(width > 0.0, width, 1.0)
+        np.floor(places, out=places)
+        np.minimum(np.maximum(places, -_FAR, out=places), _FAR, out=places)
+        cells: Integers = places.astype(np.int64)
+        cells -= self.first[rows]
+        np.minimum(np.maximum(cells, 0, out=cells), CELLS - 1, out=cells)
         return cells
 
     def _edge(self, cells: Integers | int, rows: Integers | slice = slice(None)) -> Floats:
