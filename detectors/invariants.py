@@ -108,25 +108,42 @@ class Invariants:
         self._squares = np.pad(self._squares, (0, more))
         self._firm = None
 
+    def begin(self, windows: Sequence[Floats]) -> None:
+        """Takes the counts of the first windows in, all at once.
+
+        So misses are counted with the ratio that these windows have in the end: the ratio of the
+        first one or two says little, and what it misses less.
+        """
+        for counts in windows:
+            self._count(counts, 1.0)
+        for counts in windows:
+            self._miss(counts, 1.0)
+
     def learn(self, counts: Floats, weight: float) -> None:
-        """Takes the counts of one window in."""
+        """Takes the counts of one further window in."""
+        self._miss(counts, weight)
+        self._count(counts, weight)
+        if self.windows >= _MEMORY_WINDOWS:
+            self._fade()
+
+    def _count(self, counts: Floats, weight: float) -> None:
         n = len(counts)
-        totals, misses = self._totals[:n], self._misses[:n, :n]
+        self._totals[:n] += weight * counts
+        self._windows_of[:n] += weight * (counts > 0)
+        self.windows += weight
+        self._firm = None
+
+    def _miss(self, counts: Floats, weight: float) -> None:
+        n = len(counts)
+        totals, misses, squares = self._totals[:n], self._misses[:n, :n], self._squares[:n, :n]
         known = totals > 0
         ratio = totals[None, :] / np.where(known, totals, 1.0)[:, None]
         missing = np.maximum(ratio * counts[:, None] - counts[None, :], 0.0)
         missing *= weight * known[:, None]
         misses += missing
-        self._squares[:n, :n] += missing * missing / weight
-        totals += weight * counts
-        self._windows_of[:n] += weight * (counts > 0)
-        self.windows += weight
+        squares += missing * missing / weight
         loose = (misses > _LOOSE * totals[None, :]) & (totals[None, :] >= _LOOSE_AFTER)
-        misses[loose] = np.inf
-        self._squares[:n, :n][loose] = 0.0
-        if self.windows >= _MEMORY_WINDOWS:
-            self._fade()
-        self._firm = None
+        misses[loose], squares[loose] = np.inf, 0.0
 
     def _fade(self) -> None:
         self.windows /= 2
@@ -207,9 +224,11 @@ class Invariants:
         ratio = totals[None, :] / np.where(totals > 0, totals, 1.0)[:, None]
         clump = (self._squares[:n, :n] + _CLUMP * _CLUMP_WEIGHT) / (misses + _CLUMP_WEIGHT)
         clump = np.maximum(clump, 1.0)
-        share = (misses / clump + 0.5) / (totals[None, :] / clump + 1.0)
+        missed, came = misses / clump, totals[None, :] / clump
+        share = (missed + 0.5) / (came + 1.0)
+        most = (missed + np.sqrt(missed) + 1.0) / (came + 1.0)
         ready = (totals >= _KNOWN) & (self._windows_of[:n] >= _KNOWN_WINDOWS)
-        tight = (share <= self.tight) & ready[None, :] & ready[:, None]
+        tight = (most <= self.tight) & ready[None, :] & ready[:, None]
         np.fill_diagonal(tight, val=False)
         return _Firm(n, tight, ratio, clump, share)
 

@@ -93,8 +93,11 @@ class ServiceSteps:
     A step that comes for the second time gets one of the `most` places.
     """
 
-    def __init__(self, most: int, pool_windows: int, adopt_windows: int) -> None:
+    def __init__(
+        self, most: int, learning_windows: int, pool_windows: int, adopt_windows: int
+    ) -> None:
         self.most = most
+        self.learning_windows = learning_windows
         self.pool_windows = pool_windows
         self.adopt_windows = adopt_windows
         self.begun_ms = 0
@@ -139,9 +142,21 @@ class ServiceSteps:
                 fresh += count if recent and step.kind == "line" else 0.0
         self.windows.append(_Window(start_ms, end_ms, counts, fresh))
         self._seen += 1
-        if len(self.windows) > self.pool_windows:
+        if self.is_learning:
+            self._begin_with(self.windows)
+        elif len(self.windows) > self.pool_windows:
             self._learn(self.windows.pop(0))
         return left_out
+
+    def _begin_with(self, windows: list[_Window]) -> None:
+        if len(windows) >= self.learning_windows:
+            self.invariants.begin([window.counts for window in windows])
+            windows.clear()
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether too little is known for anything to be said."""
+        return self.invariants.windows < self.learning_windows
 
     def _admit(self, step: Step) -> bool:
         """Whether a new step gets a place: what never comes again is not worth one."""
@@ -179,6 +194,8 @@ class ServiceSteps:
 
     def judge(self, service: str, least: float) -> None:
         """Looks at the last window, with those before it, for steps that stay away."""
+        if self.is_learning or not self.windows:
+            return
         missing = self.invariants.missing([w.counts for w in self._unbroken()], self._allowed)
         for place in sorted(missing):
             self._suspect(service, place, missing[place], least)

@@ -35,7 +35,7 @@ class StepWatch:
     Parameters
     ----------
     learning_windows
-        Windows with steps, learnt `pool_windows` after they came, before a service is spoken of.
+        Windows with steps before a service is spoken of.
     pool_windows
         So many of the service's last windows are judged together.
     lasts_ms, settles_ms
@@ -81,8 +81,7 @@ class StepWatch:
                     continue
                 service = self._services[name] = self._new()
             self.left_out += service.take(start_ms, end_ms, steps[name])
-            if service.invariants.windows >= self.learning_windows:
-                service.judge(name, least)
+            service.judge(name, least)
         found = [
             self._due(name, service, end_ms)
             for name, service in self._services.items()
@@ -91,7 +90,9 @@ class StepWatch:
         return [finding for finding in found if finding is not None]
 
     def _new(self) -> ServiceSteps:
-        return ServiceSteps(self.most_steps, self.pool_windows, self.adopt_windows)
+        return ServiceSteps(
+            self.most_steps, self.learning_windows, self.pool_windows, self.adopt_windows
+        )
 
     def _due(self, name: str, service: ServiceSteps, end_ms: int) -> StepFinding | None:
         """What is to be told of a service now: news, or what has lasted long enough meanwhile."""
