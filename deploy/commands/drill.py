@@ -9,56 +9,27 @@ import getpass
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from rich.markup import escape
-from rich.table import Table
 
+from deploy.commands.drill_result import ENDINGS, Result, result_of, show
 from deploy.commands.say import ends, not_sent, send
 from deploy.configuration import load
-from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, Delivery, IncidentEvent, Severity
 from schemas.reading import UNREADABLE
-from sinks.notifier.intake import router_of
-from sinks.notifier.people import People
 
 QUIET_SECONDS = 4.0
 """Nothing new for so long, and no message under way: everybody has been told."""
 OPEN_SECONDS = 15.0
-ENDINGS = ("sent", "failed", "withheld", "held")
 
 T = TypeVar("T", bound=msgspec.Struct)
 Wanted = Callable[[], bool]
-
-
-class Line(msgspec.Struct, frozen=True):
-    """What became of one message of the drill. `seconds` are those until it was taken."""
-
-    recipient: str
-    audience: str
-    channel: str
-    rule: str
-    subject: str
-    status: str
-    seconds: float | None
-    detail: str
-    is_failure: bool
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What `--json` writes: `missing` are people whom an escalation names and who got no page."""
-
-    drill: str
-    service: str
-    ok: bool
-    messages: tuple[Line, ...]
-    missing: tuple[str, ...]
 
 
 class NoDrillError(Exception):
@@ -89,7 +60,7 @@ def run_drill(
         return 2
     if json is not None:
         json.write_bytes(msgspec.json.encode(result) + b"\n")
-    _print(result)
+    show(result)
     return 0 if result.ok else 1
 
 
@@ -129,14 +100,22 @@ class _Drill:
                 raise NoDrillError(
                     f"no incident of the drill within {OPEN_SECONDS:.0f} s: is the worker running?"
                 )
-            self._listen(consumer, deadline, self._is_quiet)
+            self._wait_until_told(consumer, deadline)
             for kind in ("acknowledge", "resolve"):
                 self._send(kind)
                 self._listen(consumer, deadline, self._has_come_to(kind))
             self._listen(consumer, deadline, self._is_quiet)
         finally:
             consumer.close()
-        return self._result()
+        assert self._opened is not None
+        return result_of(self._configuration, self._opened, self._mine())
+
+    def _wait_until_told(self, consumer: Consumer, deadline: float) -> None:
+        try:
+            self._listen(consumer, deadline, self._is_quiet)
+        except KeyboardInterrupt:
+            self._send("resolve")  # nobody is to be paged by a drill that was broken off
+            raise
 
     def _send(self, kind: CommandType) -> None:
         assert self._opened is not None
@@ -204,67 +183,6 @@ class _Drill:
         name = self._opened.incident_id if self._opened else ""
         return [made for made in self._deliveries.values() if made.incident_id == name]
 
-    def _result(self) -> Result:
-        assert self._opened is not None
-        lines = tuple(_lines(self._mine()))
-        missing = tuple(_missing(self._configuration, self._opened, self._mine()))
-        is_told = any(line.status == "sent" for line in lines)
-        return Result(
-            drill=self._opened.incident_id,
-            service=self._service,
-            ok=is_told and not missing and not any(line.is_failure for line in lines),
-            messages=lines,
-            missing=missing,
-        )
-
-
-def _lines(deliveries: Sequence[Delivery]) -> Iterator[Line]:
-    """One line a message, in order of asking. A way that failed is a failure, also where the next
-    one reached: that is what a drill is to find."""
-    order: dict[str, list[Delivery]] = {}
-    for made in sorted(deliveries, key=lambda d: (d.time_ms, d.attempt)):
-        if made.status != "scheduled":
-            order.setdefault(made.message_id, []).append(made)
-    for steps in order.values():
-        last = next((s for s in reversed(steps) if s.status in ENDINGS), steps[-1])
-        asked = next((s for s in steps if s.status == "asked"), None)
-        took = (last.time_ms - asked.time_ms) / 1000 if asked and last.status == "sent" else None
-        gap = last.status == "withheld" and "nobody is on call" in last.detail
-        if last.channel == "escalation" and not gap:
-            continue  # what an escalation notes of itself, and is no message
-        yield Line(
-            recipient=last.recipient,
-            audience=last.audience,
-            channel=last.channel,
-            rule=last.rule,
-            subject=last.subject,
-            status="no answer" if last.status == "asked" else last.status,
-            seconds=took,
-            detail=last.detail,
-            is_failure=gap or last.status in ("failed", "asked"),
-        )
-
-
-def _missing(
-    configuration: Configuration, opened: IncidentEvent, deliveries: Sequence[Delivery]
-) -> Iterator[str]:
-    """People whom the steps of the escalations name, and whom nothing was sent."""
-    people = People(configuration)
-    reached = {made.recipient for made in deliveries if made.status == "sent"}
-    policies = {policy.name: policy for policy in configuration.notifier.escalations}
-    for name in router_of(configuration).escalations(opened):
-        policy = policies[name]
-        if opened.incident.severity not in policy.severities:
-            continue
-        for number, step in enumerate(policy.steps, start=1):
-            persons = [people.resolve(target, opened.time_ms) for target in step.notify]
-            names = [person.name for person in persons if person is not None]
-            if step.round_robin and reached & set(names):
-                continue
-            yield from (
-                f"{person} (step {number} of {name})" for person in names if person not in reached
-            )
-
 
 def _all_ends(consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
     return [place for topic in topics for place in ends(consumer, topic)]
@@ -275,26 +193,3 @@ def _decoded(value: bytes | None, kind: type[T]) -> T | None:
         return msgspec.json.decode(value or b"", type=kind)
     except UNREADABLE:
         return None
-
-
-def _print(result: Result) -> None:
-    console = new_console()
-    table = Table(title=f"{result.drill}: drill of {result.service}", title_justify="left")
-    for column in ("recipient", "audience", "channel", "what", "result", "seconds"):
-        table.add_column(column, overflow="fold")
-    for line in result.messages:
-        colour = "red" if line.is_failure else "green" if line.status == "sent" else "yellow"
-        said = f"{line.status}: {line.detail}" if line.detail else line.status
-        table.add_row(
-            escape(line.recipient),
-            line.audience,
-            escape(line.channel),
-            escape(line.subject or line.rule),
-            f"[{colour}]{escape(said)}[/]",
-            "" if line.seconds is None else f"{line.seconds:.1f}",
-        )
-    console.print(table)
-    for name in result.missing:
-        console.print(f"[red]not reached[/]  {escape(name)}")
-    verdict = "everybody was reached" if result.ok else "not everybody can be reached"
-    console.print(verdict)

@@ -12,7 +12,9 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from deploy.commands.drill import Line, Result, _lines
+from deploy.brokers.mock import MockBroker
+from deploy.commands.drill import run_drill
+from deploy.commands.drill_result import Line, Result, lines_of
 from deploy.configuration import load
 from deploy.demo import CONFIG
 from deploy.demo.children import Children
@@ -105,8 +107,23 @@ def test_a_drill_pages_every_step_soon_and_fails_by_a_dead_channel(tmp_path: Pat
     assert reached == {("ada", "console"), ("kim", "console"), ("shop", "console")}
 
 
+def test_without_a_worker_there_is_no_drill_and_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.commands.drill.OPEN_SECONDS", 0.5)
+    topics = ("incident-events", "deliveries", "commands")
+    with MockBroker({f"tocsin.{name}.v1": 1 for name in topics}) as broker:
+        config = tmp_path / "tocsin.yaml"
+        config.write_text(f"kafka: {{bootstrap_servers: '{broker.bootstrap_servers}'}}\n")
+        code = run_drill(
+            "cart", config=config, severity="P2", customers=False, timeout=5, json=None
+        )
+    assert code == 2
+    assert "is the worker running?" in capsys.readouterr().err
+
+
 def lines(*steps: Delivery) -> list[Line]:
-    return list(_lines(steps))
+    return list(lines_of(steps))
 
 
 def step(status: str, *, time_ms: int = 0, message: str = "m", detail: str = "") -> Delivery:

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Command
 from sinks.database import Database
+from sinks.notifier import outbox
 from sinks.notifier.chat.parse import NotUnderstoodError, parse
-from sinks.notifier.store import read_incident
-from sinks.notifier.tables import thread
+from sinks.notifier.store import add_deliveries, read_incident
+from sinks.notifier.tables import message, thread
 from sinks.sink import Publish
 
 log = structlog.get_logger("tocsin.notifier")
@@ -48,7 +49,7 @@ class ChatDesk:
         return await self.take(command)
 
     async def take(self, command: Command) -> str:
-        """Publishes a command; the answer for whoever gave it."""
+        """Publishes a command; the answer for whoever gave it. Its id begins with the channel."""
         async with self._database.reading() as connection:
             known = await read_incident(connection, command.incident_id)
         if known is None:
@@ -65,7 +66,27 @@ class ChatDesk:
         if command.type == "acknowledge":
             async with self._database.writing() as connection:
                 await self._on_acknowledged(connection, command.incident_id, command.actor)
+                await self._record(connection, command)
         return f"{command.type.replace('_', ' ')}: {known.id}, by {command.actor}."
+
+    async def _record(self, connection: AsyncConnection, command: Command) -> None:
+        """Notes that the last message about the incident in chat was acknowledged."""
+        query = (
+            sa.select(message)
+            .where(
+                message.c.incident_id == command.incident_id,
+                message.c.state == "sent",
+                message.c.channel == command.id.partition("/")[0],
+            )
+            .order_by(message.c.seq.desc())
+            .limit(1)
+        )
+        detail = f"by {command.actor}"
+        steps = [
+            outbox.entry_of(row).delivery("acknowledged", self._now_ms(), detail=detail)
+            for row in await connection.execute(query)
+        ]
+        await add_deliveries(connection, steps)
 
     async def incident_in(self, channel: str, thread_ts: str | None) -> str | None:
         """The incident whose own channel this is, or whose thread."""

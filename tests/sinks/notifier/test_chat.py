@@ -182,6 +182,11 @@ async def test_a_button_acknowledges_in_the_name_of_who_pressed_it(chat: Chat) -
     assert answer.status == 200
     (made,) = chat.commands()
     assert (made.type, made.actor, made.incident_id) == ("acknowledge", "ada", INCIDENT)
+    notifier = chat.bench._running[0]
+    notifier.wake()
+    await until(lambda: chat.bench.kafka.deliveries("acknowledged"))
+    (step,) = chat.bench.kafka.deliveries("acknowledged")
+    assert (step.recipient, step.detail) == ("room", "by ada")
 
 
 async def test_what_is_said_in_the_channel_is_copied_to_the_timeline_once(chat: Chat) -> None:
