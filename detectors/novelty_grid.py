@@ -13,6 +13,11 @@ KEPT_EPOCHS = 12
 FARTHEST = 255
 """The content of a cell 243 cells or more from the nearest one seen."""
 
+_AGED = bytes(c + 1 if c + 1 < KEPT_EPOCHS else FARTHEST for c in range(256))
+_SEEN = bytes(c < KEPT_EPOCHS for c in range(256))
+_OLDER = bytes(c + 1 if c < KEPT_EPOCHS else c for c in range(256))
+"""What becomes of each content of a cell: its age alone, whether it was visited, an epoch later."""
+
 _START_CELLS = CELLS // 4
 _START_MARGIN = 3 * CELLS // 8
 _LEAST_CELLS = CELLS // 4
@@ -71,7 +76,7 @@ class ValueGrid:
     def learn(self, value: float) -> None:
         """Marks the value's cell as visited now."""
         if self.low <= value <= self.high:
-            if self.width and self.cells[at := self._cell(value)]:
+            if self.width and self.cells[at := floor(value / self.width) - self.first]:
                 self._visit(at)
         else:
             self._learn_beyond(value)
@@ -153,14 +158,17 @@ class ValueGrid:
         if self.samples % (EPOCH_SAMPLES * KEPT_EPOCHS) == 0:
             self.old_low, self.old_high = self.young_low, self.young_high
             self.young_low, self.young_high = float("inf"), float("-inf")
-        ages = bytearray(c + 1 if c + 1 < KEPT_EPOCHS else FARTHEST for c in self.cells)
-        visited = [i for i, age in enumerate(ages) if age < KEPT_EPOCHS]
-        if not visited:
+        forgets = KEPT_EPOCHS - 1 in self.cells
+        ages = self.cells.translate(_AGED)
+        seen = ages.translate(_SEEN)
+        if (first := seen.find(1)) < 0:
             return
-        self._draw_in(visited[0], visited[-1])
+        self._draw_in(first, seen.rfind(1))
         while 0.0 < self.high - self.low < self.width * _LEAST_CELLS:
             ages = self._narrowed(ages)
-        self.cells = with_distances(ages)
+            forgets = True
+        # Where no cell is forgotten the distances to the nearest one stay.
+        self.cells = with_distances(ages) if forgets else self.cells.translate(_OLDER)
 
     def _draw_in(self, first: int, last: int) -> None:
         """Sets the range's ends to those of the cells visited, or of the last two generations."""
