@@ -147,12 +147,12 @@ def table(result: Scale) -> Table:
         f"{result.spread_by_partitions:g} by partitions",
         title_justify="left",
     )
-    columns = ("series", "partitions", "events", "all", "ingest", "wire", "detect", "peak MB")
-    for heading in (*columns, "snapshot MB", "s"):
-        shown.add_column(heading, justify="right")
+    costs = ("all", "ingest", "wire", "detect")
+    for heading in ("series", "parts", *costs, "peak MB", "state MB", "save s"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for point in chain(result.by_series, result.by_partitions):
         shown.add_row(
-            *(f"{count:,}" for count in (point.series, point.partitions, point.events)),
+            *(f"{count:,}" for count in (point.series, point.partitions)),
             f"{point.cost:.2f}",
             *(f"{point.costs[name]:.2f}" for name in ("ingest", "wire", "detect")),
             f"{point.peak_rss_mb:.0f}",
