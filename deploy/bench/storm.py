@@ -51,6 +51,12 @@ SETTLED_SECONDS = 3_600
 """How long after the storm everything must have been delivered, by the clock of the run."""
 TICK_SECONDS = 5.0
 SERVICES = 40
+TO_DO = (
+    "SELECT count(*) FROM notifier_timer WHERE due_ms <= :now",
+    "SELECT count(*) FROM notifier_message WHERE state = 'sending'",
+    "SELECT count(*) FROM notifier_message WHERE state = 'waiting' AND next_attempt_ms <= :now",
+)
+LEFT = "SELECT count(*) FROM notifier_message WHERE state IN ('held', 'digested', 'waiting')"
 CONTACTS: dict[str, Literal["engineer", "manager", "support", "customer"]] = {
     "on call": "engineer",
     "team": "engineer",
@@ -161,19 +167,21 @@ class _Storm:
         """Lets the clock run on until everything that was held back has gone out."""
         end_ms = self._now_ms + SETTLED_SECONDS * 1000
         while self._now_ms < end_ms:
-            if self._count("state = 'sending' OR (state = 'waiting' AND next_attempt_ms <= ?)"):
+            if self._is_busy():
                 await asyncio.sleep(0.01)
                 continue
-            if not self._count("state IN ('held', 'digested', 'waiting') AND ? > 0"):
+            if not self._count(LEFT):
                 return
             self._now_ms += round(TICK_SECONDS * 1000)
             notifier.wake()
-            await asyncio.sleep(0.03)
 
-    def _count(self, where: str) -> int:
+    def _is_busy(self) -> bool:
+        """Whether there is something to do at this time of the run."""
+        return any(self._count(query) for query in TO_DO)
+
+    def _count(self, query: str) -> int:
         with sqlite3.connect(self._file) as store:
-            query = f"SELECT count(*) FROM notifier_message WHERE {where}"  # noqa: S608 - ours
-            return int(store.execute(query, (self._now_ms,)).fetchone()[0])
+            return int(store.execute(query, {"now": self._now_ms}).fetchone()[0])
 
     async def _contacts(
         self, events: Sequence[IncidentEvent], configuration: Configuration
