@@ -10,6 +10,9 @@ _WITHDRAWN_SCORE = 4.0
 _ABSOLUTE_SECONDS = 6e8
 """What is more than nineteen years is no time left, but a date: seconds since 1970."""
 
+_MOST_MS = 100 * 365 * DAY_MS
+"""Nothing is further away than that; a date beyond the calendar could not be written."""
+
 
 class ExpiryDetector:
     """Tells that something expires within `horizon_ms`, and when it has expired.
@@ -50,10 +53,9 @@ class ExpiryDetector:
 
     def _left_ms(self, x: Sample) -> int:
         """Milliseconds left at the end of the window; negative if it has expired."""
-        value = x.observation.min
-        if value * self.unit_ms > _ABSOLUTE_SECONDS * 1000:
-            return round(value * self.unit_ms) - x.end_ms
-        return round(value * self.unit_ms)
+        value_ms = x.observation.min * self.unit_ms
+        left_ms = value_ms - x.end_ms if value_ms > _ABSOLUTE_SECONDS * 1000 else value_ms
+        return round(max(-_MOST_MS, min(_MOST_MS, left_ms)))
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"

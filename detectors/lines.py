@@ -19,6 +19,8 @@ _GLANCE = 6
 _OFF = 8.0
 _CLOSE = 0.2
 """Of the limit left, from which on no day of history is waited for."""
+_MOST = 1e100
+"""Values beyond that are taken for it, so that their squares are numbers still."""
 _HOUR_MS = 3_600_000
 
 
@@ -65,6 +67,7 @@ class Lines:
     def add(self, time_ms: int, value: float) -> bool:
         """Takes a value in; whether that made a new point, and so perhaps a new line."""
         self.first_ms = self.first_ms or time_ms
+        value = max(-_MOST, min(_MOST, value))
         self.size = max(self.size, abs(value))
         grown = self._ladder.add(time_ms, value)
         for k in range(grown):
@@ -99,13 +102,13 @@ class Lines:
 
     def _is_believed(self, line: Line, now_ms: int, value: float, ease: int) -> bool:
         trend = line.trend
-        if line.score < LEAST_SCORE / ease or trend.slope * line.span_ms < TRIFLE * self.size:
-            return False
-        if trend.recent < 0.5 / ease * trend.slope or self.is_off(line, now_ms, value):
+        # So written that what is no number, from values beyond all bounds, is not believed.
+        is_rise = trend.slope * line.span_ms >= TRIFLE * self.size
+        if not (line.score >= LEAST_SCORE / ease and is_rise and self._goes_on(line, ease)):
             return False
         if not self._is_known_for_long(line.span_ms, now_ms, value):
             return False
-        if not self._goes_on(line, ease):
+        if self.is_off(line, now_ms, value):
             return False
         ahead_ms = ease * self._ahead(self._ladder.scales[line.scale])
         expected_ms, _, latest_ms = trend.reaches(self.goal, now_ms)
@@ -140,7 +143,10 @@ class Lines:
         return top < height - reach or value < height - reach - teeth
 
     def _goes_on(self, line: Line, ease: int) -> bool:
-        """Whether the last points still rise, as far as their scatter lets one see."""
+        """Whether it has not slowed down to half, and the last points still rise, as far as their
+        scatter lets one see."""
+        if not line.trend.recent >= 0.5 / ease * line.trend.slope:
+            return False
         times, values = self._ladder.scales[line.scale][1:]
         rise = median(values[-4:]) - median(values[-10:-6])
         expected = line.trend.slope * (times[-1] - times[-7])

@@ -150,8 +150,8 @@ class Answers:
         """Learns that there was trouble and no incident. Raises `ValueError`."""
         if not command.service or command.from_ms is None or command.to_ms is None:
             raise ValueError("missed needs a `service`, `from_ms` and `to_ms`")
-        if not command.from_ms <= command.to_ms <= now_ms:
-            raise ValueError("missed needs `from_ms` before `to_ms`, and both in the past")
+        if not command.from_ms <= min(command.to_ms, now_ms):
+            raise ValueError("missed needs `from_ms` before `to_ms`, and in the past")
         self.learned += self._ledger.casebook.feedback.missed(
             command.service, command.from_ms, command.to_ms, command.actor, now_ms
         )

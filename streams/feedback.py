@@ -36,7 +36,7 @@ COMMON = 2
 """What stood out as much so many other times within a week is no sign of what was missed."""
 BUCKET_MS = 300_000
 REMEMBERED_MS = 7 * 86_400_000
-MOST_SEEN = 2_000
+MOST_SEEN = 1_000
 MOST_BARS = 2_000
 MOST_CLOSED = 1_000
 MOST_SHOWN = 10

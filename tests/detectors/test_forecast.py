@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable
 from math import cos, pi
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.base import Explanation, Sample
+from detectors.base import Detector, Explanation, Sample
 from detectors.expiry import ExpiryDetector
 from detectors.forecast import ForecastDetector
 from detectors.limits import Limit, expiry_unit_ms, limit_of, rules_of
@@ -222,6 +223,28 @@ def test_a_restart_changes_nothing(seed: int, cut: int) -> None:
     before = scores(first, samples[:cut])
     second.load(first.dump())
     assert before + scores(second, samples[cut:]) == whole
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.floats(-1e300, 1e300) | st.floats(0, 1) | st.just(1e308), min_size=30, max_size=120
+    ),
+    st.sampled_from([FULL, Limit(0.0, -1), Limit(500.0), Limit(1e300)]),
+)
+def test_any_values_are_taken_and_all_that_is_told_can_be_written(
+    values: list[float], limit: Limit
+) -> None:
+    told_of: list[Detector] = [ForecastDetector(limit), ExpiryDetector(1000.0)]
+    for detector in told_of:
+        for i, value in enumerate(values):
+            x = sample(i / 2, value)
+            score = detector.score_one(x)
+            assert 0 <= score <= 60
+            if score >= 4:
+                assert msgspec.msgpack.encode(detector.explain())
+            detector.learn_one(x)
+        assert msgspec.msgpack.encode(detector.dump())
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_a_vague_sign_that_people_missed_is_enough_from_then_on() -> None:
         {},
         {"service": "cart"},
         {"service": "cart", "from_ms": START + MINUTE, "to_ms": START},
-        {"service": "cart", "from_ms": START, "to_ms": START + DAY},
+        {"service": "cart", "from_ms": START + DAY, "to_ms": START + 2 * DAY},
     ],
 )
 def test_what_was_missed_needs_a_service_and_a_time_in_the_past(fields: dict[str, object]) -> None:
