@@ -96,6 +96,7 @@ class Detect:
         return {
             "unwatched_series": self._bank.left_out,
             "unwatched_logs": self._logs.left_out,
+            "unwatched_steps": self._steps.left_out,
             "calls": self._calls_left_out,
         }
 

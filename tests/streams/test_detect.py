@@ -342,7 +342,12 @@ def test_of_more_series_than_a_shard_watches_the_known_ones_go_on_and_the_rest_i
         only = roomy.process([batch(6 * i, gauge(0.99))])
         assert said == only
     assert full.series == 1
-    assert full.left_out == {"unwatched_series": 56, "unwatched_logs": 0, "calls": 0}
+    assert full.left_out == {
+        "unwatched_series": 56,
+        "unwatched_logs": 0,
+        "unwatched_steps": 0,
+        "calls": 0,
+    }
     assert roomy.left_out["unwatched_series"] == 0
     assert full.snapshot() == roomy.snapshot()
 
