@@ -52,6 +52,8 @@ def test_commands_by_every_way_reach_the_log_and_all_sinks(system: System) -> No
         "note": ["Restarted the switch."],
         "severity": ["P1", "Everything is slow."],
         "say": ["We found a faulty switch and are replacing it."],
+        "workaround": ["Please use the telephone."],
+        "expect": ["45m", "The new switch is on its way."],
         "resolve": ["The switch is replaced."],
     }
     for name, arguments in by_cli.items():
@@ -70,6 +72,8 @@ def test_commands_by_every_way_reach_the_log_and_all_sinks(system: System) -> No
         ("noted", "Linus", "Restarted the switch."),
         ("severity_changed", "Linus", "Everything is slow."),
         ("public_message", "Linus", "We found a faulty switch and are replacing it."),
+        ("workaround", "Linus", "Please use the telephone."),
+        ("updated", "Linus", "The new switch is on its way."),
         ("resolved", "Linus", "The switch is replaced."),
     ]
     incident = log[-1].incident
@@ -93,6 +97,14 @@ def test_commands_by_every_way_reach_the_log_and_all_sinks(system: System) -> No
     assert system.cli("explain", "INC-00000000").stderr == (
         "the case store knows no incident INC-00000000\n"
     )
+
+    concluded = system.cli("conclude", incident_id, "A switch was broken.", "It is replaced.")
+    assert concluded.returncode == 0, concluded.stderr
+    system.settle()
+    shown = system.cli("preview", incident_id, "--language", "de", "--audience", "customer:retail")
+    assert shown.returncode == 0, shown.stderr
+    for part in ("Warenkorb", "Please use the telephone.", "Ursache: A switch was broken."):
+        assert part in shown.stdout
 
     again = system.cli("note", "INC-00000000", "nobody hears this")
     assert again.returncode == 1

@@ -288,3 +288,26 @@ async def test_stopping_ends_soon_even_while_receivers_hang(bench: Bench, channe
         await notifier.stop()
         bench._running.clear()
         assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.slow
+async def test_a_strict_slack_gets_every_message_once_and_in_order(bench: Bench) -> None:
+    async with slack() as team:
+        team.is_strict = True  # one message a second in a channel; what comes sooner is refused
+        configuration = bench.configuration(
+            channels=Channels(slack=SlackChannel(token=Secret(env="SLACK"), base_url=team.url)),
+            recipients=(Recipient(name="ops", channel="slack", address="#ops"),),
+        )
+        notifier = await bench.start(configuration)
+        await bench.feed(notifier, *cpu_fault())
+
+        def all_sent() -> bool:
+            bench.clock.advance(1)
+            notifier.wake()
+            return len(bench.kafka.deliveries("sent")) == 3
+
+        await until(all_sent)
+        asked = [step.message_id for step in bench.kafka.deliveries("asked")]
+        assert [post["client_msg_id"] for post in team.posted] == asked
+        assert {post["thread_ts"] for post in team.posted[1:]} == {team.posted[0]["ts"]}
+        assert len(team.edited) == 2
