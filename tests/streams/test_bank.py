@@ -22,7 +22,7 @@ def gauge(tick: int, series: str, value: float) -> Sample:
 
 
 def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
-    """Gauges with spikes, a step and gaps; at two of three minutes 200 report, else only four.
+    """Gauges with spikes, a step and gaps; at two of three minutes 100 report, else only four.
 
     So their novelty is judged by the bank at times and at times by detectors of their own.
     """
@@ -30,7 +30,7 @@ def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
     kinds = ("queue_length", "cpu_usage_ratio", "heap_bytes", "temperature_celsius")
     for tick in range(many):
         samples = []
-        for i in range(4 if tick % 3 == 0 else 200):
+        for i in range(4 if tick % 3 == 0 else 100):
             value = (i + 1) * (0.1 + 0.02 * chance.random()) + (0.2 if tick > many * 0.8 else 0.0)
             if chance.random() < 0.01:
                 value *= 3
