@@ -103,9 +103,15 @@ def clean(text: str) -> str:
 
 
 def publish(
-    known: PublicIncident | None, event: IncidentEvent, components: Sequence[PublicComponent]
+    known: PublicIncident | None,
+    event: IncidentEvent,
+    components: Sequence[PublicComponent],
+    minutes: words.Minutes = words.NEXT_UPDATE_MINUTES,
 ) -> PublicIncident:
-    """The public incident after the event; `known` itself if the event is no newer than it."""
+    """The public incident after the event; `known` itself if the event is no newer than it.
+
+    `minutes` is how soon the next update is promised, by severity.
+    """
     if known is not None and event.version <= known.version:
         return known
     incident = event.incident
@@ -114,11 +120,14 @@ def publish(
         return PublicIncident(id=incident.id, version=event.version)
     if known is None or not known.public:
         known = PublicIncident(id=incident.id, version=0)
-    return _revised(known, event, hit)
+    return _revised(known, event, hit, minutes)
 
 
 def _revised(
-    known: PublicIncident, event: IncidentEvent, hit: Sequence[PublicComponent]
+    known: PublicIncident,
+    event: IncidentEvent,
+    hit: Sequence[PublicComponent],
+    minutes: words.Minutes,
 ) -> PublicIncident:
     incident = event.incident
     resolved_ms = _resolved_ms(event)
@@ -148,7 +157,7 @@ def _revised(
     update = Update(
         version=event.version,
         phase=after.phase,
-        body=own_words or _default_body(after, event, hit, worst(peak.values())),
+        body=own_words or _default_body(after, event, hit, worst(peak.values()), minutes),
         time_ms=event.time_ms,
         edited_ms=event.time_ms,
         affected=_affected(known, after, hit),
@@ -217,7 +226,11 @@ def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentE
 
 
 def _default_body(
-    after: PublicIncident, event: IncidentEvent, hit: Sequence[PublicComponent], status: Status
+    after: PublicIncident,
+    event: IncidentEvent,
+    hit: Sequence[PublicComponent],
+    status: Status,
+    minutes: words.Minutes,
 ) -> str:
     return words.body(
         words.Facts(
@@ -228,7 +241,7 @@ def _default_body(
             started_ms=after.started_ms,
             ended_ms=after.resolved_ms,
             time_ms=event.time_ms,
-            next_ms=words.next_update_ms(event.time_ms, after.severity),
+            next_ms=words.next_update_ms(event.time_ms, after.severity, minutes),
             again=event.type == "reopened",
         )
     )

@@ -14,7 +14,7 @@ from sinks.status_page.board import BANNERS, Board
 from sinks.status_page.components import STATUS_LABELS, STATUS_OF_SEVERITY
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.uptime import Day, day_of
-from sinks.status_page.words import duration, promised_ms
+from sinks.status_page.words import NEXT_UPDATE_MINUTES, Minutes, duration, promised_ms
 from sinks.words import joined, moment
 
 RECENT_DAYS = 14
@@ -65,7 +65,10 @@ def day_text(day: Day) -> str:
 class Pages:
     """Renders the pages of one status page."""
 
-    def __init__(self, title: str, url: str, history_days: int) -> None:
+    def __init__(
+        self, title: str, url: str, history_days: int, minutes: Minutes = NEXT_UPDATE_MINUTES
+    ) -> None:
+        self._minutes = minutes
         style = (_FOLDER / "style.css").read_text("utf-8")
         self.content_security_policy = content_security_policy(style=inline(style), images="data:")
         self._environment = templates(_FOLDER)
@@ -97,9 +100,7 @@ class Pages:
         return self._render(
             "front.html",
             board,
-            open=[
-                (one, promised_ms(one.updated_ms, one.severity, board.now_ms)) for one in board.open
-            ],
+            open=[(one, self._promised_ms(one, board)) for one in board.open],
             recent=recent,
             recent_days=RECENT_DAYS,
         )
@@ -120,8 +121,11 @@ class Pages:
             board,
             incident=incident,
             names=joined([name for key, name in names.items() if key in incident.component_ids]),
-            promised_ms=promised_ms(incident.updated_ms, incident.severity, board.now_ms),
+            promised_ms=self._promised_ms(incident, board),
         )
+
+    def _promised_ms(self, incident: PublicIncident, board: Board) -> int:
+        return promised_ms(incident.updated_ms, incident.severity, board.now_ms, self._minutes)
 
     def missing(self, board: Board) -> str:
         """For an address that leads nowhere."""

@@ -17,6 +17,7 @@ from sinks.status_page.incident import PublicIncident, publish
 from sinks.status_page.pages import Pages
 from sinks.status_page.serving import Serving
 from sinks.status_page.store import Store, Transaction
+from sinks.status_page.words import minutes_of
 
 log = structlog.get_logger(__name__)
 
@@ -57,12 +58,13 @@ class StatusPage:
         self.components = components_of(configuration)
         self._events = EventReader(self.name, configuration.environment)
         self._history_days = section.history_days
+        self._minutes = minutes_of(configuration.notifier.cadence)
         self._now_ms = now_ms
         password = resolve(section.store_password) if section.store_password else None
         self._store = Store(section.store, password)
         self._since: Mapping[str, int] = {}
         self._serving = Serving(
-            pages=Pages(section.title, url, section.history_days),
+            pages=Pages(section.title, url, section.history_days, self._minutes),
             api=Api(section.title, url),
             load=self.board,
             old_incident=self._old_incident,
@@ -119,7 +121,7 @@ class StatusPage:
         if event.incident.drill:
             return False
         known = await transaction.incident(event.incident_id)
-        after = publish(known, event, self.components)
+        after = publish(known, event, self.components, self._minutes)
         if after is known:
             return False
         await transaction.save(after)

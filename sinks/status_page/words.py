@@ -4,11 +4,12 @@ They are made of component names, the kind of trouble and times only; what a sig
 itself (its series, reason, example) has no way in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from schemas.incidents import PublicPhase, Severity, Signal
+from schemas.oncall import Cadence
 from schemas.times import DAY_MS, utc
 from sinks.status_page.components import Status
 from sinks.words import clock, hurts, joined
@@ -18,7 +19,9 @@ Symptom = Literal["unavailable", "errors", "slow"]
 MINUTE_MS = 60_000
 
 NEXT_UPDATE_MINUTES: dict[Severity, int] = {"P1": 30, "P2": 60, "P3": 120, "P4": 240}
-"""How soon customers are promised the next update."""
+"""How soon customers are promised the next update, where the notifier's cadence says nothing."""
+
+Minutes = Mapping[Severity, float]
 
 _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "silence": "unavailable",
@@ -143,19 +146,26 @@ def withdrawn(time_ms: int) -> str:
     return f"This update was withdrawn at {clock(time_ms)}, since it was not right."
 
 
-def next_update_ms(said_ms: int, severity: Severity) -> int:
+def minutes_of(cadence: Cadence) -> Minutes:
+    """How soon the page promises the next update: as messages do."""
+    return {**NEXT_UPDATE_MINUTES, **cadence.minutes}
+
+
+def next_update_ms(said_ms: int, severity: Severity, minutes: Minutes = NEXT_UPDATE_MINUTES) -> int:
     """When the next update is due, on a full five minutes as people name times."""
     step_ms = 5 * MINUTE_MS
-    due_ms = said_ms + NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
+    due_ms = said_ms + round(minutes[severity] * MINUTE_MS)
     return -(-due_ms // step_ms) * step_ms
 
 
-def promised_ms(said_ms: int, severity: Severity, now_ms: int) -> int:
+def promised_ms(
+    said_ms: int, severity: Severity, now_ms: int, minutes: Minutes = NEXT_UPDATE_MINUTES
+) -> int:
     """The next promise that is still ahead: the due time, moved on by whole intervals."""
-    due_ms = next_update_ms(said_ms, severity)
+    due_ms = next_update_ms(said_ms, severity, minutes)
     if due_ms > now_ms:
         return due_ms
-    interval_ms = NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
+    interval_ms = round(minutes[severity] * MINUTE_MS)
     return due_ms + ((now_ms - due_ms) // interval_ms + 1) * interval_ms
 
 

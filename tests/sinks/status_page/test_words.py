@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.incidents import IncidentEvent
+from schemas.oncall import Cadence
 from sinks.status_page import words
 from sinks.status_page.components import components_of
 from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, clean, publish
@@ -225,3 +226,12 @@ def test_words_that_are_taken_back_leave_a_trace_but_not_themselves() -> None:
     assert found.updates[1].time_ms == said.time_ms
     assert found.updates[2].automatic
     assert not any("All data is lost" in update.body for update in found.updates)
+
+
+def test_the_page_promises_as_the_cadence_says() -> None:
+    minutes = words.minutes_of(Cadence(minutes={"P1": 10}))
+    assert words.next_update_ms(0, "P1", minutes) == 10 * MINUTE_MS
+    assert words.next_update_ms(0, "P4", minutes) == 240 * MINUTE_MS
+    opened = life(incident(severity="P1"))[0]
+    soon = publish(None, opened, PAGE, minutes).updates[0].body
+    assert soon != publish(None, opened, PAGE).updates[0].body
