@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
-from schemas.incidents import EventType, Incident, IncidentEvent
+from schemas.incidents import EventType, Incident, IncidentEvent, Severity
 from sinks.notifier.messages import Stage
 from sinks.notifier.stakeholders import (
     OWN_SUBSCRIPTION,
@@ -23,6 +23,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
 PIPELINE = "tocsin"
 """The actor of what no person did."""
+REPORTED: frozenset[Severity] = frozenset(("P1", "P2"))
+"""Severities of which a closing report is sent, as the incident is closed."""
 _LETS_TELL: frozenset[EventType] = frozenset(("approved", "unsilenced"))
 """What lets those hear of an incident who could not before."""
 _FOR_THE_PUBLIC: frozenset[Stage] = frozenset(
@@ -236,7 +238,15 @@ def stage_of(event: IncidentEvent) -> Stage | None:
         return "opened"
     if event.type == "no_change" and event.actor == PIPELINE:
         return None  # told already, as the promise fell due
+    if event.type == "closed":
+        return "final" if _deserves_a_report(event.incident) else None
     return next((stage for stage in STAGES if stage == event.type), None)
+
+
+def _deserves_a_report(incident: Incident) -> bool:
+    """Whether its closing is worth a message: it was severe, true and an incident of its own."""
+    is_true = not (incident.false_alarm_by or incident.merged_into or incident.drill)
+    return is_true and incident.severity in REPORTED
 
 
 def follows(recipient: Recipient, event: IncidentEvent, stage: Stage) -> bool:
@@ -245,6 +255,8 @@ def follows(recipient: Recipient, event: IncidentEvent, stage: Stage) -> bool:
         return True
     if stage in ("acknowledged", "unacknowledged"):
         return recipient.audience != "customer" and recipient.name != event.actor
+    if stage == "final":
+        return recipient.audience != "engineer"
     return stage in _FOR_THE_PUBLIC and recipient.audience in ("customer", "support")
 
 

@@ -85,6 +85,28 @@ def test_the_end_goes_to_all_who_were_told_and_to_nobody_else() -> None:
     assert [made.recipient.name for made in decide(resolved_p1, {"told": "all"})] == ["told"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["manager", "support", "customer"]),
+        ({"severity": "P3"}, []),
+        ({"false_alarm_by": "ada"}, []),
+        ({"merged_into": "INC-2"}, []),
+        ({"drill": True}, []),
+    ],
+)
+def test_a_closing_report_goes_to_all_but_engineers_who_were_told_of_a_severe_incident(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    people = [someone(audience) for audience in AUDIENCES]
+    told = dict.fromkeys(AUDIENCES, "everyone")
+    closed = event(cpu_incident(state="closed", **changes), "closed")
+    found = router(*people).decide(closed, told)
+    assert [made.recipient.name for made in found] == expected
+    assert {made.stage for made in found} <= {"final"}
+    assert router(*people).decide(closed, {}) == ()
+
+
 def test_a_route_for_ends_alone_needs_no_beginning() -> None:
     routes = (Route(name="ends", recipients=("engineer",), events=("resolved",)),)
     found = router(someone(), routes=routes).decide(event(cpu_incident(), "resolved"), {})
