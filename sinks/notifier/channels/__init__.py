@@ -67,7 +67,7 @@ def _open_named(
 ) -> Iterator[tuple[str, Channel]]:
     """Those of which there may be several, each by a name of one's own."""
     for name, team in channels.teams.items():
-        yield f"teams:{name}", Teams(resolve(team.url), now_ms)
+        yield f"teams:{name}", Teams(_address(resolve(team.url), f"teams.{name}.url"), now_ms)
     phones: tuple[tuple[Kind, dict[str, PhoneChannel]], ...] = (
         ("sms", channels.sms),
         ("voice", channels.voice),
@@ -84,3 +84,12 @@ def _open_named(
         yield f"pagerduty:{name}", PagerDuty(resolve(duty.routing_key), duty.base_url, now_ms)
     for name, genie in channels.opsgenie.items():
         yield f"opsgenie:{name}", Opsgenie(resolve(genie.api_key), genie.base_url, now_ms)
+
+
+def _address(url: str, where: str) -> str:
+    """A secret address. Raises ValueError, which does not say it, if it is none."""
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(
+            f"notifier.channels.{where}: the secret is no address that begins with https://"
+        )
+    return url

@@ -11,8 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 
+from deploy.configuration.references import channel_names
+from schemas.configuration import (
+    Channels,
+    EmailChannel,
+    OpsgenieChannel,
+    PagerDutyChannel,
+    PhoneChannel,
+    Secret,
+    SlackChannel,
+    TeamsChannel,
+    WebhookChannel,
+)
 from schemas.incidents import Severity
-from sinks.notifier.channels import Link, Message, Refused, Retry
+from sinks.notifier.channels import Link, Message, Refused, Retry, open_channels
 from sinks.notifier.channels.channel import Channel
 from sinks.notifier.channels.opsgenie import Opsgenie
 from sinks.notifier.channels.pagerduty import PagerDuty, event_of
@@ -224,3 +236,29 @@ async def test_none_follows_a_redirect(teams: TeamsLookAlike) -> None:
     with pytest.raises(Refused, match="302"):
         await send(Teams(teams.url, now_ms), message())
     assert teams.taken == []
+
+
+def test_a_secret_address_that_is_none_is_a_mistake_that_does_not_tell_it() -> None:
+    channels = Channels(teams={"ops": TeamsChannel(url=Secret(env="X"))})
+    with pytest.raises(ValueError, match=r"notifier\.channels\.teams\.ops\.url") as raised:
+        open_channels(channels, lambda _: "s3cret", now_ms)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_every_configured_channel_is_opened_by_its_name() -> None:
+    secret = Secret(env="X")
+    phone = PhoneChannel(url="https://sms.example.org", secret=secret, token=secret)
+    channels = Channels(
+        email=EmailChannel(host="localhost", sender="a@example.org"),
+        slack=SlackChannel(token=secret),
+        teams={"ops": TeamsChannel(url=secret)},
+        webhooks={"desk": WebhookChannel(url="https://example.org", secret=secret)},
+        sms={"one": phone},
+        voice={"one": phone},
+        pagerduty={"shop": PagerDutyChannel(routing_key=secret)},
+        opsgenie={"shop": OpsgenieChannel(api_key=secret)},
+        apprise={"ntfy": secret},
+    )
+    values = iter(["xoxb", SECRET, "https://t", SECRET, "t", SECRET, "t", "key", "key", "ntfy://x"])
+    found = open_channels(channels, lambda _: next(values), now_ms)
+    assert set(found) == set(channel_names(channels))
