@@ -79,6 +79,8 @@ class Feedback:
 
     def judge(self, anomaly: Anomaly) -> Anomaly:
         """The anomaly as it counts with what people have said of its pattern."""
+        if anomaly.kind == "novelty" or (anomaly.forecast and anomaly.forecast.withdrawn):
+            return anomaly  # evidence beside other evidence, and the end of a warning: never more
         sign, now_ms = sign_of(anomaly), anomaly.window_end_ms
         self._see(anomaly, sign)
         if not self.marks.bars:

@@ -100,6 +100,15 @@ def test_what_was_far_out_but_unconfirmed_is_trusted_after_it_was_missed() -> No
     assert feedback.vouches(feedback.judge(out(9.0, confirmed=False)))
 
 
+def test_novelty_is_never_more_than_evidence_whatever_was_missed() -> None:
+    feedback = Feedback(HALF_LIFE)
+    novel = out(30.0, kind="novelty", confirmed=False)
+    assert not feedback.judge(novel).opens
+    bars = feedback.missed("cart", START, START + MINUTE, "ada", START + MINUTE)
+    assert [b.kind for b in bars] == ["any"]
+    assert not feedback.judge(novel).opens
+
+
 def test_trouble_of_which_nothing_stood_out_lowers_all_of_its_service_a_little() -> None:
     feedback = Feedback(HALF_LIFE)
     bars = feedback.missed("cart", START, START + MINUTE, "ada", START + MINUTE)
