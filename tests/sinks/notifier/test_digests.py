@@ -48,7 +48,7 @@ async def test_no_span_holds_more_messages_than_the_limit(bench: Bench) -> None:
     notifier = await bench.start(bench.configuration(recipients=(ADA,), limit=LIMIT))
     sent, before = [], 0
     numbers = itertools.count()
-    for _ in range(40):
+    for _ in range(26):
         await bench.feed(notifier, *(opened(next(numbers)) for _ in range(3)))
         await bench.settle(notifier, 20)
         now = bench.console.getvalue().count(" → ada")
