@@ -54,7 +54,7 @@ async def test_no_span_holds_more_messages_than_the_limit(bench: Bench) -> None:
         now = bench.console.getvalue().count(" → ada")
         sent += [bench.clock.now_ms] * (now - before)
         before = now
-    assert len(sent) > 8
+    assert len(sent) >= 8
     for at in sent:
         assert sum(at - 300_000 < other <= at for other in sent) <= LIMIT.messages
 
