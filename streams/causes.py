@@ -5,33 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
-from schemas.units import metric_of
 from streams.dossier import plain_first
 from streams.graph import ServiceGraph
+from streams.signs import CARRIED, OWN, TELLS_NOTHING, far_out, meaning
 from streams.words import clock, plain
-
-OWN: Mapping[AnomalyKind, float] = {
-    "saturation": 2.5,
-    "network": 1.5,
-    "new_error_template": 1.2,
-    "code_path": 1.0,
-    "report": 0.4,
-    "latency": 0.8,
-    "error_ratio": 0.8,
-    "error_log_rate": 0.6,
-    "forecast": 0.5,
-    "level": 0.4,
-    "silence": 0.4,
-    "traffic": 0.2,
-    "novelty": 0.2,
-}
-"""How much a kind of signal, seen on a service, points at that very service. A resource at its
-limit is there and nowhere else; slowness and errors are passed on by whoever calls."""
-
-CARRIED: frozenset[AnomalyKind] = frozenset(
-    ("latency", "network", "error_ratio", "new_error_template", "error_log_rate", "code_path")
-)
-"""Kinds that a failing callee hands up to its callers."""
 
 ONSET_TOLERANCE_MS = 60_000
 """Onsets this near count as one: series report at their own moments, often once a minute."""
@@ -39,16 +16,6 @@ ONSET_TOLERANCE_MS = 60_000
 LATE_MS = 180_000
 LATE = 0.5
 """What a sign is worth that came so long after the first: rather a consequence than the cause."""
-
-FULL_SCORE = 30.0
-"""-log10 tail probability from which being further out says no more."""
-
-TELLS_NOTHING: frozenset[AnomalyKind] = frozenset(("traffic", "novelty", "report", "forecast"))
-"""Kinds that may be there because of others' trouble or with none at all: they explain nobody."""
-
-TIMES = ("latency", "duration", "response_time", "elapsed")
-AMOUNTS = ("requests", "invocations", "hits")
-"""Words in names of gauges that tell how long requests take, and how many there are."""
 
 UNSURE = 0.35
 """What a signal that only corroborates is worth, against one that is trusted."""
@@ -65,8 +32,8 @@ def rank(
     """Causes with weights that sum to 1, likeliest first, each with its evidence in words.
 
     The points of a service: its own kinds of signal (`OWN`), how far out it is, whether it was
-    first, how many of the others call it, and less if something that it calls is out of order
-    too. Weights are the softmax of the points. Signals that are not among the `trusted` (all, if
+    first, how many of the others call it, and less if something that it calls went out of order no
+    later. Weights are the softmax of the points. Signals that are not among the `trusted` (all, if
     None) count little and never as first.
     """
     if not signals:
@@ -102,6 +69,11 @@ class _Case:
         self.first_ms = min(s.first_ms for s in plain_first(list(trusted) or signals))
         self.onset_ms = _onsets(signals, self.sure)
         self.fan_out = _fan_out(signals)
+        self.carrying = {s.service for s in signals if meaning(s) in CARRIED}
+        # Surely out of order, and in a way that its callers would feel.
+        self.explaining = {
+            s.service for s in signals if meaning(s) not in TELLS_NOTHING and self._is_sure(s)
+        }
 
     def suspects(self) -> list[str]:
         """Services with signals, and callers whose calls to several others all lose time."""
@@ -125,7 +97,7 @@ class _Case:
             worth[kind] = max(worth.get(kind, 0.0), self._worth(signal))
         best = max(worth, key=lambda kind: (worth[kind], kind))
         points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
-        points += max((_far_out(s) for s in self.sure.get(name, [])), default=0.0)
+        points += max((far_out(s) for s in self.sure.get(name, [])), default=0.0)
         shown = min((s for s in own if meaning(s) == best), key=lambda s: (s.first_ms, -s.score))
         return points, [plain(shown)]
 
@@ -168,13 +140,13 @@ class _Case:
     def _chain(self, name: str) -> tuple[float, list[str]]:
         """More for explaining its callers, less for being explained by its callees."""
         points, evidence = 0.0, []
-        callers = [n for n in sorted(self.graph.above(name)) if self._carries(n) and n != name]
+        callers = [n for n in sorted(self.graph.above(name)) if n in self.carrying and n != name]
         callers = [n for n in callers if self._precedes(name, n)]
         if callers:
             points += min(0.5 * len(callers), 1.5)
             evidence.append(f"called by {_names(callers)}, also out of order")
         kinds = {s.kind for s in self.by_service.get(name, ())}
-        callees = [n for n in sorted(self.graph.below(name)) if self._explains(n) and n != name]
+        callees = [n for n in sorted(self.graph.below(name)) if n in self.explaining and n != name]
         callees = [n for n in callees if n not in self.graph.above(name)]
         callees = [n for n in callees if self._precedes(n, name)]
         if callees and "saturation" not in kinds and name not in self.fan_out:
@@ -189,14 +161,6 @@ class _Case:
             return False
         return caller_ms is None or callee_ms - caller_ms <= ONSET_TOLERANCE_MS
 
-    def _explains(self, name: str) -> bool:
-        """Whether a service is surely out of order in a way that its callers would feel."""
-        signals = self.by_service.get(name, ())
-        return any(meaning(s) not in TELLS_NOTHING and self._is_sure(s) for s in signals)
-
-    def _carries(self, name: str) -> bool:
-        return bool(CARRIED & {meaning(s) for s in self.by_service.get(name, ())})
-
 
 def _onsets(signals: Sequence[Signal], sure: Mapping[str, Sequence[Signal]]) -> dict[str, int]:
     """When each service went out of order, by its trusted signs if it has any."""
@@ -206,26 +170,6 @@ def _onsets(signals: Sequence[Signal], sure: Mapping[str, Sequence[Signal]]) -> 
         if meaning(signal) not in TELLS_NOTHING and (name not in sure or signal in sure[name]):
             found[name] = min(found.get(name, signal.first_ms), signal.first_ms)
     return found
-
-
-def _far_out(signal: Signal) -> float:
-    """How far out it is, 0 to 1; of what tells little, little."""
-    far = min(signal.score, FULL_SCORE) / FULL_SCORE
-    return far * min(1.0, OWN[meaning(signal)] / OWN["latency"])
-
-
-def meaning(signal: Signal) -> AnomalyKind:
-    """What a signal tells of its service: its kind, or what a gauge's name says that it measures.
-
-    A gauge of latencies that is too high tells the same as slow requests do; fewer or more requests
-    are traffic, however they are counted.
-    """
-    if signal.kind != "level":
-        return signal.kind
-    name = metric_of(signal.series)
-    if any(word in name for word in TIMES) and signal.value > signal.expected:
-        return "latency"
-    return "traffic" if any(word in name for word in AMOUNTS) else "level"
 
 
 def _fan_out(signals: Sequence[Signal]) -> dict[str, list[str]]:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from schemas.anomalies import Anomaly
 from schemas.configuration import Catalogue
 from schemas.incidents import Cause
-from streams.causes import is_clear, meaning, rank
+from streams.causes import is_clear, rank
 from streams.dossier import signal_of
 from streams.graph import ServiceGraph
+from streams.signs import meaning
 from tests.streams.incident_helpers import CALLS, anomaly
 
 
