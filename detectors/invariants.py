@@ -226,7 +226,7 @@ class Invariants:
         clump = np.maximum(clump, 1.0)
         missed, came = misses / clump, totals[None, :] / clump
         share = (missed + 0.5) / (came + 1.0)
-        most = (missed + np.sqrt(missed) + 1.0) / (came + 1.0)
+        most = share + 0.5 * np.sqrt(missed) / (came + 1.0)
         ready = (totals >= _KNOWN) & (self._windows_of[:n] >= _KNOWN_WINDOWS)
         tight = (most <= self.tight) & ready[None, :] & ready[:, None]
         np.fill_diagonal(tight, val=False)
