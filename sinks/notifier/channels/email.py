@@ -18,6 +18,10 @@ from sinks.notifier.language import language
 _PAGE = templates(Path(__file__).parents[1] / "templates" / "pages").get_template("mail.html.j2")
 
 
+MAX_ANSWER = 200
+"""Of what the mail server said as it took a message: most name it in their queue."""
+
+
 class Email:
     """Sends plain text with an HTML twin.
 
@@ -48,7 +52,7 @@ class Email:
         mail = self._mail(message)
         settings = self._settings
         try:
-            await aiosmtplib.send(
+            _, answer = await aiosmtplib.send(
                 mail,
                 hostname=settings.host,
                 port=settings.port,
@@ -62,7 +66,10 @@ class Email:
             raise outcome(error) from error
         except (OSError, TimeoutError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from the mail server") from error
-        return Receipt(thread=message.thread or str(mail["Message-ID"]))
+        return Receipt(
+            thread=message.thread or str(mail["Message-ID"]),
+            accepted=answer.strip()[:MAX_ANSWER] or None,
+        )
 
     async def close(self) -> None:
         """Every message has a connection of its own; nothing stays open."""

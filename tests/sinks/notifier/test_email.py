@@ -126,3 +126,9 @@ async def test_who_may_stop_messages_can_do_so_by_one_click(box: Mailbox) -> Non
 async def test_pages_cannot_be_stopped_and_say_nothing_of_it(box: Mailbox) -> None:
     await email(box).send(message(address="ada@example.org"))
     assert box.mails[0]["List-Unsubscribe"] is None
+
+
+async def test_what_the_mail_server_calls_the_message_is_kept(box: Mailbox) -> None:
+    box.data = ["250 2.0.0 Ok: queued as 4F1X"]
+    receipt = await email(box).send(message(address="ada@example.org"))
+    assert receipt.accepted == "2.0.0 Ok: queued as 4F1X"
