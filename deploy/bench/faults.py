@@ -72,6 +72,8 @@ def _result(name: str, replayed: Sequence[Recording], done: Sequence[Replayed]) 
     return Faults(
         recording=name,
         days=round(days, 3),
+        records=sum(one.records for one in done),
+        dead_letters=sum(one.dead_letters for one in done),
         faults=faults,
         false_incidents=tuple(title for one in whole for title in one.false_incidents),
         kinds=kinds(faults),
@@ -97,6 +99,8 @@ def show(console: Console, result: Faults) -> None:
     console.print(_causes_table(result.causes))
     found = (f"{kind} {some} of {all_}" for kind, (some, all_) in result.kinds.items())
     console.print(f"By kind: {', '.join(found)}")
+    if result.dead_letters:
+        console.print(f"{result.dead_letters:,} of {result.records:,} records could not be used")
 
 
 def _faults_table(faults: Iterable[FaultResult]) -> Table:

@@ -84,7 +84,10 @@ def recordings(folder: Path) -> list[Recording]:
 
 
 def _of_faults(folder: Path) -> Recording:
-    faults, unlisted = read_truth(folder / FAULTS)
+    try:
+        faults, unlisted = read_truth(folder / FAULTS)
+    except ValueError as error:
+        raise RecordingError(f"{folder}: {error}") from error
     files = _event_files(folder)
     if not files:
         raise RecordingError(f"{folder}: no .jsonl or .jsonl.gz files beside {FAULTS}")

@@ -26,6 +26,8 @@ class Replayed:
     """What one recording gave: the scores of all, and each fault's result."""
 
     days: float
+    records: int
+    dead_letters: int
     scores: dict[str, Score]
     faults: list[FaultResult] = field(default_factory=list)
     false_incidents: list[str] = field(default_factory=list)
@@ -44,8 +46,11 @@ def replay(
     baselines = {name: Baseline(rule, configuration) for name, rule in RULES.items()}
     history = History()
     logs: dict[str, list[IncidentEvent]] = {name: [] for name in (OURS, *baselines)}
+    records = dead_letters = 0
 
     def take(passed: Passed) -> None:
+        nonlocal dead_letters
+        dead_letters += len(passed.dead_letters)
         logs[OURS] += passed.events
         history.take(passed.observations)
         for name, baseline in baselines.items():
@@ -53,10 +58,11 @@ def replay(
 
     for run in runs(recording.lines()):
         take(pipeline.process(run))
+        records += len(run)
         progress(len(run))
     take(pipeline.finish())
     scores = {name: _score(log, recording) for name, log in logs.items()}
-    done = Replayed(history.span_ms / DAY_MS, scores)
+    done = Replayed(history.span_ms / DAY_MS, records, dead_letters, scores)
     graph = ServiceGraph(catalogue)
     for number, verdict in enumerate(scores[OURS].verdicts):
         others = {name: scores[name].verdicts[number] for name in baselines}

@@ -58,10 +58,15 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole result. `false_incidents` are the titles of ours; `kinds` detected of faults."""
+    """The whole result. `false_incidents` are the titles of ours; `kinds` detected of faults.
+
+    `dead_letters` are those of the `records` that could not be used.
+    """
 
     recording: str
     days: float
+    records: int
+    dead_letters: int
     faults: tuple[FaultResult, ...]
     false_incidents: tuple[str, ...]
     kinds: dict[str, tuple[int, int]]

@@ -54,3 +54,22 @@ def test_a_folder_without_faults_ends_with_two_and_one_line(
     said = capsys.readouterr().err
     assert said.startswith("tocsin bench faults: ")
     assert said.count("\n") == 1
+
+
+def test_records_that_cannot_be_used_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faults.csv").write_text("injected_at,service,kind\n")
+    (tmp_path / "events.jsonl").write_text('not json\n{"time": 1700000000000}\n')
+    assert main(tmp_path, json=tmp_path / "out.json") == 0
+    result = msgspec.json.decode((tmp_path / "out.json").read_bytes(), type=Faults)
+    assert (result.records, result.dead_letters) == (2, 1)
+    assert "1 of 2 records could not be used" in capsys.readouterr().out
+
+
+def test_a_list_that_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faults.csv").write_text("injected_at,service,kind\nyesterday,web,return\n")
+    assert main(tmp_path) == 2
+    assert f"{tmp_path}: faults, line 2" in capsys.readouterr().err
