@@ -32,7 +32,7 @@ def is_expiry(series: str) -> bool:
 
 
 def end_of(signal: Signal) -> str:
-    """How it ends: `full`, `used up`, `at its limit of 500`, `expired`."""
+    """How it ends: `full`, `used up`, `at the limit of 500`, `expired`."""
     limit = signal.expected
     if is_expiry(signal.series):
         return "expired"
@@ -41,7 +41,7 @@ def end_of(signal: Signal) -> str:
     unit = split_unit(metric_of(signal.series))[1]
     is_share = (unit, limit) in (("%", 1.0), ("percent", 100.0))
     return (
-        "full" if is_share else f"at its limit of {show_in_unit(limit, metric_of(signal.series))}"
+        "full" if is_share else f"at the limit of {show_in_unit(limit, metric_of(signal.series))}"
     )
 
 

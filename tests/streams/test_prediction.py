@@ -218,7 +218,7 @@ def test_a_restart_changes_nothing() -> None:
             'connections_open{service="store"}',
             380.0,
             500.0,
-            "connections of store will be at its limit of 500 in about 3 h (2.5 to 4 h)",
+            "connections of store will be at the limit of 500 in about 3 h (2.5 to 4 h)",
         ),
         (
             'disk_free_bytes{service="store"}',
