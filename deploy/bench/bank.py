@@ -1,4 +1,4 @@
-"""`tocsin bench bank`: the default detector of gauges over many series at once, on one core."""
+"""`tocsin bench bank`: the novelty detector of gauges over many series at once, on one core."""
 
 import zlib
 from collections.abc import Callable
