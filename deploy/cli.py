@@ -712,9 +712,7 @@ def storm(
 
 @bench.command(name="feedback")
 def bench_feedback(
-    folders: Annotated[
-        list[Path] | None, Parameter(help="Recordings or corpora.")
-    ] = None,
+    folders: Annotated[list[Path] | None, Parameter(help="Recordings or corpora.")] = None,
     /,
     *,
     config: Config = None,

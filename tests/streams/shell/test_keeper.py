@@ -217,7 +217,7 @@ async def test_a_state_that_takes_long_to_save_is_saved_less_often_but_always_at
             now += 0.5
             return super().snapshot()
 
-    kept = Keeper(
+    kept: Keeper[Sum] = Keeper(
         "sum", 0, Large(), table=broker, send=broker.send, commit=broker.commit, clock=lambda: now
     )
     saved_at = []
