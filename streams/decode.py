@@ -32,11 +32,6 @@ def decoder(source: Source) -> Decode:
     return msgspec.json.Decoder(Raw).decode if is_wire_format(source) else Mapping(source)
 
 
-def reads_sound(source: Source) -> bool:
-    """Whether the source's records can be read as `SoundRaw`: the wire format, kinds unsaid."""
-    return source.kind == "auto" and is_wire_format(source)
-
-
 def check_size(value: bytes | None, max_bytes: int) -> Rejected:
     """Why a value that is missing or longer than `max_bytes` is refused."""
     if value is None:

@@ -9,10 +9,11 @@ import msgspec
 from schemas.configuration import Source, Windows
 from schemas.events import DeadLetter
 from schemas.observations import Observation, ObservationBatch
-from streams.decode import UNDECODABLE, check_size, decoder, explain, reads_sound
+from streams.decode import UNDECODABLE, check_size, decoder, explain
 from streams.fold import Fold
 from streams.intake import Intake
 from streams.kinds import is_heartbeat, missing, placing
+from streams.mapping import is_wire_format
 from streams.raw import Raw, SoundRaw
 from streams.reject import Rejected, dead_letter
 from streams.run import Run
@@ -76,7 +77,7 @@ class Ingest:
         self._lateness_ms = round(windows.allowed_lateness_seconds * 1_000)
         self._ahead_ms = round(windows.max_ahead_seconds * 1_000)
         self._decode = decoder(source)
-        self._vocabulary = Vocabulary() if reads_sound(source) else None
+        self._vocabulary = Vocabulary(source.kind) if is_wire_format(source) else None
         self._kind_of = placing(source)
         self._kind = source.kind
         self._fold = Fold(windows)

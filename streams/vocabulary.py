@@ -5,7 +5,7 @@ operations, callers. A decoder that is told them as the only ones allowed return
 strings, whose hashes are known: reading and finding the series take a quarter less time together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,8 @@ _MISSES = 32
 _MISSES_A_NAME = 0.25
 
 _FIELDS = ("service", "instance", "metric", "operation", "caller")
+_DECISIVE = {"metric": "metric", "log": "body", "request": "duration_seconds", "count": "requests"}
+"""What makes a record one of its kind, where the source does not say the kind."""
 
 
 class Vocabulary:
@@ -26,13 +28,22 @@ class Vocabulary:
 
     `decode` raises `msgspec.ValidationError` for a record with another name; whoever then reads the
     record otherwise gives it to `learn`. What a record says does not depend on what is known.
+
+    Parameters
+    ----------
+    kind
+        Of the source's records, if it says it; one that could be of another kind is refused too.
     """
 
-    def __init__(self) -> None:
-        self._names: dict[str, dict[str, None] | None] = {field: {} for field in _FIELDS}
+    def __init__(self, kind: str = "auto") -> None:
+        others = [field for other, field in _DECISIVE.items() if kind not in ("auto", other)]
+        self._never = frozenset(others)
+        self._names: dict[str, dict[str, None] | None] = {
+            field: {} for field in _FIELDS if field not in self._never
+        }
         self._untold = False
         self._misses = 0
-        self.decode: Callable[[Any], SoundRaw] = _decoder(self._names)
+        self.decode: Callable[[Any], SoundRaw] = self._decoder()
 
     def learn(self, raw: Raw) -> None:
         """Takes the names of a record that was read otherwise, if they are new.
@@ -50,25 +61,25 @@ class Vocabulary:
             self._misses += 1
             names = sum(len(known) for known in self._names.values() if known is not None)
             if self._misses > _MISSES + _MISSES_A_NAME * names:
-                self.decode = _decoder(self._names)
+                self.decode = self._decoder()
                 self._untold, self._misses = False, 0
 
-
-def _decoder(names: Mapping[str, Mapping[str, None] | None]) -> Callable[[Any], SoundRaw]:
-    """Allows these names only; any where a field has too many to list."""
-    if not names["service"] and names["service"] is not None:
-        return _refuse
-    fields: list[tuple[str, Any, Any]] = [
-        (field, Literal[(*known, None)], None)
-        for field, known in names.items()
-        if known is not None and field != "service"
-    ]
-    services = names["service"]
-    if services is not None:
-        fields.append(("service", Literal[tuple(services)], msgspec.NODEFAULT))
-    known_raw = msgspec.defstruct("KnownRaw", fields, bases=(SoundRaw,), gc=False, kw_only=True)
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(known_raw)
-    return decoder.decode
+    def _decoder(self) -> Callable[[Any], SoundRaw]:
+        """Allows the known names only; any where a field has too many to list."""
+        services = self._names["service"]
+        if services is not None and not services:
+            return _refuse
+        fields: list[tuple[str, Any, Any]] = [(field, None, None) for field in sorted(self._never)]
+        fields += [
+            (field, Literal[(*known, None)], None)
+            for field, known in self._names.items()
+            if known is not None and field != "service"
+        ]
+        if services is not None:
+            fields.append(("service", Literal[tuple(services)], msgspec.NODEFAULT))
+        known_raw = msgspec.defstruct("KnownRaw", fields, bases=(SoundRaw,), gc=False, kw_only=True)
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(known_raw)
+        return decoder.decode
 
 
 def _refuse(value: object) -> SoundRaw:

@@ -12,9 +12,9 @@ from tests.streams.raw_records import event, gauge, heartbeat, log, request, run
 plainly = msgspec.json.Decoder(Raw).decode
 
 
-def knowing(*records: bytes) -> Vocabulary:
+def knowing(*records: bytes, kind: str = "auto") -> Vocabulary:
     """A vocabulary that has missed these records until it knew them."""
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(kind)
     for record in records * 100:
         vocabulary.learn(plainly(record))
     return vocabulary
@@ -64,6 +64,34 @@ def test_a_name_that_turns_up_often_is_known_soon() -> None:
             missed += 1
             vocabulary.learn(plainly(log(1, "hello", instance="new")))
     assert 0 < missed < 50
+
+
+def test_where_the_source_says_the_kind_only_records_that_can_be_no_other_are_read() -> None:
+    line = log(1, "hello")
+    vocabulary = knowing(line, kind="log")
+    assert vocabulary.decode(line).body == "hello"
+    with pytest.raises(msgspec.ValidationError):
+        vocabulary.decode(log(1, "hello", duration_seconds=0.1))
+
+
+BOTH = [
+    gauge(1, 1, body="metric and log"),
+    log(1, "log and request", duration_seconds=0.1),
+    request(1, 0.1, requests=5, errors=1),
+    event(1, metric="half a metric", body="a log line"),
+]
+
+
+@pytest.mark.parametrize("kind", ["auto", "metric", "log", "request", "count"])
+def test_a_record_that_could_be_of_two_kinds_is_of_the_sources_kind(kind: str) -> None:
+    records = [*BOTH, gauge(1, 1), log(1, "line"), request(1, 0.2), event(1, requests=7)] * 100
+    source = msgspec.convert({"topic": "raw", "kind": kind}, Source)
+    quick, careful = (Ingest(source, "raw", 3, Windows(), 1) for _ in range(2))
+    first = quick.process(run_of([*records, heartbeat(99)]))
+    second = careful.process(run_of([*records, heartbeat(99), None]))  # one by one, for the last
+    assert first.batches == second.batches
+    assert first.dead_letters == second.dead_letters[:-1]
+    assert any(batch.observations for batch in first.batches)
 
 
 def test_what_is_said_does_not_depend_on_what_is_known() -> None:
