@@ -41,22 +41,28 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def service_of(command: Command, catalogue: Mapping[str, Service]) -> str:
-    """The service that a report is about: the one it names, or the longest known name in its text.
+    """The service that a report is about: the one it names, or one whose name is in its text.
 
     Raises `ValueError` if it is about none.
     """
-    if command.service:
-        return command.service
-    said = command.text.lower()
+    return command.service or service_in(command.text, catalogue)
+
+
+def service_in(text: str, catalogue: Mapping[str, Service]) -> str:
+    """The service with the longest name in the text; of several so called, the most critical.
+
+    Raises `ValueError` if there is none.
+    """
+    said = text.lower()
     names = [
-        (name, known.name)
+        (len(name), -known.tier, known.name)
         for known in catalogue.values()
         for name in (known.name, known.public_name or "")
         if name and re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", said)
     ]
     if not names:
         raise ValueError("a report needs a `service`, or words with the name of one")
-    return max(names, key=lambda pair: (len(pair[0]), pair[1]))[1]
+    return max(names)[2]
 
 
 def anomaly_of(command: Command, service: str, end_ms: int, window_ms: int) -> Anomaly:

@@ -15,8 +15,10 @@ from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
 from schemas.outlook import Category
 from schemas.times import moment_of
+from streams.reports import service_in
 
 ANSWER_SECONDS = 10.0
+UNKNOWN_SERVICE = "about what the worker finds in its words (there is no catalogue here; see -c)"
 
 
 def give(
@@ -35,7 +37,7 @@ def give(
 ) -> int:
     """Sends one command and waits until it stands in the incident's log.
 
-    Returns 0 once it does, 1 if it was sent and no answer came, 2 if it could not be sent.
+    Returns 0 once it does, 1 if it was refused or no answer came, 2 if it could not be sent.
     """
     configuration = load(config)
     command = Command(
@@ -64,6 +66,10 @@ def give(
             file=sys.stderr,
         )
         return 1
+    if event.type == "noted" and event.actor != command.actor:
+        # What is not obeyed, tocsin notes itself; what is obeyed stands there as its giver's.
+        print(f"{event.incident_id}: {event.text}", file=sys.stderr)
+        return 1
     did = event.type.replace("_", " ")
     print(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
     return 0
@@ -83,6 +89,16 @@ def tell(
     if kind == "change" and not services:
         print("tocsin change: name the services that were changed", file=sys.stderr)
         return 2
+    about = ", ".join(services) or service
+    if kind == "report" and service is None:
+        about = _named(text, configuration)
+        if about is None and configuration.catalogue.services:
+            names = ", ".join(sorted(each.name for each in configuration.catalogue.services))
+            print(
+                f"tocsin report: the text has no name of a service; add --service, such as {names}",
+                file=sys.stderr,
+            )
+            return 2
     command = Command(
         id=str(uuid.uuid4()),
         type=kind,
@@ -97,8 +113,17 @@ def tell(
         send(configuration, command)
     except (KafkaException, SecretError) as error:
         return not_sent(configuration, error)
-    print(f"sent: {text}")
+    print(f"sent, {f'about {about}' if about else UNKNOWN_SERVICE}: {text}")
     return 0
+
+
+def _named(text: str, configuration: Configuration) -> str | None:
+    """The service of the catalogue that a report's words name; None if they name none."""
+    known = {service.name: service for service in configuration.catalogue.services}
+    try:
+        return service_in(text, known)
+    except ValueError:
+        return None
 
 
 def not_sent(configuration: Configuration, error: KafkaException | SecretError) -> int:

@@ -61,7 +61,8 @@ def run_silence(
         to_ms=to_ms,
     )
     what = " and ".join(matchers) or incident
-    return _sent(command, config, f"{name}: {what} wakes nobody until {stamp(to_ms)} UTC")
+    said = f"{name}: {what} wakes nobody until {stamp(to_ms)} UTC"
+    return _sent(command, config, said, concerns=None if matchers else incident)
 
 
 def run_unsilence(silence: str, *, config: Path | None, actor: str | None) -> int:
@@ -77,14 +78,33 @@ def run_unsilence(silence: str, *, config: Path | None, actor: str | None) -> in
     return _sent(command, config, f"{silence} ends now")
 
 
-def _sent(command: Command, config: Path | None, said: str) -> int:
+def _sent(command: Command, config: Path | None, said: str, concerns: str | None = None) -> int:
+    """Sends it, unless the worker would refuse it: it answers into its log alone."""
     configuration = load(config)
     try:
+        if (refusal := _refusal(configuration, command, concerns)) is not None:
+            print(f"tocsin {command.type}: {refusal}", file=sys.stderr)
+            return 2
         send(configuration, command)
     except (KafkaException, SecretError) as error:
         return not_sent(configuration, error)
     print(f"{said}; `tocsin silences` shows what holds")
     return 0
+
+
+def _refusal(configuration: Configuration, command: Command, concerns: str | None) -> str | None:
+    """Why the command would do nothing, as far as Kafka shows it. Raises `KafkaException`."""
+    if concerns and concerns not in _incidents(configuration):
+        return f"there is no incident {concerns}; its id stands in each message, as INC-…"
+    if command.type != "unsilence":
+        return None
+    name = command.into or ""
+    if name.partition("/")[0] in {window.name for window in configuration.incidents.maintenance}:
+        return f"{name} is a maintenance window; change it in incidents.maintenance"
+    silences, _ = standing(configuration, command.issued_ms)
+    if name not in {silence.id for silence in silences}:
+        return f"no silence {name} is on or to come; `tocsin silences` lists them"
+    return None
 
 
 def run_silences(*, config: Path | None, json: Path | None) -> int:
@@ -108,17 +128,21 @@ def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], 
     Raises `KafkaException`.
     """
     silences = Silences(configuration.incidents.maintenance)
-    incidents: dict[str, Incident] = {}
-    topics = configuration.topics
+    incidents = _incidents(configuration)
     settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
-    for value in _whole(settings, topics.incidents):
-        incident = msgspec.json.decode(value, type=Incident)
-        incidents[incident.id] = incident
-    for value in _whole(settings, topics.commands):
+    for value in _whole(settings, configuration.topics.commands):
         command = msgspec.json.decode(value, type=Command)
         _apply(command, silences, incidents)
     open_now = [i for i in incidents.values() if i.resolved_ms is None and i.silenced_by]
     return silences.known(now_ms), Counter(i.silenced_by or "" for i in open_now)
+
+
+def _incidents(configuration: Configuration) -> dict[str, Incident]:
+    """The latest state of each incident that Kafka still keeps. Raises `KafkaException`."""
+    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    values = _whole(settings, configuration.topics.incidents)
+    incidents = (msgspec.json.decode(value, type=Incident) for value in values)
+    return {incident.id: incident for incident in incidents}
 
 
 def _apply(command: Command, silences: Silences, incidents: dict[str, Incident]) -> None:
@@ -162,7 +186,7 @@ def _print(console: Console, silences: list[Silence], held: Counter[str], now_ms
         return
     table = Table(title="Silences and maintenance windows", title_justify="left")
     for column in ("id", "what", "from (UTC)", "until (UTC)", "", "by", "comment", "holds back"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
     for silence in silences:
         table.add_row(
             escape(silence.id),

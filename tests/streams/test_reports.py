@@ -6,6 +6,7 @@ import pytest
 
 from schemas.configuration import Service
 from schemas.incidents import Command, CommandType, IncidentEvent
+from streams.reports import service_in
 from tests.streams.incident_helpers import (
     MINUTE,
     SECOND,
@@ -57,6 +58,15 @@ def test_the_service_is_found_in_the_words(text: str) -> None:
     made.command([ask("report", text)])
     (event,) = made.process(batches([], until=20))
     assert event.incident.services == ("cart",)
+
+
+def test_of_services_with_one_public_name_a_report_is_about_the_most_critical() -> None:
+    shop = {
+        "till": Service(name="till", tier=1, public_name="Checkout"),
+        "rates": Service(name="rates", tier=2, public_name="Checkout"),
+        "zoo": Service(name="zoo", tier=2, public_name="Checkout"),
+    }
+    assert service_in("the checkout is broken", shop) == "till"
 
 
 def test_a_report_of_no_known_service_is_refused_with_the_way_out() -> None:

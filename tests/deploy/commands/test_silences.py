@@ -83,3 +83,35 @@ def test_what_is_no_silence_is_not_sent(
     assert run_silence("", matchers, until, "", config=config, actor="ada") == 2
     assert says in capsys.readouterr().err
     assert len(standing(config)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("silence-1a2b3c4d", "no silence silence-1a2b3c4d is on or to come"),
+        ("backup/2020-01-01T00:00:00.000Z", "is a maintenance window; change it in"),
+    ],
+)
+def test_what_cannot_be_ended_is_said_and_not_sent(
+    config: Path, name: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_unsilence(name, config=config, actor="ada") == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_incident_that_does_not_exist_is_not_silenced(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_silence("INC-NOPE", (), "2h", "", config=config, actor="ada") == 2
+    assert "there is no incident INC-NOPE" in capsys.readouterr().err
+    assert len(standing(config)) == 1
+
+
+def test_an_id_stands_on_one_line_so_that_it_can_be_copied(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matchers = ('service=~"cart|checkout|payment|shipping"', "kind!=latency")
+    run_silence("", matchers, "2h", "upgrade of all", config=config, actor="ada")
+    _, mine = standing(config)
+    table = capsys.readouterr().out.partition("maintenance windows")[2]
+    assert mine.id in table
