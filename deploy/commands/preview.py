@@ -59,8 +59,12 @@ def run_preview(
     told = internal(configuration, found, shown)
     for line in told:
         console.print(f"[red]mend[/]  {escape(line)}", soft_wrap=True)
-    console.print(f"{len(shown)} messages about {len(found)} incidents")
+    console.print(f"{_count(shown, 'message')} about {_count(found, 'incident')}")
     return 1 if told else 0
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def rendered(

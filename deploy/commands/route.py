@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 from rich.console import Console
@@ -12,7 +13,7 @@ from deploy.commands.moments import NoMomentError, moment_ms
 from deploy.configuration import load
 from deploy.console import new_console
 from deploy.routing_tests import MadeUp, MadeUpError, made_up
-from schemas.incidents import Incident, IncidentEvent
+from schemas.incidents import Incident, IncidentEvent, Severity
 from schemas.reading import UNREADABLE
 from schemas.times import stamp
 from sinks.notifier.plan import Plan, plan
@@ -84,7 +85,16 @@ def _parsed(test: Sequence[str]) -> MadeUp:
     try:
         return msgspec.convert(values, MadeUp)
     except msgspec.ValidationError as error:
-        raise MadeUpError(f"{' '.join(test)}: {error}") from error
+        raise MadeUpError(_why(test, error)) from error
+
+
+def _why(test: Sequence[str], error: msgspec.ValidationError) -> str:
+    said = str(error)
+    if "missing required field `services`" in said:
+        return "say whose incident, such as services=cart severity=P1, or --from a recorded one"
+    if "$.severity" in said:
+        return f"{' '.join(test)}: the severity is one of {', '.join(get_args(Severity))}"
+    return f"{' '.join(test)}: {said}"
 
 
 def _recorded(file: Path, incident_id: str | None) -> IncidentEvent:

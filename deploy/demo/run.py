@@ -106,13 +106,17 @@ def _invite(stage: Stage, incidents: list[str], console: Console) -> None:
         soft_wrap=True,
     )
     if incidents:
+        environment = stage.write_environment()
         console.print(
             "from another terminal:\n"
-            f"  export TOCSIN_KAFKA_BOOTSTRAP_SERVERS={configuration.kafka.bootstrap_servers} "
-            f"TOCSIN_CASE_STORE_PUBLIC_URL={configuration.case_store.public_url}\n"
+            f"  set -a; . {environment}; set +a\n"
             f"  tocsin explain {incidents[-1]}\n"
-            f"  tocsin ack {incidents[-1]} 'looking into it'",
+            f"  tocsin ack {incidents[-1]} 'looking into it'\n"
+            f"  tocsin why {incidents[-1]} --who 'support desk' -c {CONFIG}\n"
+            f"  tocsin report 'the shopping cart stays empty' -c {CONFIG}\n"
+            "  and so on, always with this -c where names, routes or messages matter",
             soft_wrap=True,
+            highlight=False,
         )
 
 

@@ -1,6 +1,7 @@
 """Where the demo takes place: a broker, addresses, a folder, and the recording as a feed."""
 
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,13 @@ class Stage:
     configuration: Configuration
     environment: dict[str, str]
     folder: Path
+
+    def write_environment(self) -> Path:
+        """Writes what commands from another terminal need, for a shell to read."""
+        file = self.folder / "demo.env"
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
+        file.write_text("".join(lines), encoding="utf-8")
+        return file
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody pressed Ctrl-C

@@ -112,7 +112,7 @@ def test_route_shows_who_would_be_told_and_paged_and_when(
     [
         ("services=carts", "carts: none of the catalogue's services"),
         ("severity", "'severity' is no NAME=VALUE"),
-        ("severity=P9", "severity"),
+        ("severity=P9", "the severity is one of P1, P2, P3, P4"),
     ],
 )
 def test_route_says_what_makes_no_sense(
@@ -120,6 +120,13 @@ def test_route_says_what_makes_no_sense(
 ) -> None:
     assert run("route", "services=cart", test, "-c", config) == 2
     assert said in capsys.readouterr().err
+
+
+def test_route_without_a_question_says_how_to_ask(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("route", "-c", config) == 2
+    assert capsys.readouterr().err.startswith("say whose incident, such as services=cart")
 
 
 def test_route_takes_recorded_incidents(
