@@ -19,7 +19,10 @@ def coarse(sketch: Sketch | None) -> Bins:
     bins: Bins = {}
     for index, count in sketch.bins.items():
         b = index // _COARSE
-        bins[b] = bins.get(b, 0.0) + count
+        if b in bins:
+            bins[b] += count
+        else:
+            bins[b] = float(count)
     if sketch.zeros:
         bins[_ZERO] = float(sketch.zeros)
     return bins

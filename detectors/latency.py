@@ -74,6 +74,7 @@ class LatencyDetector:
 
     __slots__ = (
         "_bins",
+        "_count",
         "_end_ms",
         "_evidence",
         "_excess",
@@ -88,6 +89,7 @@ class LatencyDetector:
         "_score",
         "_slow_since",
         "_slow_windows",
+        "_sorted",
         "_total",
         "_window",
         "_windows",
@@ -139,6 +141,8 @@ class LatencyDetector:
         self._last: Sample | None = None
         # Of the last scored sample, since learning it needs the same again.
         self._bins: Bins = {}
+        self._count = 0.0
+        self._sorted: list[tuple[int, float]] = []
         self._ordered: list[tuple[int, float]] = []
         self._window = 0.0
         self._fast = False
@@ -151,14 +155,15 @@ class LatencyDetector:
         self._raw = self._score = self._window = 0.0
         self._quick = False
         bins = self._bins = coarse(x.observation.sketch)
+        self._count, self._ordered = sum(bins.values()), []
         if self._windows < self.least_windows or self._total < self.least_requests:
             return 0.0
-        self._ordered = sorted(self._reference.items())
+        self._ordered, self._sorted = sorted(self._reference.items()), sorted(bins.items())
         middle = bin_value(quantile_bin(self._ordered, self._total, 0.5))
-        slow, fast = self._tail(bins, self._cuts(middle)), self._fast_tail(x, bins, middle)
+        slow, fast = self._tail(self._cuts(middle)), self._fast_tail(x, bins, middle)
         self._fast = fast > slow
         self._window = max(slow, fast)
-        self._quick = self._is_quick(bins)
+        self._quick = self._is_quick()
         near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
         carried = _CARRY * self._evidence if near else 0.0
         self._raw = self._window + min(carried, 3.0 * self._window)
@@ -203,7 +208,7 @@ class LatencyDetector:
         if middle - most < self.least_seconds:
             return 0.0
         cut = value_bin(most)
-        k, n = sum(w for b, w in bins.items() if b < cut), sum(bins.values())
+        k, n = sum(w for b, w in bins.items() if b < cut), self._count
         p = (sum(w for b, w in self._reference.items() if b < cut) + 0.5) / (self._total + 1.0)
         if k < 1 or k / n < max(0.5, 1.5 * p):
             return 0.0
@@ -211,23 +216,28 @@ class LatencyDetector:
         best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
         return max(0.0, best - _LOG_CUTS)
 
-    def _is_quick(self, bins: Bins) -> bool:
+    def _is_quick(self) -> bool:
         """Whether nine in ten requests took less than half of what nine in ten usually take."""
         usual = bin_value(quantile_bin(self._ordered, self._total, 0.9))
-        now = bin_value(quantile_bin(sorted(bins.items()), sum(bins.values()), 0.9))
+        now = bin_value(quantile_bin(self._sorted, self._count, 0.9))
         return now < 0.5 * usual and usual - now >= self.least_seconds
 
-    def _tail(self, bins: Bins, cuts: list[tuple[int, float]]) -> float:
-        n = sum(bins.values())
+    def _tail(self, cuts: list[tuple[int, float]]) -> float:
+        # Counts are whole numbers, so what is beyond a cut is exactly what is not up to it.
+        n, bins = self._count, [b for b, _ in self._sorted]
+        upto = [0.0, *accumulate(w for _, w in self._sorted)]
         best, strength = 0.0, self._strength()
         for cut, p in cuts:
-            k = sum(w for b, w in bins.items() if b > cut)
+            k = n - upto[bisect_right(bins, cut)]
             if k > 0.5 and k / n > 1.5 * p:
                 best = max(best, beta_binomial_score(k, n, p * strength, (1 - p) * strength))
         return max(0.0, best - _LOG_CUTS)
 
     def learn_one(self, x: Sample) -> None:
-        bins = self._bins if x is self._last else coarse(x.observation.sketch)
+        if x is not self._last:
+            self._bins, self._ordered = coarse(x.observation.sketch), []
+            self._count = sum(self._bins.values())
+        bins = self._bins
         anomalous = self._raw >= 3.0
         self.calibrator.learn(self._raw)
         self._evidence, self._end_ms = self._raw, x.end_ms
@@ -248,7 +258,7 @@ class LatencyDetector:
         self._windows = min(self._windows + 1, 1_000_000)
         weight = 0.02 if anomalous else 0.2 if self._window >= 1.5 else 1.0
         add(self._reference, bins, weight)
-        self._total += weight * sum(bins.values())
+        self._total += weight * self._count
         if self._total > self.memory:
             self._fade()
 
@@ -261,13 +271,14 @@ class LatencyDetector:
 
     def _begin_anew(self) -> None:
         self._reference, self._total, self._windows, self._slow_since = {}, 0.0, 0, 0
+        self._ordered = []
         self._slow_windows = self._quick_windows = 0
         self._window = 0.0
 
     def _learn_correlation(self, bins: Bins) -> None:
         """Moment estimate of the correlation within a window, of the share beyond the median."""
-        n = sum(bins.values())
-        ordered = sorted(self._reference.items())
+        n = self._count
+        ordered = self._ordered or sorted(self._reference.items())
         cut = quantile_bin(ordered, self._total, 0.5)
         p = (sum(w for b, w in ordered if b > cut) + 0.5) / (self._total + 1.0)
         if n < 2 or not 0.05 < p < 0.95:

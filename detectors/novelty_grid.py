@@ -16,7 +16,12 @@ FARTHEST = 255
 _AGED = bytes(c + 1 if c + 1 < KEPT_EPOCHS else FARTHEST for c in range(256))
 _SEEN = bytes(c < KEPT_EPOCHS for c in range(256))
 _OLDER = bytes(c + 1 if c < KEPT_EPOCHS else c for c in range(256))
-"""What becomes of each content of a cell: its age alone, whether it was visited, an epoch later."""
+_VISITED = bytes(c if c < KEPT_EPOCHS else FARTHEST for c in range(256))
+"""What becomes of each content of a cell: its age alone, an epoch older; whether it was visited;
+the cell an epoch later; its age alone, as it is."""
+_FARTHER = bytes(min(KEPT_EPOCHS + 1 + far, FARTHEST) for far in range(CELLS))
+_NEARER = _FARTHER[::-1]
+"""The cells to the right of a visited one, and to the left of one."""
 
 _START_CELLS = CELLS // 4
 _START_MARGIN = 3 * CELLS // 8
@@ -129,27 +134,24 @@ class ValueGrid:
         self._visit(self._cell(self.low))
 
     def _visit(self, at: int) -> None:
+        """Marks a cell; of the cells beside one that is new, the nearer half is counted from it."""
         cells = self.cells
-        known = cells[at]
+        if cells[at] >= KEPT_EPOCHS:
+            seen = cells.translate(_SEEN)
+            left, right = seen.rfind(1, 0, at), seen.find(1, at + 1)
+            below = at if left < 0 else (at - left - 1) // 2
+            above = CELLS - at - 1 if right < 0 else (right - at - 1) // 2
+            cells[at - below : at] = _NEARER[CELLS - below :]
+            cells[at + 1 : at + 1 + above] = _FARTHER[:above]
         cells[at] = 0
-        if known < KEPT_EPOCHS:
-            return
-        for step in (-1, 1):
-            far, i = KEPT_EPOCHS + 1, at + step
-            while 0 <= i < CELLS and cells[i] > far:
-                cells[i] = far
-                far += 1
-                i += step
 
     def _widen(self, *, down: bool) -> None:
         """Doubles the cells' width; the grid grows downwards or upwards."""
         odd = self.first // 2 % 2
         shift = CELLS // 2 - odd if down else odd
         ages = bytearray([FARTHEST]) * CELLS
-        for i, cell in enumerate(self.cells):
-            if cell < KEPT_EPOCHS:
-                to = i // 2 + shift
-                ages[to] = min(ages[to], cell)
+        pairs = bytes(map(min, self.cells[::2], self.cells[1::2]))
+        ages[shift : shift + CELLS // 2] = pairs.translate(_VISITED)
         self.first = self.first // 2 - shift
         self.width *= 2.0
         self.cells = with_distances(ages)
@@ -209,15 +211,16 @@ class ValueGrid:
 
 def with_distances(ages: bytearray) -> bytearray:
     """Cells whose unvisited ones hold the distance to the nearest visited one."""
+    seen = ages.translate(_SEEN)
+    at = seen.find(1)
+    if at < 0:
+        return bytearray([FARTHEST]) * CELLS
     cells = bytearray(ages)
-    far = FARTHEST
-    for i, age in enumerate(ages):
-        far = KEPT_EPOCHS if age < KEPT_EPOCHS else min(far + 1, FARTHEST)
-        if age >= KEPT_EPOCHS:
-            cells[i] = far
-    far = FARTHEST
-    for i in range(CELLS - 1, -1, -1):
-        far = KEPT_EPOCHS if ages[i] < KEPT_EPOCHS else min(far + 1, FARTHEST)
-        if ages[i] >= KEPT_EPOCHS:
-            cells[i] = min(cells[i], far)
+    cells[:at] = _NEARER[CELLS - at :]
+    while (after := seen.find(1, at + 1)) >= 0:
+        gap = after - at - 1
+        rising = (gap + 1) // 2
+        cells[at + 1 : after] = _FARTHER[:rising] + _NEARER[CELLS - (gap - rising) :]
+        at = after
+    cells[at + 1 :] = _FARTHER[: CELLS - at - 1]
     return cells
