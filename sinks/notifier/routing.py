@@ -202,9 +202,10 @@ class Router:
         reason = self._not_for_them(event.incident, choice)
         if reason is not None:
             return reason
-        # What was told has an end, whatever was muted since.
-        is_end = stage == "resolved" and choice.recipient.name in moment.told
-        if is_end:
+        # What was told has an end, and what a person says to those who know of it is no alert:
+        # both go out, whatever was muted since.
+        said = stage in _FOR_THE_PUBLIC and event.actor != PIPELINE and not moment.stale
+        if choice.recipient.name in moment.told and (said or stage == "resolved"):
             return None
         if moment.muted is not None:
             return moment.muted

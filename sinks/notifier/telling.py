@@ -18,13 +18,14 @@ def sentence(signal: Signal, language: Language) -> str:
         unit = "s"
     elif signal.kind == "error_ratio":
         unit = "%"
-    elif signal.kind in ("traffic", "error_log_rate"):
+    elif signal.kind in ("traffic", "error_log_rate", "code_path"):
         unit = ""
     example = clean(signal.example or signal.reason)
     return language.phrase("signals", _form(signal)).format(
         measure=_measure(name, language),
         value=language.measure(signal.value, unit),
         bounds=bounds(signal, unit, language),
+        expected=language.measure(signal.expected, unit),
         operation=signal.operation,
         caller=signal.caller,
         example=example if len(example) <= MAX_EXAMPLE else f"{example[: MAX_EXAMPLE - 1]}…",

@@ -124,6 +124,22 @@ async def test_an_end_is_told_whatever_was_muted_since(bench: Bench) -> None:
     assert (withheld.incident_id, withheld.detail) == ("inc-02", "silenced by works")
 
 
+async def test_what_a_person_tells_those_who_know_of_it_is_no_alert_and_passes_a_silence(
+    bench: Bench,
+) -> None:
+    route = Route(name="all", recipients=("desk",))
+    desk = msgspec.structs.replace(ADA, name="desk", audience="support")
+    notifier = await bench.start(bench.configuration(recipients=(desk,), routes=(route,)))
+    begun = opened(1)
+    await bench.feed(notifier, begun)
+    await bench.settle(notifier)
+    silent = msgspec.structs.replace(begun.incident, version=2, silenced_by="works")
+    said = msgspec.structs.replace(event(silent, "public_message"), actor="grace")
+    await bench.feed(notifier, said)
+    await bench.settle(notifier)
+    assert said.id in {made.event_id for made in bench.kafka.deliveries("sent")}
+
+
 async def test_what_goes_on_after_its_silence_is_told_then(bench: Bench) -> None:
     notifier = await bench.start(bench.configuration(recipients=(ADA,)))
     quiet = opened(1, silenced_by="works")

@@ -1,6 +1,7 @@
 """Words: every template works, says what its reader needs, and customers see nothing internal."""
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.commands.templates import RECORDED
+from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Recipient
 from schemas.incidents import Incident, Signal
 from schemas.outlook import Guess, Outlook
@@ -15,9 +17,11 @@ from sinks.notifier.channels.channel import paragraphs
 from sinks.notifier.clean import clean
 from sinks.notifier.disclosure import leaks
 from sinks.notifier.language import labels, languages
+from sinks.notifier.language import language as language_in
 from sinks.notifier.messages import Ask, Digest, HandOver, Held, Kind, Stage
 from sinks.notifier.preview import event_at
 from sinks.notifier.routing import STAGES
+from sinks.notifier.telling import sentence
 from sinks.notifier.words import PHASES, Words, Writer
 from tests.sinks.examples import cpu_incident, event
 from tests.sinks.notifier.conftest import CATALOGUE
@@ -401,3 +405,19 @@ def test_a_reopened_incident_says_since_when_it_is_back() -> None:
         event=event(incident, "reopened"),
     )
     assert "back since 03:35 UTC" in Writer(CATALOGUE).write(ask).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", get_args(AnomalyKind))
+def test_every_kind_of_signal_is_told_in_words_of_its_own(kind: AnomalyKind, language: str) -> None:
+    signal = replace(
+        cpu_incident().signals[0], kind=kind, reason="reads the stock", caller=None, operation=None
+    )
+    told = sentence(signal, language_in(language, "UTC"))
+    assert told != kind.replace("_", " ")
+    assert "{" not in told
+
+
+def test_a_report_is_told_with_what_was_said() -> None:
+    signal = replace(cpu_incident().signals[0], kind="report", example="the cart stays empty")
+    assert sentence(signal, language_in("en", "UTC")) == "somebody reports: “the cart stays empty”"
