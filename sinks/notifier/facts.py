@@ -161,6 +161,7 @@ class Facts:
             "visibility": incident.visibility,
             "reopened": incident.reopened,
             "opened_ms": incident.opened_ms,
+            "split_from": incident.split_from,
             "acknowledged_by": incident.acknowledged_by,
             "actor": event.actor,
             "is_by_person": event.actor != "tocsin",

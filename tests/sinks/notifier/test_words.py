@@ -421,3 +421,11 @@ def test_every_kind_of_signal_is_told_in_words_of_its_own(kind: AnomalyKind, lan
 def test_a_report_is_told_with_what_was_said() -> None:
     signal = replace(cpu_incident().signals[0], kind="report", example="the cart stays empty")
     assert sentence(signal, language_in("en", "UTC")) == "somebody reports: “the cart stays empty”"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_split_says_from_what_and_not_that_it_was_seen_late(language: str) -> None:
+    split = replace(cpu_incident(), split_from="INC-7M2K9QXD")
+    text = write("engineer", "opened", split, language=language).text
+    assert "INC-7M2K9QXD" in text
+    assert not any(late in text for late in ("seen after", "bemerkt nach", "vu après"))
