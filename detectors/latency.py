@@ -12,6 +12,7 @@ from detectors.tails import beta_binomial_score
 from detectors.units import show, subject
 from schemas.units import metric_of
 
+_ENDLESS = float("inf")
 _CUTS = (0.5, 0.9, 0.99, 0.999)
 _FAR = (3.0, 10.0)
 """So many times what has been seen at most."""
@@ -280,10 +281,11 @@ class LatencyDetector:
         n = self._count
         ordered = self._ordered or sorted(self._reference.items())
         cut = quantile_bin(ordered, self._total, 0.5)
-        p = (sum(w for b, w in ordered if b > cut) + 0.5) / (self._total + 1.0)
+        beyond = bisect_right(ordered, (cut, _ENDLESS))
+        p = (sum([w for _, w in ordered[beyond:]]) + 0.5) / (self._total + 1.0)
         if n < 2 or not 0.05 < p < 0.95:
             return
-        share = sum(w for b, w in bins.items() if b > cut) / n
+        share = sum([w for b, w in bins.items() if b > cut]) / n
         excess = (share - p) ** 2 * n / (p * (1 - p)) - 1.0
         self._excess = 0.998 * self._excess + min(excess, n - 1.0)
         self._pairs = 0.998 * self._pairs + n - 1.0

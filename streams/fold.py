@@ -138,17 +138,17 @@ class Fold:
 
     def _settle_calls(self, cell: RequestCell, calls: list[Call], *, called: bool) -> None:
         cell.count += len(calls)
-        cell.durations.pending += [duration for duration, _, _ in calls]
+        durations, clients, statuses = zip(*calls, strict=True)
+        cell.durations.pending += durations
         cell.durations.fold(all_of_it=False)
         if called:
             cell.networks.pending += [
                 client - duration if client > duration else 0.0
-                for duration, client, _ in calls
+                for duration, client in zip(durations, clients, strict=True)
                 if client is not None
             ]
             cell.networks.fold(all_of_it=False)
-        failures = self._failures
-        failed = [failures[status] for _, _, status in calls]
+        failed = list(map(self._failures.__getitem__, statuses))
         errors = failed.count(True)
         cell.known += errors + failed.count(False)
         cell.errors += errors
