@@ -16,11 +16,15 @@ _KINDS: dict[str, ProposalKind] = {
 
 
 def show(dossier: Dossier, rules: Rules) -> None:
-    """Lets the incident be public by its severity, unless it is silenced or waits for approval."""
+    """Lets the incident be public by its severity, unless it is silenced or waits for approval.
+
+    What rests on people's reports alone waits too: one of them may be wrong.
+    """
     severity = dossier.override or dossier.severity
     if severity not in rules.public or dossier.visibility == "public" or dossier.silence:
         return
-    if severity in rules.review and dossier.approved_by is None:
+    reported = all(signal.kind == "report" for signal in dossier.trusted_signals())
+    if (severity in rules.review or reported) and dossier.approved_by is None:
         dossier.awaits_review = True
     else:
         dossier.visibility, dossier.awaits_review = "public", False

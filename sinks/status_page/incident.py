@@ -151,9 +151,12 @@ def _revised(
         message=message,
         stretches=_stretches(known.stretches, event, peak, resolved_ms),
     )
-    if not _worth_saying(known, after, event):
+    said = words.said(event)
+    if not said and not _worth_saying(known, after, event):
         return after
-    own_words = message if message and _is_news(known, message, event) else None
+    own_words = (
+        message if message and _is_news(known, message, event) else clean(said or "") or None
+    )
     update = Update(
         version=event.version,
         phase=after.phase,

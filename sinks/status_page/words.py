@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.incidents import PublicPhase, Severity, Signal
+from schemas.incidents import IncidentEvent, PublicPhase, Severity, Signal
 from schemas.oncall import Cadence
 from schemas.times import DAY_MS, utc
 from sinks.status_page.components import Status
@@ -84,6 +84,20 @@ def title(components: Sequence[str], symptoms: Sequence[Symptom], status: Status
     if "slow" in symptoms:
         return f"Slow responses on {where}"
     return f"Problems with {where}"
+
+
+def said(event: IncidentEvent) -> str | None:
+    """What the event has a person say to customers beside public messages; None if nothing."""
+    incident = event.incident
+    if event.type == "workaround" and incident.workaround:
+        return f"What you can do meanwhile: {incident.workaround}"
+    if event.type == "follow_up" and incident.reason:
+        done = f"\nWhat we did about it: {incident.solution}" if incident.solution else ""
+        return f"What happened: {incident.reason}{done}"
+    if "expected to be over" in event.changes and incident.expected_resolution_ms is not None:
+        by = _clock(incident.expected_resolution_ms, event.time_ms)
+        return f"We expect the problem to be over by {by}."
+    return None
 
 
 def body(facts: Facts) -> str:

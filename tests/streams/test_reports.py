@@ -49,6 +49,18 @@ def test_a_report_opens_an_incident_of_the_service_that_it_names() -> None:
     assert incident.signals[0].kind == "report"
 
 
+def test_what_rests_on_reports_alone_is_not_public_until_it_is_approved_or_borne_out() -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=10))
+    made.command([ask("report", "customers cannot pay", service="cart")])
+    (event,) = made.process(batches([], until=20))
+    severity = ask("set_severity", incident_id=event.incident_id, severity="P2", number=2)
+    (graded,) = made.command([severity])
+    assert (graded.incident.visibility, graded.incident.awaits_review) == ("internal", True)
+    events = made.process(batches([anomaly("cart", at=20)], until=30))
+    assert events[-1].incident.visibility == "public"
+
+
 @pytest.mark.parametrize(
     "text", ["the shopping cart is empty", "Cart: error 500", "mail? no, the Shopping Cart"]
 )

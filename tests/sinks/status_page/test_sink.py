@@ -16,6 +16,7 @@ from tests.sinks.conftest import new_database
 from tests.sinks.examples import NO_EVENTS, cpu_fault, dropped, event, network_fault, record
 from tests.sinks.status_page.examples import (
     DAY_MS,
+    HOUR_MS,
     MINUTE_MS,
     NOW_MS,
     Clock,
@@ -155,6 +156,28 @@ async def test_an_incident_that_turns_internal_is_taken_off_and_out_of_the_store
     await kept.close()
     assert left is not None
     assert (left.version, left.public, left.updates, left.name) == (2, False, (), "")
+
+
+async def test_a_workaround_an_expected_end_and_the_reason_afterwards_are_on_the_page(
+    store: Path,
+) -> None:
+    opened = event(incident(), "opened")
+    around = then(opened, "workaround", MINUTE_MS, workaround="Pay by <telephone>.")
+    expect = msgspec.structs.replace(
+        then(around, "updated", MINUTE_MS, expected_resolution_ms=around.time_ms + HOUR_MS),
+        changes={"expected to be over": "not known → by 14:00"},
+    )
+    over = then(expect, "resolved", HOUR_MS, state="resolved", public_phase="resolved")
+    after = then(over, "follow_up", MINUTE_MS, reason="A disk was full.", solution="It is larger.")
+    async with running(configuration(store)) as page:
+        await page.say([opened, around, expect, over, after])
+        text = await page.text("/incidents/INC-0001")
+        [found] = (await page.json("incidents.json"))["incidents"]
+    assert "What you can do meanwhile: Pay by &lt;telephone&gt;." in text
+    assert "We expect the problem to be over by " in text
+    assert "What happened: A disk was full." in text
+    assert "What we did about it: It is larger." in text
+    assert found["incident_updates"][0]["body"].startswith("What happened: A disk was full.")
 
 
 async def test_an_incident_made_public_late_counts_from_its_first_anomaly(store: Path) -> None:
