@@ -462,6 +462,8 @@ class CaseStore(Section, frozen=True, kw_only=True):
     public_url: str = "http://127.0.0.1:8082"
     store: str = "sqlite:///var/cases.sqlite3"
     store_password: Secret | None = None
+    changes_topic: str | None = None
+    """A topic of one's own that tells of deploys and other changes; see docs/incidents.md."""
     token: Secret | None = None
     """What changes something needs this token; without one the pages are read-only."""
     read_token: Secret | None = None

@@ -142,6 +142,9 @@ def _topics(configuration: Configuration) -> Iterator[tuple[str, str]]:
     own = msgspec.structs.asdict(configuration.topics)
     own.pop("observation_shards")
     names = Counter([source.topic for source in configuration.sources] + list(own.values()))
+    changes = configuration.case_store.changes_topic
+    if changes is not None and names[changes]:
+        yield "case_store.changes_topic", f"{changes!r} is a topic for something else"
     for index, source in enumerate(configuration.sources):
         if names[source.topic] > 1:
             yield f"sources[{index}].topic", f"{source.topic!r} is named more than once"

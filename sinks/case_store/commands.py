@@ -16,7 +16,7 @@ from sinks.case_store.records import clean
 from sinks.database import Database, insert
 from sinks.sink import Publish
 
-Way = Literal["page", "api"]
+Way = Literal["page", "api", "topic"]
 LONGEST_TEXT = 4000
 NEEDS_TEXT = ("note", "public_message", "workaround", "conclude")
 LONGEST_NAME = 200

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from schemas.configuration import Topics
-from schemas.incidents import Delivery, IncidentEvent
+from schemas.incidents import Command, Delivery, IncidentEvent
+from sinks.case_store.changes import change_in
 from sinks.reading import EventReader, decode, drop
 from sinks.sink import Record
 
@@ -32,10 +33,16 @@ class Batch:
 
     entries: list[Entry] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    changes: list[Command] = field(default_factory=list)
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
-def read(records: Sequence[Record], topics: Topics, events: EventReader) -> Batch:
+def read(
+    records: Sequence[Record],
+    topics: Topics,
+    events: EventReader,
+    changes_topic: str | None = None,
+) -> Batch:
     """Sorts records by their topic; what is no entry is left out.
 
     Raises `ValueError` for a foreign topic.
@@ -52,6 +59,10 @@ def read(records: Sequence[Record], topics: Topics, events: EventReader) -> Batc
             delivery = decode(record, _deliveries, NAME)
             if delivery is not None and _keepable(record, _mistake_of_delivery(delivery)):
                 batch.deliveries.append(delivery)
+        elif record.topic == changes_topic:
+            change = change_in(record, NAME)
+            if change is not None:
+                batch.changes.append(change)
         else:
             raise ValueError(
                 f"topic {record.topic!r} is not the case store's; it reads "

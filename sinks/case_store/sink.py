@@ -52,7 +52,10 @@ class CaseStore:
         section = configuration.case_store
         self._topics = configuration.topics
         self._events = EventReader(self.name, configuration.environment)
-        self.topics = (self._topics.incident_events, self._topics.deliveries)
+        self._changes_topic = section.changes_topic
+        self.topics: tuple[str, ...] = (self._topics.incident_events, self._topics.deliveries)
+        if section.changes_topic is not None:
+            self.topics += (section.changes_topic,)
         password = resolve(section.store_password) if section.store_password else None
         self._database = Database(SCHEMA, section.store, password)
         self._writer = Writer(self._database)
@@ -62,7 +65,7 @@ class CaseStore:
             resolve(section.read_token) if section.read_token else None,
             section.public_url,
         )
-        desk = Desk(self._database, publish, self._topics.commands, now_ms)
+        desk = self._desk = Desk(self._database, publish, self._topics.commands, now_ms)
         self._api = Api(self._reader, desk, access, section.public_url, now_ms)
         self._pages = Pages(self._reader, desk, access, configuration.catalogue, now_ms)
 
@@ -76,8 +79,13 @@ class CaseStore:
         return await self._reader.positions()
 
     async def apply(self, records: Sequence[Record]) -> None:
-        """Writes records and their positions in one transaction; a repeat changes nothing."""
-        batch = read(records, self._topics, self._events)
+        """Writes records and their positions in one transaction; a repeat changes nothing.
+
+        Changes go to the commands topic first. Raises `CommandNotSentError` if Kafka is away.
+        """
+        batch = read(records, self._topics, self._events, self._changes_topic)
+        for change in batch.changes:
+            await self._desk.submit(change, "topic")
         await self._writer.write(batch)
         if batch.entries:
             await self._count()
