@@ -51,6 +51,7 @@ def run_drill(
     """
     configuration = load(config)
     try:
+        _check_service(service, configuration)
         drill = _Drill(configuration, service, severity, customers=customers)
         result = drill.run(timeout)
     except (KafkaException, SecretError) as error:
@@ -62,6 +63,15 @@ def run_drill(
         json.write_bytes(msgspec.json.encode(result) + b"\n")
     show(result)
     return 0 if result.ok else 1
+
+
+def _check_service(service: str, configuration: Configuration) -> None:
+    """Raises `NoDrillError` for a service that the catalogue, if there is one, lacks: routes by
+    service would not be tried."""
+    known = {one.name for one in configuration.catalogue.services}
+    if known and service not in known:
+        listed = ", ".join(sorted(known))
+        raise NoDrillError(f"{service} is none of the catalogue's services {listed}")
 
 
 class _Drill:

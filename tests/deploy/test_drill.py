@@ -163,3 +163,13 @@ def test_a_gap_in_a_schedule_is_a_failure_and_what_is_withheld_otherwise_is_not(
         step("withheld", message="2", detail="the incident is internal"),
     )
     assert (gap.is_failure, internal.is_failure) == (True, False)
+
+
+def test_a_service_that_the_catalogue_lacks_is_not_drilled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tocsin.yaml"
+    config.write_text("catalogue: {services: [{name: cart}]}\n", encoding="utf-8")
+    code = run_drill("carts", config=config, severity="P3", customers=False, timeout=1.0, json=None)
+    assert code == 2
+    assert "carts is none of the catalogue's services cart" in capsys.readouterr().err
