@@ -11,7 +11,9 @@ from confluent_kafka import Producer
 
 from deploy.brokers import apache
 from deploy.brokers.apache import ApacheKafka
-from schemas.configuration import Topics
+from deploy.credentials import kafka_settings
+from deploy.topics import create, plan
+from schemas.configuration import Configuration, Kafka, Topics
 from streams.shell.outgoing import incident_events
 from tests.sinks import examples
 
@@ -23,7 +25,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def told(kafka_broker: ApacheKafka) -> ApacheKafka:
     """A broker with the events of one incident on the topic of the default configuration."""
-    kafka_broker.create_topic(Topics().incident_events, 1)
+    configuration = Configuration(kafka=Kafka(bootstrap_servers=kafka_broker.bootstrap_servers))
+    log = [topic for topic in plan(configuration) if topic.name == Topics().incident_events]
+    create(kafka_settings(configuration.kafka), log, replication_factor=1)
     producer = Producer({"bootstrap.servers": kafka_broker.bootstrap_servers})
     for record in incident_events(examples.cpu_fault(), Topics()):
         if record.topic == Topics().incident_events:
