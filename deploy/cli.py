@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 
 from deploy.configuration import ConfigurationError
+from schemas.outlook import Category
 
 PROCESSES = Group("Processes", sort_key=1)
 QUESTIONS = Group("Questions", sort_key=2)
@@ -494,9 +495,7 @@ def change(text: str, *services: str, config: Config = None, actor: Actor = None
 @app.command(group=ANSWERS)
 def category(
     incident: Incident,
-    category: Literal[
-        "capacity", "network", "software", "performance", "demand", "availability", "other"
-    ],
+    category: Category,
     text: Text = "",
     *,
     config: Config = None,

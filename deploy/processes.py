@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -24,7 +24,9 @@ from deploy.host import (
 )
 from deploy.logs import configure
 from deploy.topics import TopicsError, create_missing
+from schemas import configuration as c
 from schemas.configuration import Configuration, Secret
+from sinks.sink import Publish, Sink
 
 if TYPE_CHECKING:
     from streams.shell.worker import Worker
@@ -89,54 +91,41 @@ def _resolver(configuration: Configuration) -> Resolve:
 def _notifier(configuration: Configuration, settings: KafkaSettings) -> int:
     from sinks.notifier import Notifier
 
-    section, resolve_one = configuration.notifier, _resolver(configuration)
-    return run_sink_process(
-        lambda publish: Notifier(
-            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
-        ),
-        settings,
-        section.consumer_group,
-        section.listen,
-        admin=section.admin,
-    )
+    return _host(configuration, settings, configuration.notifier, Notifier)
 
 
 def _case_store(configuration: Configuration, settings: KafkaSettings) -> int:
     from sinks.case_store import CaseStore
 
-    section, resolve_one = configuration.case_store, _resolver(configuration)
-    return run_sink_process(
-        lambda publish: CaseStore(
-            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
-        ),
-        settings,
-        section.consumer_group,
-        section.listen,
-        admin=section.admin,
-    )
+    return _host(configuration, settings, configuration.case_store, CaseStore)
 
 
 def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
     from sinks.status_page import StatusPage
 
-    section, resolve_one = configuration.status_page, _resolver(configuration)
-    return run_sink_process(
-        lambda _: StatusPage(configuration, resolve=resolve_one, now_ms=_now_ms),
-        settings,
-        section.consumer_group,
-        section.listen,
-        admin=section.admin,
-    )
+    def silent(configuration: Configuration, *, publish: Publish, **given: Any) -> Sink:
+        del publish  # it says nothing to Kafka
+        return StatusPage(configuration, **given)
+
+    return _host(configuration, settings, configuration.status_page, silent)
 
 
 def _playbooks(configuration: Configuration, settings: KafkaSettings) -> int:
     from sinks.playbooks import PlaybookRunner
 
-    section, resolve_one = configuration.playbooks, _resolver(configuration)
+    return _host(configuration, settings, configuration.playbooks, PlaybookRunner)
+
+
+def _host(
+    configuration: Configuration,
+    settings: KafkaSettings,
+    section: c.Notifier | c.CaseStore | c.StatusPage | c.Playbooks,
+    make: Callable[..., Sink],
+) -> int:
+    """Hosts the sink that `make` makes, as its section of the configuration says."""
+    resolve_one = _resolver(configuration)
     return run_sink_process(
-        lambda publish: PlaybookRunner(
-            configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms
-        ),
+        lambda publish: make(configuration, resolve=resolve_one, publish=publish, now_ms=_now_ms),
         settings,
         section.consumer_group,
         section.listen,

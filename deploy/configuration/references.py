@@ -18,7 +18,8 @@ from streams.silences import SilenceError, Silences
 
 Locate = Callable[[str], int]
 
-PARTS = ("worker", "notifier", "case_store", "status_page", "playbooks")
+WITH_PAGES = ("notifier", "case_store", "status_page")
+PARTS = ("worker", *WITH_PAGES, "playbooks")
 
 
 def broken_references(configuration: Configuration, file: str, line: Locate) -> list[Mistake]:
@@ -180,7 +181,7 @@ def _groups(configuration: Configuration) -> Iterator[tuple[str, str]]:
 
 
 def _addresses(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    for part in PARTS[1:-1]:
+    for part in WITH_PAGES:
         url = urlsplit(getattr(configuration, part).public_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             yield f"{part}.public_url", "must be an address that begins with https:// or http://"

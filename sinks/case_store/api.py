@@ -97,7 +97,8 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def further(self) -> dict[str, Any]:
         """The fields that only some types of command have."""
-        names = self.__struct_fields__[self.__struct_fields__.index("category") :]
+        of_every = ("type", "actor", "text", "severity", "id")
+        names = (name for name in self.__struct_fields__ if name not in of_every)
         return {name: getattr(self, name) for name in names}
 
 

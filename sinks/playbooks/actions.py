@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import aiohttp
 import msgspec
-from standardwebhooks import Webhook
 
 from schemas.configuration import Playbook
+from sinks.signing import Signed
 
 LONGEST_OUTPUT = 65_536
 LONGEST_TEXT = 500
@@ -33,12 +32,12 @@ class Asked(msgspec.Struct, frozen=True):
     severity: str
 
 
-async def act(playbook: Playbook, asked: Asked, secret: str | None) -> Outcome:
+async def act(playbook: Playbook, asked: Asked, signed: Signed) -> Outcome:
     """Runs the playbook within its time limit; never raises for what the playbook does."""
     try:
         async with asyncio.timeout(playbook.time_limit_seconds):
             if playbook.webhook is not None:
-                return await _post(playbook.webhook, asked, secret)
+                return await _post(playbook.webhook, asked, signed)
             return await _execute(playbook.command, asked)
     except TimeoutError:
         return Outcome("failed", f"stopped after {playbook.time_limit_seconds:g} s")
@@ -46,14 +45,10 @@ async def act(playbook: Playbook, asked: Asked, secret: str | None) -> Outcome:
         return Outcome("failed", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
 
-async def _post(url: str, asked: Asked, secret: str | None) -> Outcome:
+async def _post(url: str, asked: Asked, signed: Signed) -> Outcome:
     """2xx is success; redirects are not followed."""
     body = msgspec.json.encode(asked)
-    headers = {"Content-Type": "application/json", "webhook-id": asked.id}
-    if secret:
-        now = datetime.now(UTC)
-        headers["webhook-timestamp"] = str(int(now.timestamp()))
-        headers["webhook-signature"] = Webhook(secret).sign(asked.id, now, body.decode())
+    headers = {"Content-Type": "application/json", **signed.headers(asked.id, body)}
     async with (
         aiohttp.ClientSession() as session,
         session.post(url, data=body, headers=headers, allow_redirects=False) as answer,

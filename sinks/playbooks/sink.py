@@ -17,6 +17,7 @@ from sinks.playbooks.metrics import RUNS, SECONDS, WAITING
 from sinks.playbooks.store import Runs
 from sinks.playbooks.tables import SCHEMA
 from sinks.reading import EventReader
+from sinks.signing import Signed
 from sinks.sink import Publish, Record
 
 RETRY_SECONDS = 5.0
@@ -60,7 +61,10 @@ class PlaybookRunner:
         self._playbooks = {
             playbook.name: playbook for playbook in configuration.incidents.playbooks
         }
-        self._secrets = {p.name: resolve(p.secret) for p in self._playbooks.values() if p.secret}
+        self._signed = {
+            playbook.name: Signed(resolve(playbook.secret) if playbook.secret else None, now_ms)
+            for playbook in self._playbooks.values()
+        }
         self._events = EventReader(self.name, configuration.environment)
         self._commands = configuration.topics.commands
         self.topics = (configuration.topics.incident_events,)
@@ -179,7 +183,7 @@ class PlaybookRunner:
             await self._runs.begin(row.run_id, started_ms)
             log.info("playbook started", run=row.run_id)
             asked = Asked(row.run_id, row.playbook, row.incident_id, row.severity)
-            outcome = await act(playbook, asked, self._secrets.get(row.playbook))
+            outcome = await act(playbook, asked, self._signed[row.playbook])
             ended_ms = self._now_ms()
             await self._runs.finish(row.run_id, outcome, ended_ms)
             SECONDS.labels(row.playbook).observe((ended_ms - started_ms) / 1000)

@@ -11,7 +11,7 @@ import msgspec
 
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
-from sinks.notifier.channels.signing import Signed
+from sinks.signing import Signed
 
 MAX_SMS = 459
 """Three parts of 153 characters, the most that providers join without loss."""

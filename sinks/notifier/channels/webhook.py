@@ -19,7 +19,7 @@ from schemas.incidents import Severity
 from schemas.times import iso
 from sinks.notifier.channels.channel import Link, Message, Receipt
 from sinks.notifier.channels.http import Http
-from sinks.notifier.channels.signing import Signed
+from sinks.signing import Signed
 
 
 class WebhookData(msgspec.Struct, frozen=True):
