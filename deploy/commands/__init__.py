@@ -1,1 +1,1 @@
-"""The command line's commands, one idea a file; `deploy.cli` puts them together."""
+"""The command line's commands, one idea a file; `deploy.cli` names them."""

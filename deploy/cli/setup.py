@@ -1,0 +1,25 @@
+"""Before anything runs: the configuration and the topics."""
+
+from deploy.cli.shared import SETUP, Config, app
+
+
+@app.command(group=SETUP)
+def check(*, config: Config = None, offline: bool = False) -> int:
+    """Say what is wrong with a configuration and whether what it names can be reached.
+
+    Parameters
+    ----------
+    offline
+        Check the file alone; look for no secret and reach for nothing.
+    """
+    from deploy.commands.check import run_check
+
+    return run_check(config, offline=offline)
+
+
+@app.command(group=SETUP)
+def topics(*, config: Config = None, apply: bool = False) -> int:
+    """List the topics that tocsin needs; create the missing ones with --apply."""
+    from deploy.commands.topics import run_topics
+
+    return run_topics(config, create=apply)
