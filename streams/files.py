@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from schemas.reading import said
+
 # The first `"time"` of a line. Looked for in the bytes, since decoding every line to merge it would
 # take longer than all that follows.
 _TIME = re.compile(rb'"time"\s*:\s*(\d+)')
@@ -53,5 +55,5 @@ def _lines(path: Path) -> Iterator[bytes]:
                     yield stripped
     except (OSError, EOFError, zlib.error) as error:
         raise EventFileError(
-            f"{path}: {error}; give .jsonl or .jsonl.gz files with one JSON object a line"
+            f"{said(error, path)}; give .jsonl or .jsonl.gz files with one JSON object a line"
         ) from error

@@ -25,6 +25,7 @@ from deploy.commands.replay import CallsFileError
 from deploy.configuration import load
 from deploy.console import new_console
 from schemas.configuration import Configuration
+from schemas.reading import said
 from streams.files import EventFileError
 from streams.scoring import Accuracy
 
@@ -35,7 +36,7 @@ def main(folder: Path, *, config: Path | None = None, json: Path | None = None) 
         configuration = load(config)
         result = run(folder.resolve().name, recordings(folder), configuration)
     except (RecordingError, EventFileError, CallsFileError, OSError, ValueError) as error:
-        print(f"tocsin bench faults: {error}", file=sys.stderr)
+        print(f"tocsin bench faults: {said(error)}", file=sys.stderr)
         return 2
     show(new_console(), result)
     if json is not None:

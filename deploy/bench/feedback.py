@@ -25,6 +25,7 @@ from deploy.demo import RECORDING
 from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Configuration
 from schemas.incidents import Command, IncidentEvent
+from schemas.reading import said
 from streams.files import EventFileError
 from streams.graph import with_calls
 from streams.incidents import IncidentStage
@@ -100,7 +101,7 @@ def main(folders: Sequence[Path], *, config: Path | None = None, json: Path | No
         found = [r for folder in folders or [RECORDING] for r in replayed(folder)]
         result = run(found, configuration)
     except (RecordingError, EventFileError, CallsFileError, OSError, ValueError) as error:
-        print(f"tocsin bench feedback: {error}", file=sys.stderr)
+        print(f"tocsin bench feedback: {said(error)}", file=sys.stderr)
         return 2
     show(new_console(), result)
     if json is not None:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from deploy.console import new_console
 from schemas.incidents import IncidentEvent
+from schemas.reading import said
 from streams.outlook import Example, Lessons, Validation, example_of, features_of
 
 
@@ -34,7 +35,7 @@ def run_outlook(logs: Sequence[Path], *, least: int, json: Path | None) -> int:
     try:
         examples = [example for path in logs for example in examples_in(path)]
     except (OSError, ValueError) as error:
-        print(f"tocsin bench outlook: {error}", file=sys.stderr)
+        print(f"tocsin bench outlook: {said(error)}", file=sys.stderr)
         return 2
     lessons = Lessons(least)
     for example in examples:

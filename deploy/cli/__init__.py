@@ -8,6 +8,7 @@ import sys
 from deploy.cli import answers, bench, processes, questions, setup
 from deploy.cli.shared import app
 from deploy.configuration import ConfigurationError
+from schemas.reading import said
 
 __all__ = ["answers", "app", "bench", "main", "processes", "questions", "setup"]
 
@@ -15,9 +16,15 @@ __all__ = ["answers", "app", "bench", "main", "processes", "questions", "setup"]
 def main() -> None:
     """The console script."""
     try:
-        code = app(result_action="return_value")
+        code = app(sys.argv[1:], result_action="return_value")
     except ConfigurationError as error:
         print(error, file=sys.stderr)
+        code = 2
+    except OSError as error:
+        # A file that an option names; anything else is a fault of ours, and shows where.
+        if error.filename is None:
+            raise
+        print(f"tocsin: {said(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -13,6 +13,7 @@ from deploy.commands.replay import CallsFileError, configured, replay
 from deploy.console import new_console
 from schemas.configuration import Configuration
 from schemas.incidents import IncidentEvent
+from schemas.reading import said
 from schemas.times import duration, stamp
 from sinks.notifier.routing import Router
 from streams.difference import Difference, Told, compare, lives
@@ -46,7 +47,7 @@ def run_difference(
     try:
         before, after = (_replayed(files, config, calls) for config in (old, new))
     except (EventFileError, CallsFileError, OSError, ValueError) as error:
-        print(f"tocsin replay: {error}", file=sys.stderr)
+        print(f"tocsin replay: {said(error)}", file=sys.stderr)
         return 2
     result = Comparison(
         old_incidents=len(before), new_incidents=len(after), differences=compare(before, after)

@@ -14,7 +14,7 @@ from deploy.configuration import load
 from deploy.credentials import SecretError, resolve
 from schemas.configuration import CaseStore
 from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
-from schemas.reading import UNREADABLE
+from schemas.reading import UNREADABLE, said
 from schemas.times import stamp
 from streams.explain import explain
 
@@ -91,7 +91,9 @@ def _from_log(path: Path, incident: str) -> tuple[IncidentEvent, ...]:
     try:
         events = tuple(decoder.decode(line) for line in path.read_bytes().splitlines())
     except (OSError, *UNREADABLE) as error:
-        raise NoStory(f"{path}: {error}; give a log written by `tocsin replay --events`") from error
+        raise NoStory(
+            f"{said(error, path)}; give a log written by `tocsin replay --events`"
+        ) from error
     found = tuple(event for event in events if event.incident_id == incident)
     if not found:
         known = ", ".join(dict.fromkeys(event.incident_id for event in events)) or "none"

@@ -14,7 +14,7 @@ from deploy.configuration import load
 from deploy.console import new_console
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
-from schemas.reading import UNREADABLE
+from schemas.reading import UNREADABLE, said
 from sinks.notifier.disclosure import leaks
 from sinks.notifier.language import languages
 from sinks.notifier.preview import Preview, previews
@@ -48,7 +48,7 @@ def run_preview(
             if audience is None or made.audience.startswith(audience)
         ]
     except (NoStory, TemplateError, ValueError, LookupError, OSError) as error:
-        print(f"tocsin preview: {error}", file=sys.stderr)
+        print(f"tocsin preview: {said(error)}", file=sys.stderr)
         return 2
     if json is not None:
         json.write_bytes(b"".join(msgspec.json.encode(made) + b"\n" for made in shown))

@@ -17,6 +17,7 @@ from deploy.console import new_console
 from schemas.anomalies import Call
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
+from schemas.reading import said
 from schemas.times import clock, stamp
 from streams.files import EventFileError, read_events
 from streams.graph import with_calls
@@ -46,7 +47,7 @@ def run_replay(
         log, dead_letters = replay(configuration, files)
         truth = read_truth(faults) if faults else None
     except (EventFileError, CallsFileError, OSError, ValueError) as error:
-        print(f"tocsin replay: {error}", file=sys.stderr)
+        print(f"tocsin replay: {said(error)}", file=sys.stderr)
         return 2
     incidents = latest(log)
     if json is not None:
@@ -108,7 +109,7 @@ def read_calls(path: Path) -> list[Call]:
         with path.open(newline="", encoding="utf-8") as file:
             return [Call(row["caller"], row["callee"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError) as error:
-        raise CallsFileError(f"{path}: {error}") from error
+        raise CallsFileError(said(error, path)) from error
     except KeyError as error:
         message = "the first line must be caller,callee"
         raise CallsFileError(f"{path}: column {error} is missing; {message}") from error
