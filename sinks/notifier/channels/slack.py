@@ -15,12 +15,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from schemas.incidents import FailureClass
 from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, retry_after_seconds
+from sinks.notifier.channels.rooms import OWN_CHANNEL
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback, topic
 from sinks.notifier.channels.slack_rooms import Rooms
-from sinks.notifier.channels.slack_thread import Thread
-
-OWN_CHANNEL = "incident"
-"""The address of recipients who write to the channel of the incident's own."""
+from sinks.notifier.channels.thread import Thread
 
 _AUTH = frozenset(
     (
@@ -101,13 +99,13 @@ class Slack:
         if thread is None:
             return await self._begin(message)
         try:
-            posted = await self._post(message, thread.channel or message.address, thread.reply_to)
+            posted = await self._post(message, thread.channel or message.address, reply_to(thread))
         except SlackApiError as error:
             if error_code(error.response) != "thread_not_found":
                 raise
             return await self._begin(message)
         await self._bring_up_to_date(message, thread)
-        return Receipt(thread=message.thread, accepted=posted.ts)
+        return Receipt(thread=message.thread, accepted=posted.root)
 
     async def _begin(self, message: Message) -> Receipt:
         is_own = message.address == OWN_CHANNEL and self._rooms is not None
@@ -117,8 +115,8 @@ class Slack:
         else:
             channel = message.address
         posted = await self._post(message, channel, None)
-        thread = Thread(posted.channel, posted.ts, is_own)
-        return Receipt(thread=str(thread), accepted=posted.ts)
+        thread = Thread(posted.channel, posted.root, is_own)
+        return Receipt(thread=str(thread), accepted=posted.root)
 
     async def _post(self, message: Message, channel: str, thread_ts: str | None) -> Thread:
         response = await self._client.chat_postMessage(
@@ -144,7 +142,7 @@ class Slack:
         try:
             await self._client.chat_update(
                 channel=thread.channel,
-                ts=thread.ts,
+                ts=thread.root,
                 text=fallback(message),
                 blocks=card(message, buttons=self._buttons),
             )
@@ -158,6 +156,11 @@ class Slack:
             await self._client.conversations_setTopic(channel=channel, topic=topic(message))
         except SlackClientError as error:
             log.warning("topic not set", incident_id=message.incident_id, error=str(error)[:200])
+
+
+def reply_to(thread: Thread) -> str | None:
+    """The `thread_ts` of what follows; in a channel of its own messages stand below each other."""
+    return None if thread.is_own else thread.root
 
 
 def slack_client(token: str, base_url: str, timeout_seconds: int = 10) -> AsyncWebClient:

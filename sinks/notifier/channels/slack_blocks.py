@@ -2,23 +2,16 @@
 
 from typing import Any
 
-import msgspec
 from slack_sdk.models.blocks import HeaderBlock
 
-from schemas.incidents import Incident
 from sinks.notifier.channels.channel import Line, Message, paragraphs
-from sinks.notifier.clean import clean
-from sinks.notifier.language import language
+from sinks.notifier.channels.standing import ACKNOWLEDGE, button_words, has_buttons, standing
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150
 MAX_BLOCK_TEXT = 3000
 MAX_FALLBACK = 4000
 MAX_TOPIC = 250
-ACKNOWLEDGE = "tocsin_acknowledge"
-RESOLVE = "tocsin_resolve"
-
-_ENDS = frozenset(("resolved", "follow_up", "final"))
 
 
 def fallback(message: Message) -> str:
@@ -37,29 +30,6 @@ def card(message: Message, *, buttons: bool = False) -> list[dict[str, Any]]:
     return _laid_out(message, standing(message) or message.text, buttons=buttons)
 
 
-def standing(message: Message) -> str:
-    """The incident in a few facts; empty where the reader may not have them."""
-    try:
-        incident = msgspec.json.decode(message.details, type=Incident)
-    except msgspec.MsgspecError:
-        return ""
-    said = language(message.language, "UTC")
-    phrase = said.phrase
-    state = phrase("change_words", incident.state)
-    facts = {
-        "where": said.words(list(incident.services)),
-        "how_bad": f"{incident.severity}, {phrase('severity', incident.severity)}; {state}",
-        "cause": incident.suspected_causes[0] if incident.suspected_causes else "",
-        "since": said.moment(incident.first_anomaly_ms),
-        "who": incident.acknowledged_by or "",
-        "expected": said.moment(incident.expected_resolution_ms)
-        if incident.expected_resolution_ms
-        else "",
-    }
-    lines = [f"{phrase('labels', name)}: {clean(text)}" for name, text in facts.items() if text]
-    return "\n".join(lines)
-
-
 def topic(message: Message) -> str:
     """The channel's topic: how it stands in one line."""
     return _cut(message.subject, MAX_TOPIC)
@@ -76,22 +46,21 @@ def _laid_out(message: Message, text: str, *, buttons: bool) -> list[dict[str, A
     for link in links:
         parted += [{"type": "text", "text": "   "}, link] if parted else [link]
     tail = [_rich_text(parted)] if parted else []
-    if buttons and message.audience == "engineer" and message.stage not in _ENDS:
+    if buttons and has_buttons(message):
         tail.append(_buttons(message))
     return [header, *body[: MAX_BLOCKS - 3], *tail]
 
 
 def _buttons(message: Message) -> dict[str, Any]:
-    phrase = language(message.language, "UTC").phrase
     elements = [
         {
             "type": "button",
             "action_id": action,
             "value": message.incident_id,
-            "text": {"type": "plain_text", "text": phrase("buttons", name)},
+            "text": {"type": "plain_text", "text": words},
             **({"style": "primary"} if action == ACKNOWLEDGE else {}),
         }
-        for action, name in ((ACKNOWLEDGE, "acknowledge"), (RESOLVE, "resolve"))
+        for action, words in button_words(message).items()
     ]
     return {"type": "actions", "elements": elements}
 

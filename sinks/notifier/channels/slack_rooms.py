@@ -1,16 +1,15 @@
 """Slack channels of incidents' own: made once, with the right people in them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-import msgspec
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from schemas.configuration import IncidentChannels
-from schemas.incidents import Incident
 from sinks.notifier.channels.channel import Message, Retry
+from sinks.notifier.channels.rooms import people
 
 MAX_NAME = 80
 PAGE = 500
@@ -91,19 +90,3 @@ class Rooms:
 def channel_name(prefix: str, incident_id: str) -> str:
     """A name that Slack takes: small letters, digits, hyphens, at most 80."""
     return f"{prefix}{re.sub(r'[^a-z0-9_-]+', '-', incident_id.lower())}"[:MAX_NAME]
-
-
-def people(
-    settings: IncidentChannels, owners: Mapping[str, str], message: Message
-) -> Iterator[str]:
-    """Who belongs into the channel: those who always do, and those of the services' owners."""
-    wanted = dict.fromkeys(settings.invite)
-    try:
-        services = msgspec.json.decode(message.details, type=Incident).services
-    except msgspec.MsgspecError:
-        services = ()
-    for service in services:
-        owner = owners.get(service)
-        if owner is not None:
-            wanted |= dict.fromkeys(settings.invite_by_owner.get(owner, ()))
-    return iter(wanted)

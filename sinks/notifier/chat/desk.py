@@ -88,14 +88,13 @@ class ChatDesk:
         ]
         await add_deliveries(connection, steps)
 
-    async def incident_in(self, channel: str, thread_ts: str | None) -> str | None:
-        """The incident whose own channel this is, or whose thread."""
-        tokens = [
-            sa.and_(thread.c.token.startswith(f"{channel}:"), thread.c.token.endswith(":own"))
-        ]
-        if thread_ts:
-            tokens.append(thread.c.token == f"{channel}:{thread_ts}")
-        query = sa.select(thread.c.incident_id).where(thread.c.channel == "slack", sa.or_(*tokens))
+    async def incident_in(self, chat: str, channel: str, root: str | None) -> str | None:
+        """The incident whose own channel this is, or whose thread; `chat` is slack or teams."""
+        starts = thread.c.token.startswith(f"{channel}:", autoescape=True)
+        tokens = [sa.and_(starts, thread.c.token.endswith(":own"))]
+        if root:
+            tokens.append(thread.c.token == f"{channel}:{root}")
+        query = sa.select(thread.c.incident_id).where(thread.c.channel == chat, sa.or_(*tokens))
         async with self._database.reading() as connection:
             found = await connection.scalar(query.limit(1))
         return None if found is None else str(found)

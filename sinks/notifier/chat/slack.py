@@ -16,13 +16,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Command
-from sinks.notifier.channels.slack_blocks import ACKNOWLEDGE, RESOLVE
+from sinks.notifier.channels.standing import BUTTONS
 from sinks.notifier.chat.desk import ChatDesk
 from sinks.notifier.chat.parse import MAX_TEXT
 from sinks.notifier.clean import Prose, clean
 
 MAX_BODY = 65_536
 MAX_NAME = 80
+CHAT = "slack"
 
 NameOf = Callable[[str], Awaitable[str]]
 
@@ -72,7 +73,7 @@ class SlackDoor:
             unescape(form.get("text", "")),
             id=f"slack/{form.get('trigger_id', '')}",
             actor=_name(form.get("user_name") or form.get("user_id", "")),
-            incident_id=await self._desk.incident_in(channel, None),
+            incident_id=await self._desk.incident_in(CHAT, channel, None),
         )
         return JSONResponse({"response_type": "ephemeral", "text": answer})
 
@@ -84,12 +85,11 @@ class SlackDoor:
         actions = payload.get("actions") or [{}]
         pressed, incident_id = actions[0].get("action_id"), str(actions[0].get("value", ""))
         user = payload.get("user") or {}
-        kinds = {ACKNOWLEDGE: "acknowledge", RESOLVE: "resolve"}
-        if pressed in kinds and incident_id:
+        if pressed in BUTTONS and incident_id:
             await self._desk.take(
                 Command(
                     id=f"slack/{payload.get('trigger_id', '')}",
-                    type="acknowledge" if pressed == ACKNOWLEDGE else "resolve",
+                    type=BUTTONS[pressed],
                     incident_id=incident_id,
                     actor=_name(user.get("username") or user.get("name") or user.get("id", "")),
                     issued_ms=self._now_ms(),
@@ -113,7 +113,7 @@ class SlackDoor:
         if not is_said or event.get("bot_id") or not event.get("user"):
             return
         channel, ts = str(event.get("channel", "")), str(event.get("ts", ""))
-        incident_id = await self._desk.incident_in(channel, event.get("thread_ts"))
+        incident_id = await self._desk.incident_in(CHAT, channel, event.get("thread_ts"))
         text = clean(Prose(unescape(str(event.get("text", "")))))[:MAX_TEXT]
         if incident_id is None or not text.strip():
             return

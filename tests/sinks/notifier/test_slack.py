@@ -14,7 +14,7 @@ from sinks.notifier.channels import Link, Message, Refused, Retry
 from sinks.notifier.channels.slack import Slack, slack_client
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback
 from sinks.notifier.channels.slack_rooms import Rooms, channel_name
-from sinks.notifier.channels.slack_thread import Thread
+from sinks.notifier.channels.thread import Thread
 from tests.sinks.examples import cpu_incident
 from tests.sinks.notifier.slack_look_alike import SlackLookAlike, block_problem, slack
 from tests.sinks.notifier.test_webhook import message, now_ms
