@@ -17,12 +17,12 @@ from schemas.observations import Observation, ObservationBatch
 from schemas.times import DAY_MS
 from streams.align import Aligner
 from streams.bank import CORROBORATES_FROM, Bank, anomaly_of
+from streams.detect_versions import DETECT
 from streams.graph import MAX_EDGES
 from streams.merge import merge
 from streams.series import series_id
 from streams.steps import steps_of
 
-_VERSION = 4
 _FORGET_MS = 14 * DAY_MS
 _UNSCORED = ("log", "calls")
 
@@ -235,7 +235,7 @@ class Detect:
         """The whole state."""
         return msgspec.msgpack.encode(
             [
-                _VERSION,
+                DETECT.version,
                 self._aligner.snapshot(),
                 self._tick_ms,
                 self._bank.dump(),
@@ -247,20 +247,12 @@ class Detect:
         )
 
     def restore(self, data: bytes) -> None:
-        """Takes the state from `snapshot`. Raises `ValueError` if it is of another version.
+        """Takes the state from `snapshot` of this release or one before it.
 
-        A series whose detectors the configuration has changed since starts to learn anew.
+        Raises `UnknownVersionError`, and `ValueError` if it is none. A series whose detectors the
+        configuration has changed since starts to learn anew.
         """
-        try:
-            version, *state = msgspec.msgpack.decode(data)
-        except (msgspec.DecodeError, TypeError, ValueError) as error:
-            raise ValueError(f"not a snapshot of the detect stage: {error}") from error
-        if version != _VERSION:
-            raise ValueError(
-                f"snapshot of the detect stage has version {version}, expected {_VERSION}; "
-                "run the release that wrote it, or read the topics anew under another "
-                "worker.consumer_group"
-            )
+        _, *state = msgspec.msgpack.decode(DETECT.lift(data))
         aligner, self._tick_ms, bank, silence, logs, steps, calls = state
         self._aligner.restore(aligner, ObservationBatch)
         self._bank.load(bank)

@@ -16,8 +16,13 @@ from streams.ledger import Ledger
 from streams.lifecycle import Rules, next_moment_ms
 from streams.outlook import Example, Validation
 from streams.reports import anomaly_of
+from streams.versions import Ladder
 
-VERSION = 2
+INCIDENTS = Ladder(
+    "the incident stage",
+    oldest=1,
+    steps=(lambda parts: [*parts, []],),  # 2: closed incidents, to guess from
+)
 
 
 class IncidentStage:
@@ -174,21 +179,18 @@ class IncidentStage:
         aligner = self._aligner.snapshot()
         self._memory.silences = self._ledger.silences.by_people
         return msgspec.msgpack.encode(
-            (VERSION, self._memory, calls, aligner, self._ledger.lessons.examples)
+            (INCIDENTS.version, self._memory, calls, aligner, self._ledger.lessons.examples)
         )
 
     def restore(self, data: bytes) -> None:
-        """Replaces the state. Raises `ValueError` if the snapshot is of another version."""
-        version, *parts = msgspec.msgpack.decode(data, type=list[msgspec.Raw])
-        if (read := msgspec.msgpack.decode(version, type=int)) not in (1, VERSION):
-            raise ValueError(
-                f"incident snapshot of version {read}, this is version {VERSION}: "
-                "replay from the start, or run the version that wrote it"
-            )
+        """Takes the state from `snapshot` of this release or one before it.
+
+        Raises `UnknownVersionError`, and `ValueError` if it is none.
+        """
+        _, *parts = msgspec.msgpack.decode(INCIDENTS.lift(data), type=list[msgspec.Raw])
         memory = msgspec.msgpack.decode(parts[0], type=Memory)
         calls = msgspec.msgpack.decode(parts[1], type=list[Call])
         aligner = msgspec.msgpack.decode(parts[2], type=bytes)
-        # Version 1 knew no examples.
-        lessons = msgspec.msgpack.decode(parts[3], type=list[Example]) if read > 1 else []
+        lessons = msgspec.msgpack.decode(parts[3], type=list[Example])
         self._ledger.restore(memory, calls, lessons)
         self._aligner.restore(aligner, AnomalyBatch)

@@ -19,6 +19,7 @@ from streams.reject import Rejected, dead_letter
 from streams.run import Run
 from streams.series import shard_of
 from streams.timely import checked, surely_ms
+from streams.versions import Ladder
 from streams.vocabulary import Vocabulary
 from streams.windows import SeriesNames, Window
 
@@ -27,7 +28,7 @@ NEVER_MS = -1
 
 _SETTLE_RECORDS, _SETTLE_RECORDS_A_CELL = 16_384, 4
 _LARGER = 2**63  # than any record
-_VERSION = 1
+INGEST = Ladder("the ingest stage", oldest=1)
 
 
 @dataclass(slots=True)
@@ -219,26 +220,21 @@ class Ingest:
         self._settle()
         windows = [self._open[start].window for start in sorted(self._open)]
         return msgspec.msgpack.encode(
-            _State(_VERSION, self._length_ms, self.watermark_ms, self.closed_ms, windows)
+            _State(INGEST.version, self._length_ms, self.watermark_ms, self.closed_ms, windows)
         )
 
     def restore(self, data: bytes) -> None:
         """Takes the state from `snapshot`.
 
-        Raises `ValueError` if it is of an unknown version or of windows of another length.
+        Raises `UnknownVersionError`, and `ValueError` if it is none or of windows of another
+        length.
         """
-        version, length_ms = msgspec.msgpack.decode(data, type=list)[:2]
-        if version != _VERSION:
-            raise ValueError(
-                f"{self.name}: the snapshot has version {version}, this is version {_VERSION};"
-                " run the release that wrote it, or read the topic anew under another group"
-            )
-        if length_ms != self._length_ms:
+        state = msgspec.msgpack.decode(INGEST.lift(data), type=_State)
+        if (length_ms := state.length_ms) != self._length_ms:
             raise ValueError(
                 f"{self.name}: the snapshot has windows of {length_ms} ms, not {self._length_ms};"
                 " set windows.window_seconds back, or read the topic anew under another group"
             )
-        state = msgspec.msgpack.decode(data, type=_State)
         self.watermark_ms = state.watermark_ms
         self._closed_until(state.closed_ms)
         self._open = {window.start_ms: self._fold.open(window) for window in state.windows}

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.versions import UnknownVersionError
+
 SCHEMA_VERSION = 1
 CHUNK_BYTES = 512 * 1024
 """Well below Kafka's default limit of a message, 1 MB."""
@@ -50,10 +52,6 @@ class Manifest(msgspec.Struct, frozen=True):
     sequence: int
     chunks: int
     digest: bytes
-
-
-class UnknownVersionError(ValueError):
-    """A changelog holds checkpoints of a version that this program does not know."""
 
 
 class BrokenCheckpointError(ValueError):

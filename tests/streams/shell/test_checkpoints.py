@@ -11,10 +11,10 @@ from streams.shell.checkpoints import (
     Checkpoint,
     Manifest,
     Outgoing,
-    UnknownVersionError,
     latest,
     records_of,
 )
+from streams.versions import UnknownVersionError
 
 
 def checkpoint(sequence: int, size: int = 10) -> Checkpoint:
