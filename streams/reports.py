@@ -5,7 +5,6 @@ opens one, as any other evidence does.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from schemas.anomalies import Anomaly
 from schemas.configuration import Service
 from schemas.incidents import Cause, Command
+from schemas.naming import service_in
 from schemas.times import clock, duration
 
 SCORE = 9.0
@@ -45,24 +45,7 @@ def service_of(command: Command, catalogue: Mapping[str, Service]) -> str:
 
     Raises `ValueError` if it is about none.
     """
-    return command.service or service_in(command.text, catalogue)
-
-
-def service_in(text: str, catalogue: Mapping[str, Service]) -> str:
-    """The service with the longest name in the text; of several so called, the most critical.
-
-    Raises `ValueError` if there is none.
-    """
-    said = text.lower()
-    names = [
-        (len(name), -known.tier, known.name)
-        for known in catalogue.values()
-        for name in (known.name, known.public_name or "")
-        if name and re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", said)
-    ]
-    if not names:
-        raise ValueError("a report needs a `service`, or words with the name of one")
-    return max(names)[2]
+    return command.service or service_in(command.text, catalogue.values())
 
 
 def anomaly_of(command: Command, service: str, end_ms: int, window_ms: int) -> Anomaly:

@@ -13,9 +13,9 @@ from deploy.configuration import load
 from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
+from schemas.naming import service_in
 from schemas.outlook import Category
 from schemas.times import moment_of
-from streams.reports import service_in
 
 ANSWER_SECONDS = 10.0
 UNKNOWN_SERVICE = "about what the worker finds in its words (there is no catalogue here; see -c)"
@@ -119,9 +119,8 @@ def tell(
 
 def _named(text: str, configuration: Configuration) -> str | None:
     """The service of the catalogue that a report's words name; None if they name none."""
-    known = {service.name: service for service in configuration.catalogue.services}
     try:
-        return service_in(text, known)
+        return service_in(text, configuration.catalogue.services)
     except ValueError:
         return None
 

@@ -1,7 +1,7 @@
 """The JSON API. Reading is open or needs a token, as the pages do; changing always needs one."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from schemas.configuration import Service
 from schemas.incidents import Delivery, Incident
 from schemas.outlook import Category
 from schemas.reading import UNREADABLE
@@ -119,7 +120,9 @@ class Api:
         reader: Reader,
         desk: Desk,
         access: Access,
+        *,
         public_url: str,
+        services: Sequence[Service],
         now_ms: Callable[[], int],
     ) -> None:
         self._reader = reader
@@ -127,7 +130,7 @@ class Api:
         self._access = access
         self._base = public_url.rstrip("/")
         self._now_ms = now_ms
-        self._inbox = Inbox(desk, lambda request: refusal(access, request), now_ms)
+        self._inbox = Inbox(desk, lambda request: refusal(access, request), services, now_ms)
 
     def routes(self) -> list[BaseRoute]:
         """The routes, for the host to serve."""

@@ -5,7 +5,7 @@ Prometheus' Alertmanager sends its webhook (version 4). Each needs the token tha
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from schemas.configuration import Service
 from schemas.incidents import Command, CommandType
+from schemas.naming import service_in
 from schemas.reading import UNREADABLE
 from sinks.case_store.answers import PROBLEMS, body, json_of, problem
 from sinks.case_store.commands import CommandRefusedError, Desk, heard
@@ -74,22 +76,35 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """What became of what was posted.
 
     `repeated` ones were taken before, under the same id; alerts that have ended are `ignored`.
+    `refused` says of each alert that is about no known service why nothing can come of it.
     """
 
     ids: tuple[str, ...]
     repeated: int = 0
     ignored: int = 0
+    refused: tuple[str, ...] = ()
 
 
 T = TypeVar("T", Reported, Changed, Missed, Alerts)
 
 
 class Inbox:
-    """Routes under `/api/v1`; `refusal` says whether the sender may change things."""
+    """Routes under `/api/v1`; `refusal` says whether the sender may change things.
 
-    def __init__(self, desk: Desk, refusal: Refusal, now_ms: Callable[[], int]) -> None:
+    What is about none of the catalogue's `services` is refused at once, as the incident stage
+    would refuse it later and out of the sender's sight.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        refusal: Refusal,
+        services: Sequence[Service],
+        now_ms: Callable[[], int],
+    ) -> None:
         self._desk = desk
         self._refusal = refusal
+        self._services = services
         self._now_ms = now_ms
 
     def routes(self) -> list[BaseRoute]:
@@ -111,10 +126,14 @@ class Inbox:
         return await self._take(request, Missed, self._was_missed)
 
     async def _alerts(self, request: Request) -> Response:
-        return await self._take(request, Alerts, self._alerted)
+        return await self._take(request, Alerts, self._alerted, self._refused)
 
     async def _take(
-        self, request: Request, kind: type[T], made: Callable[[T, str], list[Command]]
+        self,
+        request: Request,
+        kind: type[T],
+        made: Callable[[T, str], list[Command]],
+        refused: Callable[[T], tuple[str, ...]] = lambda _: (),
     ) -> Response:
         refusal = self._refusal(request)
         if refusal is not None:
@@ -122,19 +141,38 @@ class Inbox:
         key = request.headers.get("idempotency-key") or str(uuid.uuid4())
         try:
             asked = msgspec.json.decode(await body(request), type=kind)
+            left_out = refused(asked)
             commands = made(asked, key)
+            if left_out and not commands:
+                raise CommandRefusedError("; ".join(left_out))
             fresh = [await self._desk.submit(command, "api") for command in commands]
         except UNREADABLE as error:
             return problem(400, "Not what was expected", f"{error}")
         except tuple(PROBLEMS) as error:
             status, title = PROBLEMS[type(error)]
             return problem(status, title, str(error))
-        ignored = len(asked.alerts) - len(commands) if isinstance(asked, Alerts) else 0
-        ids = tuple(command.id for command in commands)
-        return json_of(Taken(ids=ids, repeated=fresh.count(False), ignored=ignored), status=202)
+        alerts = len(asked.alerts) if isinstance(asked, Alerts) else len(commands)
+        taken = Taken(
+            ids=tuple(command.id for command in commands),
+            repeated=fresh.count(False),
+            ignored=alerts - len(commands) - len(left_out),
+            refused=left_out,
+        )
+        return json_of(taken, status=202)
 
     def _reported(self, asked: Reported, key: str) -> list[Command]:
-        return [self._command("report", asked.id or key, asked.actor, asked.text, asked.service)]
+        made = self._command("report", asked.id or key, asked.actor, asked.text, asked.service)
+        if (why := self._why_about_none(asked.service, asked.text)) is not None:
+            raise CommandRefusedError(why)
+        return [made]
+
+    def _why_about_none(self, service: str | None, text: str) -> str | None:
+        """Why the incident stage would find no service that it is about; None if it would."""
+        try:
+            service or service_in(text, self._services)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def _changed(self, asked: Changed, key: str) -> list[Command]:
         made = self._command("change", asked.id or key, asked.actor, asked.text)
@@ -162,8 +200,20 @@ class Inbox:
                 _first(alert.labels, SERVICE_LABELS),
             )
             for alert in asked.alerts
-            if alert.status == "firing"
+            if alert.status == "firing" and self._why_not(alert) is None
         ]
+
+    def _refused(self, asked: Alerts) -> tuple[str, ...]:
+        """Of each alert that fires and is about no known service why it is not taken."""
+        return tuple(
+            f"{alert.labels.get('alertname', 'an alert')}: {why}; the labels looked at are "
+            f"{', '.join(SERVICE_LABELS)}"
+            for alert in asked.alerts
+            if alert.status == "firing" and (why := self._why_not(alert)) is not None
+        )
+
+    def _why_not(self, alert: Alert) -> str | None:
+        return self._why_about_none(_first(alert.labels, SERVICE_LABELS), _text_of(alert))
 
     def _command(
         self, kind: CommandType, id: str, actor: str, text: str, service: str | None = None

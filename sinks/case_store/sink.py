@@ -28,7 +28,7 @@ class CaseStore:
     ----------
     configuration
         The whole; `case_store`, `topics`, `environment` (events of another one are left out) and
-        the `catalogue` (owners, runbooks) are used.
+        the `catalogue` (owners, runbooks, whom a report is about) are used.
     resolve
         Gives the content of a secret.
     publish
@@ -66,7 +66,14 @@ class CaseStore:
             section.public_url,
         )
         desk = self._desk = Desk(self._database, publish, self._topics.commands, now_ms)
-        self._api = Api(self._reader, desk, access, section.public_url, now_ms)
+        self._api = Api(
+            self._reader,
+            desk,
+            access,
+            public_url=section.public_url,
+            services=configuration.catalogue.services,
+            now_ms=now_ms,
+        )
         self._pages = Pages(self._reader, desk, access, configuration.catalogue, now_ms)
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.configuration import Service
 from schemas.incidents import Command, CommandType, IncidentEvent
-from streams.reports import service_in
+from schemas.naming import service_in
 from tests.streams.incident_helpers import (
     MINUTE,
     SECOND,
@@ -73,11 +73,11 @@ def test_the_service_is_found_in_the_words(text: str) -> None:
 
 
 def test_of_services_with_one_public_name_a_report_is_about_the_most_critical() -> None:
-    shop = {
-        "till": Service(name="till", tier=1, public_name="Checkout"),
-        "rates": Service(name="rates", tier=2, public_name="Checkout"),
-        "zoo": Service(name="zoo", tier=2, public_name="Checkout"),
-    }
+    shop = (
+        Service(name="till", tier=1, public_name="Checkout"),
+        Service(name="rates", tier=2, public_name="Checkout"),
+        Service(name="zoo", tier=2, public_name="Checkout"),
+    )
     assert service_in("the checkout is broken", shop) == "till"
 
 

@@ -19,6 +19,12 @@ from sinks.case_store import CaseStore
 TOKEN = "a token of thirty two characters"
 READ_TOKEN = "a token for those who only look"
 NOW_MS = 1_790_000_000_000
+CATALOGUE = c.Catalogue(
+    services=(
+        c.Service(name="cart", public_name="Shopping cart", public_names={"de": "Warenkorb"}),
+        c.Service(name="orders", public_name="Orders"),
+    )
+)
 
 
 @dataclass
@@ -63,7 +69,7 @@ def make(commands: Commands) -> Make:
         section = msgspec.structs.replace(section, **settings)
         values = {"TOKEN": token or "", "READ_TOKEN": read_token or ""}
         return CaseStore(
-            c.Configuration(case_store=section),
+            c.Configuration(case_store=section, catalogue=CATALOGUE),
             resolve=lambda secret: values[secret.env or ""],
             publish=commands,
             now_ms=lambda: NOW_MS,

@@ -61,7 +61,7 @@ async def test_a_report_goes_to_the_commands_topic_once(
     client: aiohttp.ClientSession, commands: Commands
 ) -> None:
     report = {"actor": "support", "text": "customers cannot pay", "service": "cart"}
-    taken = {"ids": ["k1"], "repeated": 0, "ignored": 0}
+    taken = {"ids": ["k1"], "repeated": 0, "ignored": 0, "refused": []}
     assert await post(client, "reports", report, key="k1") == (202, taken)
     status, answer = await post(client, "reports", report, key="k1")
     assert (status, answer["repeated"]) == (202, 1)
@@ -99,10 +99,12 @@ async def test_alertmanager_can_send_its_webhook_and_a_repeat_counts_once(
     body = WEBHOOK | {"alerts": [ALERT, over, nameless]}
     status, answer = await post(client, "alerts", body)
     assert (status, answer["ignored"], answer["repeated"]) == (202, 1, 0)
-    assert (await post(client, "alerts", body))[1]["repeated"] == 2
+    (refused,) = answer["refused"]
+    assert refused.startswith("Watchdog: a report needs a `service`")
+    assert "service_name" in refused
+    assert (await post(client, "alerts", body))[1]["repeated"] == 1
     assert [(c.service, c.text, c.actor) for c in commands.sent] == [
         ("cart", "HighErrorRate: 5xx above 5 %", "alertmanager"),
-        (None, "Watchdog", "alertmanager"),
     ]
     assert commands.sent[0].id == "alert-ce1b42a3ba1c3b9b-2026-11-24T14:02:00Z"
 
@@ -122,6 +124,8 @@ async def test_nothing_comes_in_without_the_token_that_changes_things(
         ("reports", b"{", 400, "truncated"),
         ("reports", {"actor": "ada", "text": " "}, 422, "text must not be empty"),
         ("reports", {"actor": "", "text": "slow"}, 422, "actor must not be empty"),
+        ("reports", {"actor": "ada", "text": "all is slow"}, 422, "such as cart, orders"),
+        ("alerts", {"alerts": [{"status": "firing", "labels": {}}]}, 422, "service_name"),
         ("changes", {"actor": "ci", "text": "deploy", "services": []}, 422, "at least one service"),
         ("changes", {"actor": "ci", "text": "deploy"}, 400, "services"),
         ("alerts", {"alerts": "all"}, 400, "alerts"),
@@ -144,7 +148,7 @@ async def test_what_makes_no_sense_is_refused_with_the_reason(
 async def test_what_kafka_does_not_take_can_be_sent_again(
     client: aiohttp.ClientSession, commands: Commands
 ) -> None:
-    report = {"actor": "support", "text": "customers cannot pay", "id": "k1"}
+    report = {"actor": "support", "text": "der Warenkorb ist leer", "id": "k1"}
     commands.away = True
     assert (await post(client, "reports", report))[0] == 503
     commands.away = False
