@@ -283,11 +283,12 @@ class EmailChannel(Section, frozen=True, kw_only=True):
 
 
 class IncidentChannels(Section, frozen=True, kw_only=True):
-    """A Slack channel of its own for an incident, `<prefix><incident>`; recipients with the
-    address `incident` write there.
+    """A channel of its own for an incident, `<prefix><incident>`; recipients with the address
+    `incident` write there.
 
-    `invite` are Slack user ids or e-mail addresses; `invite_by_owner` those who are invited too
-    where an affected service has that owner in the catalogue.
+    `invite` are e-mail addresses or Slack user ids, on Teams the names that people sign in with;
+    `invite_by_owner` those who are invited too where an affected service has that owner in the
+    catalogue.
     """
 
     prefix: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,40}$")] = "inc-"
@@ -314,6 +315,27 @@ class TeamsChannel(Section, frozen=True, kw_only=True):
     request is received"), which is a secret."""
 
     url: Secret
+
+
+class TeamsBot(Section, frozen=True, kw_only=True):
+    """A Teams bot of one's own: it posts, edits and threads in the channels of one team, makes
+    incidents' own channels, and takes commands at `<notifier.public_url>/teams/messages`.
+
+    `tenant` is the directory's id, `app_id` and `password` those of the bot's app registration,
+    `team` the id of the team. The bot posts through the Bot Connector at `service_url`; channels
+    and people are reached through Graph.
+    """
+
+    tenant: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{1,80}$")]
+    app_id: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,80}$")]
+    password: Secret
+    team: Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,80}$")]
+    incident_channels: IncidentChannels = IncidentChannels()
+    service_url: str = "https://smba.trafficmanager.net/teams"
+    graph_url: str = "https://graph.microsoft.com/v1.0"
+    login_url: str = "https://login.microsoftonline.com"
+    keys_url: str = "https://login.botframework.com/v1/.well-known/keys"
+    """The keys with which the Bot Connector signs what it sends."""
 
 
 class WebhookChannel(Section, frozen=True, kw_only=True):
@@ -349,14 +371,16 @@ class OpsgenieChannel(Section, frozen=True, kw_only=True):
 class Channels(Section, frozen=True, kw_only=True):
     """The ways a message can go out; most by a name of one's own.
 
-    `apprise` values are secrets, since Apprise's URLs carry tokens. `teams_secret` is the token of
-    a Teams outgoing webhook, whose address is `<notifier.public_url>/teams/commands`.
+    `apprise` values are secrets, since Apprise's URLs carry tokens. `teams` are workflows, which
+    take cards and no more; `teams_bot` does all that Teams can. `teams_secret` is the token of a
+    Teams outgoing webhook, whose address is `<notifier.public_url>/teams/commands`.
     """
 
     email: EmailChannel | None = None
     slack: SlackChannel | None = None
     teams: dict[str, TeamsChannel] = msgspec.field(default_factory=dict)
     teams_secret: Secret | None = None
+    teams_bot: TeamsBot | None = None
     webhooks: dict[str, WebhookChannel] = msgspec.field(default_factory=dict)
     sms: dict[str, PhoneChannel] = msgspec.field(default_factory=dict)
     voice: dict[str, PhoneChannel] = msgspec.field(default_factory=dict)
@@ -366,11 +390,11 @@ class Channels(Section, frozen=True, kw_only=True):
 
 
 class Recipient(Section, frozen=True, kw_only=True):
-    """Someone who is told: `channel` is console, email, slack, or teams, webhook, sms, voice,
-    pagerduty, opsgenie or apprise with a name: `webhook:NAME`.
+    """Someone who is told: `channel` is console, email, slack, teams (the bot), or teams, webhook,
+    sms, voice, pagerduty, opsgenie or apprise with a name: `webhook:NAME`.
 
-    `address` is the e-mail address, the Slack channel (or `incident`, for one of the incident's
-    own) or the telephone number; unused by the others.
+    `address` is the e-mail address, the Slack channel or Teams channel's id (or `incident`, for
+    one of the incident's own) or the telephone number; unused by the others.
     """
 
     name: str

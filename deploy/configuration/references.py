@@ -200,6 +200,8 @@ def channel_names(channels: Channels) -> Iterator[str]:
     for name in ("email", "slack"):
         if getattr(channels, name) is not None:
             yield name
+    if channels.teams_bot is not None:
+        yield "teams"
     for kind, named in (
         ("teams", channels.teams),
         ("webhook", channels.webhooks),
@@ -226,6 +228,9 @@ def _channel_urls(configuration: Configuration) -> Iterator[tuple[str, str]]:
         },
         **{f"{path}.opsgenie.{n}.base_url": g.base_url for n, g in channels.opsgenie.items()},
     }
+    bot = channels.teams_bot
+    for name in ("service_url", "graph_url", "login_url", "keys_url") if bot else ():
+        urls[f"{path}.teams_bot.{name}"] = getattr(bot, name)
     for where, url in urls.items():
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -256,7 +261,7 @@ def _notifier(configuration: Configuration) -> Iterator[tuple[str, str]]:
         for where, (channel, address) in ways.items():
             if channel not in known:
                 yield f"{where}.channel", f"{channel!r} is none of {_listed(known)}"
-            if channel.partition(":")[0] in WITH_ADDRESS and not address:
+            if (channel == "teams" or channel.partition(":")[0] in WITH_ADDRESS) and not address:
                 yield f"{where}.address", f"is needed for channel {channel}"
     names = Counter(recipient.name for recipient in notifier.recipients)
     for index, recipient in enumerate(notifier.recipients):
