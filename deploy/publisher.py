@@ -31,12 +31,7 @@ class Publisher:
         """Connects; tries until the broker answers."""
         backoff = Backoff()
         while True:
-            producer = AIOKafkaProducer(
-                **self._settings.aiokafka,
-                acks="all",
-                enable_idempotence=True,
-                request_timeout_ms=10_000,
-            )
+            producer = self._new_producer()
             try:
                 await producer.start()
             except KafkaError as error:
@@ -69,6 +64,14 @@ class Publisher:
                     raise
                 log.warning("publishing waits for the broker", topic=topic, error=repr(error))
             await backoff.sleep()
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._settings.aiokafka,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=10_000,
+        )
 
     async def stop(self, timeout_seconds: float = 1) -> None:
         """Closes the connection; what was not acknowledged by then has not returned either."""

@@ -35,6 +35,8 @@ class CaseStore:
         Writes to Kafka; used for commands.
     now_ms
         The wall clock, Unix milliseconds; for the audit. Pages show event times.
+    database
+        The store, where it is not to be opened as configured.
 
     Raises `StoreError` if `case_store.store` is no store that is known.
     """
@@ -48,6 +50,7 @@ class CaseStore:
         resolve: Callable[[Secret], str],
         publish: Publish,
         now_ms: Callable[[], int],
+        database: Database | None = None,
     ) -> None:
         section = configuration.case_store
         self._topics = configuration.topics
@@ -57,7 +60,7 @@ class CaseStore:
         if section.changes_topic is not None:
             self.topics += (section.changes_topic,)
         password = resolve(section.store_password) if section.store_password else None
-        self._database = Database(SCHEMA, section.store, password)
+        self._database = database or Database(SCHEMA, section.store, password)
         self._writer = Writer(self._database)
         self._reader = Reader(self._database)
         access = Access(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -75,15 +74,15 @@ class Clockwork:
     def heard(self, recorded_ms: int) -> None:
         """Events have come, the newest of them recorded then, Unix ms."""
         if self._now_ms() - recorded_ms > BEHIND_MS:
-            self._settled_at = time.monotonic() + self._settle_seconds
+            self._settled_at = _now() + self._settle_seconds
         self.wake()
 
     async def run(self) -> None:
         """Works until `stop` is called. Not to be cancelled: it may be in a transaction."""
-        self._settled_at = time.monotonic() + self._settle_seconds
+        self._settled_at = _now() + self._settle_seconds
         while not self._is_stopping:
             self._wake.clear()
-            wait_seconds = self._settled_at - time.monotonic()
+            wait_seconds = self._settled_at - _now()
             if wait_seconds <= 0:
                 try:
                     wait_seconds = await self._turn()
@@ -133,3 +132,8 @@ class Clockwork:
         await fire(connection, timer)
         if await timers.get(connection, timer.kind, timer.subject) == timer:
             raise RuntimeError(f"{timer.kind} of {timer.subject} has fired and is still due")
+
+
+def _now() -> float:
+    """Seconds that only go forward, of the loop that the waiting is done by."""
+    return asyncio.get_running_loop().time()

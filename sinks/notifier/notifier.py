@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 import structlog
@@ -26,6 +27,7 @@ from sinks.notifier.digests import Digests
 from sinks.notifier.escalation.run import PAGE, Escalations
 from sinks.notifier.handovers import HAND_OVER, HandOvers
 from sinks.notifier.intake import Intake
+from sinks.notifier.language import FOLDER
 from sinks.notifier.links import Linker, Tickets
 from sinks.notifier.people import People
 from sinks.notifier.promises import PROMISE, Promises
@@ -66,6 +68,8 @@ class Notifier:
         Where the console channel prints; standard output if None.
     settle_seconds
         How long no timer fires after the start, so that events that wait in Kafka come first.
+    database, channels
+        The store and the ways out, where they are not to be opened as configured.
     """
 
     name = "notifier"
@@ -79,6 +83,8 @@ class Notifier:
         now_ms: Callable[[], int],
         console: TextIO | None = None,
         settle_seconds: float = SETTLE_SECONDS,
+        database: Database | None = None,
+        channels: Mapping[str, Channel] | None = None,
     ) -> None:
         section = configuration.notifier
         self.topics = (configuration.topics.incident_events,)
@@ -87,10 +93,11 @@ class Notifier:
         self._now_ms = now_ms
         self._key = resolve(section.signing_secret) if section.signing_secret else None
         password = resolve(section.store_password) if section.store_password else None
-        self._database = Database(tables.SCHEMA, section.store, password)
+        self._database = database or Database(tables.SCHEMA, section.store, password)
         self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
-        owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
-        channels = open_channels(section.channels, resolve, now_ms, console, owners)
+        if channels is None:
+            owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
+            channels = open_channels(section.channels, resolve, now_ms, console, owners)
         self._sender = Sender(
             self._database,
             channels,
@@ -98,9 +105,13 @@ class Notifier:
             give_up_after_ms=int(section.give_up_after_seconds * 1000),
             on_delivery=self._deliveries.wake,
         )
+        self._people = People(configuration)
+        own = (Path(section.templates),) if section.templates else ()
         self._pages = Acknowledgements(
             self._database,
             self._opened_tickets,
+            recipients=self._people.recipients,
+            folders=(*own, FOLDER),
             publish=publish,
             commands_topic=configuration.topics.commands,
             case_url=configuration.case_store.public_url,
@@ -109,7 +120,6 @@ class Notifier:
             on_acknowledged=self._acknowledged,
         )
         self._chat = self._open_chat(channels, resolve, publish)
-        self._people = People(configuration)
         self._subscriptions = Subscriptions(
             self._database, self._opened_tickets, self._people.recipients, now_ms
         )

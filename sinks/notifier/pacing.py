@@ -1,7 +1,6 @@
 """One channel's loop, at the channel's pace, and when a failed attempt is made again."""
 
 import asyncio
-import time
 import zlib
 from collections.abc import Collection
 from typing import Protocol
@@ -66,9 +65,10 @@ class ChannelLoop:
             return
         try:
             self._reap()
-            if time.monotonic() >= self._tidy_at:
+            now = asyncio.get_running_loop().time()
+            if now >= self._tidy_at:
                 await self._sender.tidy(self.name, list(self._running))
-                self._tidy_at = time.monotonic() + TIDY_SECONDS
+                self._tidy_at = now + TIDY_SECONDS
             entries, wait_seconds = await self._sender.take_due(self.name, limit)
         except (SQLAlchemyError, OSError):
             log.exception("the store does not answer", channel=self.name)

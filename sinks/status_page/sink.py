@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
+from sinks.database import Database
 from sinks.reading import EventReader
 from sinks.sink import Record
 from sinks.status_page import metrics
@@ -38,6 +39,8 @@ class StatusPage:
         Gives the content of a secret.
     now_ms
         The clock, Unix milliseconds; days are UTC.
+    database
+        The store, where it is not to be opened as configured.
 
     Raises `ComponentError` if the components cannot be told apart, and `StoreError` if
     `status_page.store` is no store that is known.
@@ -51,6 +54,7 @@ class StatusPage:
         *,
         resolve: Callable[[Secret], str],
         now_ms: Callable[[], int],
+        database: Database | None = None,
     ) -> None:
         section = configuration.status_page
         url = section.public_url.rstrip("/")
@@ -61,7 +65,7 @@ class StatusPage:
         self._minutes = minutes_of(configuration.notifier.cadence)
         self._now_ms = now_ms
         password = resolve(section.store_password) if section.store_password else None
-        self._store = Store(section.store, password)
+        self._store = Store(section.store, password, database)
         self._since: Mapping[str, int] = {}
         self._serving = Serving(
             pages=Pages(section.title, url, section.history_days, self._minutes),

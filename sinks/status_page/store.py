@@ -78,8 +78,10 @@ class Transaction:
 class Store:
     """What the page knows, in SQLite or PostgreSQL. Raises `StoreError` for another URL."""
 
-    def __init__(self, url: str, password: str | None = None) -> None:
-        self._database = Database(SCHEMA, url, password)
+    def __init__(
+        self, url: str, password: str | None = None, database: Database | None = None
+    ) -> None:
+        self._database = database or Database(SCHEMA, url, password)
 
     async def open(self) -> None:
         """Connects and brings the schema up to date. Raises `StoreError`."""

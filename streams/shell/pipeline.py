@@ -42,6 +42,10 @@ class Pipeline:
         Partition counts of the input topics.
     stages
         Makes the stages.
+    clock
+        Seconds that only go forward.
+    table
+        Makes the table of a name and so many partitions that checkpoints are kept in.
     """
 
     def __init__(
@@ -50,23 +54,26 @@ class Pipeline:
         configuration: Configuration,
         partitions: Mapping[str, int],
         stages: Stages,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        table: Callable[[faust.App, str, int], CheckpointTable] = CheckpointTable,
     ) -> None:
         self.app = app
+        self._now = clock
         self.configuration = configuration
         self.topics = configuration.topics
         self._stages = stages
         self._partitions = partitions
-        self._bad_records = BadRecords(self.topics.dead_letters, time.monotonic)
+        self._bad_records = BadRecords(self.topics.dead_letters, clock)
         self.sources = {source.topic: source for source in configuration.sources}
         self.ingest: dict[str, Keeper[IngestStage]] = {}
         self.detect: dict[int, Keeper[DetectStage]] = {}
         self.incident: Keeper[CorrelateStage] | None = None
         self._tables = {
-            topic: CheckpointTable(app, f"ingest-{topic}", partitions[topic])
-            for topic in self.sources
+            topic: table(app, f"ingest-{topic}", partitions[topic]) for topic in self.sources
         }
-        self._detect_table = CheckpointTable(app, "detect", partitions[self.topics.observations])
-        self._incident_table = CheckpointTable(app, "incident", partitions[self.topics.anomalies])
+        self._detect_table = table(app, "detect", partitions[self.topics.observations])
+        self._incident_table = table(app, "incident", partitions[self.topics.anomalies])
         windows = configuration.windows
         self._clock = IdleClock(
             windows.idle_timeout_seconds,
@@ -111,7 +118,7 @@ class Pipeline:
         stage = self._stages.ingest(self.sources[topic], partition)
         keeper = self._keeper("ingest", partition, stage, table)
         self.ingest[f"{topic}/{partition}"] = keeper
-        self._clock.heard(f"{topic}/{partition}", time.monotonic())
+        self._clock.heard(f"{topic}/{partition}", self._now())
         await self._restored(keeper, table)
 
     async def _restore_detect(self, shard: int) -> None:
@@ -127,7 +134,15 @@ class Pipeline:
         await self._restored(keeper, self._detect_table)
 
     def _keeper(self, name: str, partition: int, stage: Any, table: CheckpointTable) -> Keeper[Any]:
-        return Keeper(name, partition, stage, table=table, send=self._send, commit=self._commit)
+        return Keeper(
+            name,
+            partition,
+            stage,
+            table=table,
+            send=self._send,
+            commit=self._commit,
+            clock=self._now,
+        )
 
     async def _restored(self, keeper: Keeper[Any], table: CheckpointTable) -> None:
         checkpoint = latest(keeper.partition, table.data.data)
@@ -212,7 +227,7 @@ class Pipeline:
         def body(run: Run) -> list[Outgoing]:
             with metrics.STAGE_SECONDS.labels("ingest").time():
                 result = stage.process(run)
-            self._clock.heard(run.source, time.monotonic())
+            self._clock.heard(run.source, self._now())
             metrics.WINDOWS_CLOSED.inc(len({b.window_end_ms for b in result.batches}))
             return [
                 *outgoing.observations(result.batches, self.topics),
@@ -301,7 +316,7 @@ class Pipeline:
     async def tick(self) -> None:
         """Lets idle sources close what they have begun and then not be waited for, and event time
         go on while all are idle."""
-        now = time.monotonic()
+        now = self._now()
         for source, keeper in list(self.ingest.items()):
             if await has_lag(self.app.consumer, source):
                 continue
