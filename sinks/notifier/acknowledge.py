@@ -1,29 +1,39 @@
-"""The pages behind an acknowledgement link.
+"""The pages behind an acknowledgement link, in the language and time zone of who got it.
 
 Opening the link only shows a page, since mail scanners open links too; the button on it acts.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
+from jinja2 import Environment
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from schemas.configuration import Recipient
 from schemas.incidents import Command, Incident
 from sinks.database import Database
 from sinks.html import content_security_policy, inline, templates
 from sinks.notifier import outbox
 from sinks.notifier.clean import clean
+from sinks.notifier.facts import told_signals
+from sinks.notifier.language import (
+    DEFAULT,
+    FOLDER,
+    Language,
+    accepted,
+    language,
+    phrases_in,
+)
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
 from sinks.notifier.store import add_deliveries, read_incident
-from sinks.notifier.words import words
+from sinks.notifier.telling import headline
 from sinks.sink import Publish
-from sinks.words import clock, moment
 
 MAX_NAME = 80
 MAX_FORM_BYTES = 4096
@@ -38,6 +48,9 @@ _HEADERS = {
     "X-Robots-Tag": "noindex",
 }
 
+_SAID = phrases_in(FOLDER / DEFAULT / "phrases.toml").pairs("acknowledge")
+"""The names of all that these pages say."""
+
 OnAcknowledged = Callable[[AsyncConnection, str, str], Awaitable[None]]
 """Told of an acknowledgement in its transaction: the incident's id and who has it."""
 
@@ -45,13 +58,18 @@ log = structlog.get_logger("tocsin.notifier")
 
 
 class Acknowledgements:
-    """Shows the page of a link and turns its button into a command."""
+    """Shows the page of a link and turns its button into a command.
+
+    `recipients` says which language and zone each has; `folders` where phrases are looked for.
+    """
 
     def __init__(
         self,
         database: Database,
         tickets: Callable[[], Tickets],
         *,
+        recipients: Mapping[str, Recipient],
+        folders: Sequence[Path] = (FOLDER,),
         publish: Publish,
         commands_topic: str,
         case_url: str,
@@ -67,8 +85,9 @@ class Acknowledgements:
         self._now_ms = now_ms
         self._on_delivery = on_delivery
         self._on_acknowledged = on_acknowledged
-        self._environment = templates(_FOLDER)
-        self._environment.filters.update(utc=moment, clock=clock, words=words, clean=clean)
+        self._recipients = recipients
+        self._folders = tuple(folders)
+        self._environments: dict[Language, Environment] = {}
 
     def routes(self) -> list[BaseRoute]:
         """One address: GET shows, POST acts."""
@@ -80,13 +99,15 @@ class Acknowledgements:
     async def _show(self, request: Request) -> Response:
         ticket, incident, problem = await self._look(request)
         if problem is not None or ticket is None or incident is None:
-            return problem or self._page("invalid", 404)
-        return self._page("confirm", 200, incident=incident, recipient=ticket.recipient)
+            return problem or self._page("invalid", 404, self._accepted(request))
+        said = self._language(ticket)
+        return self._page("confirm", 200, said, incident=incident, recipient=ticket.recipient)
 
     async def _act(self, request: Request) -> Response:
         ticket, incident, problem = await self._look(request)
         if problem is not None or ticket is None or incident is None:
-            return problem or self._page("invalid", 404)
+            return problem or self._page("invalid", 404, self._accepted(request))
+        said = self._language(ticket)
         name = await _name_in(request) or ticket.recipient
         command = Command(
             id=command_id(ticket, incident),
@@ -99,9 +120,9 @@ class Acknowledgements:
             await self._publish(self._commands_topic, incident.id, msgspec.json.encode(command))
         except Exception:  # whatever the broker's client raises, the person must know
             log.exception("acknowledgement not published", incident_id=incident.id)
-            return self._page("unavailable", 503, incident=incident)
+            return self._page("unavailable", 503, said, incident=incident)
         await self._record(ticket, name)
-        return self._page("done", 200, incident=incident, name=name)
+        return self._page("done", 200, said, incident=incident, name=name)
 
     async def _look(
         self, request: Request
@@ -110,17 +131,19 @@ class Acknowledgements:
         try:
             ticket = self._tickets().read(request.path_params["token"])
         except LinkExpired as expired:
-            return None, None, self._page("expired", 410, incident_id=expired.ticket.incident_id)
+            said, name = self._language(expired.ticket), expired.ticket.incident_id
+            return None, None, self._page("expired", 410, said, incident_id=name)
         except LinkInvalid:
-            return None, None, self._page("invalid", 404)
+            return None, None, self._page("invalid", 404, self._accepted(request))
+        said = self._language(ticket)
         async with self._database.reading() as connection:
             incident = await read_incident(connection, ticket.incident_id)
         if incident is None:
-            return ticket, None, self._page("invalid", 404)
+            return ticket, None, self._page("invalid", 404, said)
         if incident.state in ("resolved", "closed"):
-            return ticket, incident, self._page("over", 200, incident=incident)
+            return ticket, incident, self._page("over", 200, said, incident=incident)
         if incident.acknowledged_by:
-            return ticket, incident, self._page("taken", 200, incident=incident)
+            return ticket, incident, self._page("taken", 200, said, incident=incident)
         return ticket, incident, None
 
     async def _record(self, ticket: Ticket, name: str) -> None:
@@ -134,11 +157,57 @@ class Acknowledgements:
             await self._on_acknowledged(connection, ticket.incident_id, name)
         self._on_delivery()
 
-    def _page(self, page: str, status: int, **values: object) -> Response:
-        html = self._environment.get_template(f"{page}.html.j2").render(
-            style=_STYLE, case_url=self._case_url, **values
+    def _language(self, ticket: Ticket) -> Language:
+        """That of who got the link."""
+        recipient = self._recipients.get(ticket.recipient)
+        if recipient is None:
+            return language(DEFAULT, "UTC")
+        return language(recipient.language, recipient.time_zone, self._folders)
+
+    def _accepted(self, request: Request) -> Language:
+        """What the browser asks for, where the link does not say who got it."""
+        return language(accepted(request.headers.get("accept-language", "")), "UTC")
+
+    def _page(
+        self,
+        page: str,
+        status: int,
+        said: Language,
+        *,
+        incident: Incident | None = None,
+        **values: object,
+    ) -> Response:
+        if incident is not None:
+            values["incident"] = incident
+            values["severity_word"] = said.phrase("severity", incident.severity)
+            values["headline"] = (
+                incident.title
+                if said.name == DEFAULT
+                else headline(incident, said, told_signals(incident))
+            )
+        html = (
+            self._environment(said)
+            .get_template(f"{page}.html.j2")
+            .render(
+                style=_STYLE,
+                code=said.name,
+                say={name: said.phrase("acknowledge", name) for name in _SAID},
+                case_url=self._case_url,
+                **values,
+            )
         )
         return HTMLResponse(html, status, headers=_HEADERS)
+
+    def _environment(self, said: Language) -> Environment:
+        """The templates, with times and lists as the language and zone have them."""
+        if said not in self._environments:
+            made = self._environments[said] = templates(_FOLDER)
+            made.filters.update(
+                moment=said.moment,
+                words=lambda names: said.words(tuple(clean(name) for name in names)),
+                clean=clean,
+            )
+        return self._environments[said]
 
 
 def command_id(ticket: Ticket, incident: Incident) -> str:

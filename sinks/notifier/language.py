@@ -33,14 +33,20 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class Phrases:
-    """The fixed phrases of a language, by section and name."""
+    """The fixed phrases of a language, by section and name; `otherwise` those of another one."""
 
-    def __init__(self, said: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self, said: Mapping[str, Mapping[str, str]], otherwise: "Phrases | None" = None
+    ) -> None:
         self._said = said
+        self._otherwise = otherwise
 
     def __call__(self, section: str, name: str) -> str:
-        """The phrase; the name itself where the language has none."""
-        return self._said.get(section, {}).get(name, name.replace("_", " "))
+        """The phrase; that of the other language, or the name itself, where there is none."""
+        said = self._said.get(section, {}).get(name)
+        if said is None and self._otherwise is not None:
+            return self._otherwise(section, name)
+        return name.replace("_", " ") if said is None else said
 
     def has(self, section: str, name: str) -> bool:
         """Whether the language has the phrase."""
@@ -53,8 +59,13 @@ class Phrases:
 
 @cache
 def phrases_in(file: Path) -> Phrases:
-    """The phrases of a file. Raises OSError or tomllib.TOMLDecodeError."""
-    return Phrases(tomllib.loads(file.read_text(encoding="utf-8")))
+    """The phrases of a file, English ones where it has none.
+
+    Raises OSError or tomllib.TOMLDecodeError.
+    """
+    english = FOLDER / DEFAULT / "phrases.toml"
+    otherwise = None if file == english else phrases_in(english)
+    return Phrases(tomllib.loads(file.read_text(encoding="utf-8")), otherwise)
 
 
 def languages() -> tuple[str, ...]:
@@ -216,6 +227,15 @@ class Language:
         shown = round(value, places)
         pattern = "#,##0" + (f".{'#' * places}" if places else "")
         return str(format_decimal(shown, pattern, locale=self.locale))
+
+
+def accepted(header: str) -> str:
+    """The first language of an `Accept-Language` header that ships; English where none does.
+
+    The order in it counts, not its weights: browsers write what is preferred first.
+    """
+    wanted = (part.partition(";")[0].strip().partition("-")[0] for part in header.split(","))
+    return next((name for name in wanted if name in languages()), DEFAULT)
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from sinks.notifier.language import DEFAULT, FOLDER, Language, language
 from sinks.notifier.messages import Ask, Digest, HandOver, Kind, Stage
 from sinks.notifier.sandbox import Sandbox
 
-__all__ = ["PHASES", "Phase", "Words", "Writer", "clean", "words"]
+__all__ = ["PHASES", "Phase", "Words", "Writer"]
 
 MAX_SUBJECT = 200
 MAX_TEXT = 8000
@@ -165,9 +165,3 @@ def _with_capital(subject: str) -> str:
 def _tidy(text: str) -> str:
     lines = [line.rstrip() for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-def words(values: object) -> str:
-    """A list in English, each name cleaned: for pages, which have no language of their own."""
-    names = [clean(value) for value in values] if isinstance(values, tuple | list) else []
-    return language(DEFAULT, "UTC").words(names)

@@ -90,7 +90,7 @@ async def test_a_resolved_incident_says_so_and_takes_nothing(bench: Bench) -> No
         page = await (await session.get(path)).text()
         answer = await (await session.post(path)).text()
     assert "This incident is over" in page
-    assert "29 Aug 2022, 02:45 UTC" in page
+    assert "29 August 2022, 02:45 UTC" in page
     assert "This incident is over" in answer
     assert bench.kafka.commands() == []
 
@@ -102,6 +102,44 @@ async def test_an_incident_that_somebody_has_says_who(bench: Bench) -> None:
         page = await (await session.post(path)).text()
     assert "ada already has it" in page
     assert bench.kafka.commands() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "zone", "asked", "pressed", "moment"),
+    [
+        ("de", "Europe/Berlin", "Diese Störung übernehmen?", "Sie haben übernommen", "04:35 MESZ"),
+        ("fr", "Europe/Paris", "Prendre en charge cet incident ?", "pris l’incident", "04:35 CEST"),
+    ],
+)
+async def test_the_pages_speak_the_language_of_who_got_the_link_and_their_time(
+    bench: Bench, code: str, zone: str, asked: str, pressed: str, moment: str
+) -> None:
+    ada = Recipient(name="console", channel="console", language=code, time_zone=zone)
+    notifier = await bench.start(bench.configuration(recipients=(ada,)))
+    await bench.feed(notifier, cpu_fault()[0])
+    await until(lambda: bench.kafka.deliveries("sent"))
+    found = re.search(r"8081(/acknowledge/\S+)", bench.console.getvalue())
+    assert found is not None
+    async with browser(notifier) as session:
+        page = await (await session.get(found.group(1))).text()
+        done = await (await session.post(found.group(1), data={"name": "Ada"})).text()
+    assert f'lang="{code}"' in page
+    assert asked in page
+    assert moment in page
+    assert "is out of CPU" not in page
+    assert pressed in done
+
+
+async def test_a_broken_link_speaks_the_language_of_the_browser(bench: Bench) -> None:
+    notifier, path = await opened(bench)
+    async with browser(notifier) as session:
+        for header, says in (
+            ("fr-CH, en;q=0.8", "Ce lien ne fonctionne pas"),
+            ("xx, de;q=0.9", "Dieser Link funktioniert nicht"),
+            ("xx", "This link does not work"),
+        ):
+            answer = await session.get(path[:-2] + "xx", headers={"Accept-Language": header})
+            assert says in await answer.text()
 
 
 async def test_an_old_link_is_too_old_and_a_changed_one_does_not_work(bench: Bench) -> None:
