@@ -18,6 +18,7 @@ from streams.pipeline import Pipeline
 from streams.run import Run
 from streams.shell import outgoing
 from streams.shell.checkpoints import CHUNK_BYTES, Checkpoint, Outgoing, records_of
+from streams.shell.stages import Snapshots
 from tests.recorded.stores import dumped, fill
 from tests.recorded.workload import CONFIGURATION, MINUTE_MS, RECORDED_MINUTES, START_MS, lines
 
@@ -66,15 +67,13 @@ def record(folder: Path) -> None:
         said += outgoing.anomalies(passed.anomalies, topics)
         said += outgoing.incident_events([*passed.events, *obeyed], topics)
         said += outgoing.dead_letters(passed.dead_letters, taken, "production", topics)
-    states = {
-        "ingest": pipeline.ingest,
-        "detect": pipeline.detect[0],
-        "incident": pipeline.incidents,
-    }
-    for name, stage in states.items():
-        source = {"ingest": "replay/0", "detect": f"{topics.observations}/0"}.get(
-            name, f"{topics.anomalies}/0"
-        )
+    states: tuple[tuple[str, Snapshots, str], ...] = (
+        ("ingest", pipeline.ingest, "replay"),
+        ("detect", pipeline.detect[0], topics.observations),
+        ("incident", pipeline.incidents, topics.anomalies),
+    )
+    for name, stage, topic in states:
+        source = f"{topic}/0"
         checkpoint = Checkpoint(7, stage.snapshot(), {source: offset}, tuple(said[-1:]))
         _write(folder / f"{name}.changelog.gz", records_of(0, checkpoint))
     with tempfile.TemporaryDirectory() as stores:
