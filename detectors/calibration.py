@@ -1,6 +1,7 @@
 """Holds a detector's raw score to what that detector has said of its own series before."""
 
 from bisect import insort
+from collections.abc import Iterable
 from math import log, log10
 
 from detectors.base import State
@@ -69,7 +70,7 @@ class TailCalibrator:
         prior_weight: float = 6.0,
         cap: float = 12.0,
         outage_samples: int = 0,
-        fleet: "TailCalibrator | None" = None,
+        fleet: "FleetCalibrator | None" = None,
     ) -> None:
         self.peaks = peaks
         self.horizon = horizon
@@ -96,17 +97,23 @@ class TailCalibrator:
         return own if self.fleet is None else min(own, self.fleet.score(raw))
 
     def _score(self, raw: float) -> float:
-        n = self._before + self._n
-        if raw < 1.0 or n < 1:
+        if raw < 1.0 or self._before + self._n < 1:
             return raw
+        base, edge, slope = self.tail()
+        return min(raw, base if raw <= edge else base + (raw - edge) / slope)
+
+    def tail(self) -> tuple[float, float, float]:
+        """The score of a raw score up to the edge of the tail, that edge, and how much further
+        out a raw score must be to score one more."""
+        n = self._before + self._n
         top = sorted(self._top + self._before_top)[-self.peaks :]
         k = max(1, min(self.peaks, int(n / 10)))
         edge = top[-k] if len(top) >= k else 0.0
-        if raw <= edge:
-            return min(raw, log10((n + 2) / (k + 1)))
-        excess = sum(top[-k:]) - min(k, len(top)) * edge + self.prior_weight * self.prior_excess
-        mean_excess = excess / (k + self.prior_weight)
-        return min(raw, log10((n + 2) / (k + 1)) + (raw - edge) / (mean_excess * LN10))
+        excess = 0.0
+        for peak in top[-k:]:
+            excess += peak
+        excess += self.prior_weight * self.prior_excess - k * edge
+        return log10((n + 2) / (k + 1)), edge, excess / (k + self.prior_weight) * LN10
 
     def learn(self, raw: float, samples: float = 1.0) -> None:
         """Takes one raw score in; `samples` counts the quiet samples it stands for."""
@@ -126,11 +133,19 @@ class TailCalibrator:
         if self.fleet is not None:
             self.fleet.take(peak, samples)
         self._n += samples
+        if peak > 0.0:
+            self._keep(peak)
+        self._grow_old()
+
+    def _keep(self, peak: float) -> None:
         top = self._top
-        if peak > 0.0 and (len(top) < self.peaks or peak > top[0]):
+        if len(top) < self.peaks or peak > top[0]:
             if len(top) >= self.peaks:
                 del top[0]
             insort(top, peak)
+
+    def _grow_old(self) -> None:
+        """Begins with the newer half of the history when it is full."""
         if self._n >= self.horizon:
             self._before, self._before_top = self._n, self._top
             self._n, self._top = 0.0, []
@@ -143,3 +158,50 @@ class TailCalibrator:
         """Takes the history from `dump`."""
         self._n, self._top, self._before, self._before_top, self._run, self._run_samples = state
         self._top, self._before_top = list(self._top), list(self._before_top)
+
+
+class FleetCalibrator(TailCalibrator):
+    """The common history of many series, in which all of a moment's samples count at once.
+
+    What it takes waits for `settle`, so that what a series is held to does not depend on which
+    others have come before it in the same window. Parameters as of `TailCalibrator`.
+    """
+
+    __slots__ = ("_tail", "_waiting", "_waiting_samples")
+
+    def __init__(
+        self, *, peaks: int = 64, horizon: int = 100_000, prior_excess: float = 0.6, cap: float = 60
+    ) -> None:
+        super().__init__(peaks=peaks, horizon=horizon, prior_excess=prior_excess, cap=cap)
+        self._waiting: list[float] = []
+        self._waiting_samples = 0.0
+        self._tail: tuple[float, float, float] | None = None
+
+    def tail(self) -> tuple[float, float, float]:
+        if self._tail is None:
+            self._tail = super().tail()
+        return self._tail
+
+    def take(self, peak: float, samples: float) -> None:
+        self._waiting_samples += samples
+        if peak > 0.0:
+            self._waiting.append(peak)
+
+    def take_all(self, peaks: Iterable[float], samples: float) -> None:
+        """Takes in peaks, and how many samples they and the quiet ones among them stand for."""
+        self._waiting_samples += samples
+        self._waiting.extend(peaks)
+
+    def settle(self) -> None:
+        """Learns what it has taken since the last time."""
+        if not self._waiting_samples:
+            return
+        self._n += self._waiting_samples
+        for peak in self._waiting:
+            self._keep(peak)
+        self._waiting, self._waiting_samples, self._tail = [], 0.0, None
+        self._grow_old()
+
+    def load(self, state: State) -> None:
+        super().load(state)
+        self._waiting, self._waiting_samples, self._tail = [], 0.0, None

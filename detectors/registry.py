@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
 
 from detectors.base import Detector, State, UnknownDetectorError
-from detectors.calibration import TailCalibrator
+from detectors.calibration import FleetCalibrator
 from detectors.expiry import ExpiryDetector
 from detectors.failure_share import FailureShareDetector, is_failure_share
 from detectors.forecast import ForecastDetector
@@ -38,7 +38,7 @@ class Registry:
     def __init__(self, detection: Detection, limits: Sequence[SeriesLimit] = ()) -> None:
         self._detection = detection
         self._limits = limits or detection.limits
-        self._fleets: dict[str, TailCalibrator] = {}
+        self._fleets: dict[str, FleetCalibrator] = {}
         for number, rule in enumerate(detection.rules):
             try:
                 self._check(rule)
@@ -120,14 +120,17 @@ class Registry:
         horizon_ms = round(self._detection.forecast_horizon_seconds * 1000)
         return (*usual, ForecastDetector(limit, horizon_ms))
 
-    def _fleet(self, metric: str) -> TailCalibrator:
+    def _fleet(self, metric: str) -> FleetCalibrator:
         """What all series of a metric have in common: how wild their deviations are."""
         fleet = self._fleets.get(metric)
         if fleet is None:
-            fleet = self._fleets[metric] = TailCalibrator(
-                peaks=64, horizon=100_000, prior_excess=0.6, cap=60.0
-            )
+            fleet = self._fleets[metric] = FleetCalibrator()
         return fleet
+
+    def settle(self) -> None:
+        """Learns what all series of a metric have in common, once a window has been learnt."""
+        for fleet in self._fleets.values():
+            fleet.settle()
 
     def keep(self, metrics: Container[str]) -> None:
         """Drops the common histories of all other metrics; theirs begin anew if they return."""

@@ -1,13 +1,14 @@
 """The default detector of a gauge: level, trend, season, robust scale and a calibrated tail."""
 
-from math import asinh, cosh, sinh, sqrt
+from math import sinh, sqrt
 from statistics import median
 from typing import Literal
 
 from detectors.base import Explanation, Sample, State
-from detectors.calibration import TailCalibrator
+from detectors.calibration import FleetCalibrator, TailCalibrator
 from detectors.profile import NO_BAND, SeasonalProfile
 from detectors.shift import LevelShift
+from detectors.squash import squash
 from detectors.tails import student_score
 from detectors.units import (
     failing_side,
@@ -19,13 +20,15 @@ from detectors.units import (
 from schemas.times import DAY_MS
 from schemas.units import metric_of
 
-_TAIL_DEGREES = 16
-_INSIDE = 0.2
+TAIL_DEGREES = 16
+INSIDE = 0.2
 """How much of a deviation moves the level where the season leaves it open what to expect."""
-_LEAST_SIZE = 1e-30
-_MOST_SIZES = 1e15
-_CARRY = 0.5
-_BASE_MS = 2 * DAY_MS
+TO_SIGMA = 1.2533
+"""Standard deviations in a mean absolute deviation, of a Gaussian."""
+LEAST_SIZE = 1e-30
+MOST_SIZES = 1e15
+CARRY = 0.5
+BASE_MS = 2 * DAY_MS
 """The season is what is left over the mean level of so long: the level itself follows the series
 within hours, and would leave the season nothing to learn."""
 _WORK_SCORE = 10.0
@@ -94,6 +97,7 @@ class SeasonalDetector:
         "_spread",
         "_trend",
         "_warmup",
+        "_y",
         "_z",
         "calibrator",
         "confirm_history",
@@ -117,7 +121,7 @@ class SeasonalDetector:
         confirm_history: int = 120,
         adopt_after_ms: int = 3_600_000,
         harmless_low: bool = False,
-        fleet: TailCalibrator | None = None,
+        fleet: FleetCalibrator | None = None,
     ) -> None:
         self.warmup_samples = warmup_samples
         self.memory = memory
@@ -145,6 +149,7 @@ class SeasonalDetector:
         self._expected = 0.0
         self._spread = 0.0
         self._band = NO_BAND
+        self._y = 0.0
         self._z = 0.0
         self._evidence = 0.0
 
@@ -153,10 +158,15 @@ class SeasonalDetector:
         if not self._n:
             self._score = self._raw = 0.0
             return 0.0
-        y = self._squash(x.observation.mean)
+        sizes = max(-MOST_SIZES, min(MOST_SIZES, x.observation.mean / self._size))
+        self._y = y = squash(sizes)
         season, below, above = self._band = self.profile.band(x.start_ms)
         self._expected = self._level + self._trend + season
-        self._spread = max(self._scatter, self._floor(y)) * sqrt(1.0 + 2.0 / self._n)
+        least = max(
+            self.relative_floor * min(max(abs(y), 0.3), 1.0),
+            self._matters / sqrt(sizes * sizes + 1.0),
+        )
+        self._spread = max(self._scatter, least) * sqrt(2.0 / self._n + 1.0)
         off = y - self._expected
         strange = off - above if off > above else off - below if off < below else 0.0
         self._z = z = strange / self._spread
@@ -168,26 +178,17 @@ class SeasonalDetector:
             self._is_back = True
             self._raw = self._score = 0.0
             return 0.0
-        alone = student_score(abs(z), _TAIL_DEGREES)
+        alone = student_score(abs(z), TAIL_DEGREES)
         before = self._evidence if z > 0 else -self._evidence
-        self._raw = alone + min(_CARRY * max(before, 0.0), alone)
+        self._raw = alone + min(CARRY * max(before, 0.0), alone)
         self._score = self.calibrator.score(self._raw)
         return self._score
 
-    def _squash(self, value: float) -> float:
-        return asinh(max(-_MOST_SIZES, min(_MOST_SIZES, value / self._size)))
-
-    def _floor(self, y: float) -> float:
-        """The least scatter: a part of the value, and a quarter of the difference that matters."""
-        relative = self.relative_floor * min(max(abs(y), 0.3), 1.0)
-        return max(relative, self._matters / cosh(min(abs(y), 50.0)))
-
     def learn_one(self, x: Sample) -> None:
-        value = x.observation.mean
         if not self._n:
-            self._warm_up(x, value)
+            self._warm_up(x, x.observation.mean)
             return
-        y = self._squash(value)
+        y = self._y
         self.calibrator.learn(self._raw)
         deviation = y - self._expected
         self._evidence = self._raw if deviation > 0 else -self._raw
@@ -197,15 +198,15 @@ class SeasonalDetector:
         step = max(1.0 / (self._n + 1), 1.0 / self.memory) * (0.1 if anomalous else 1.0)
         clipped = max(-2.5 * self._spread, min(2.5 * self._spread, deviation))
         strange = self._z * self._spread
-        shift = strange + _INSIDE * (deviation - strange)
+        shift = strange + INSIDE * (deviation - strange)
         shift = max(-2.5 * self._spread, min(2.5 * self._spread, shift))
         self._n = min(self._n + 1, 1_000_000)
         self._level += self._trend + step * shift
         self._trend = 0.98 * (self._trend + 0.02 * step * shift)
         size = min(max(abs(strange), 0.5 * abs(deviation)), 4.0 * self._spread)
         rate = max(1.0 / (self._n + 1), 0.02) * (0.1 if anomalous else 1.0)
-        self._scatter += rate * (1.2533 * size - self._scatter)
-        passed = min((x.end_ms - self._end_ms) / _BASE_MS, 0.1)
+        self._scatter += rate * (TO_SIGMA * size - self._scatter)
+        passed = min((x.end_ms - self._end_ms) / BASE_MS, 0.1)
         self._end_ms = x.end_ms
         self._base += passed * (self._level - self._base)
         if not anomalous:
@@ -216,14 +217,17 @@ class SeasonalDetector:
         if len(self._warmup) < self.warmup_samples:
             return
         values, self._warmup = self._warmup, []
+        matters = smallest_difference(metric_of(x.observation.series))
         highest = max(abs(v) for v in values)
         magnitude = max(median(abs(v) for v in values), 1e-6 * highest)
-        matters = smallest_difference(metric_of(x.observation.series))
-        self._size = max(magnitude, matters, _LEAST_SIZE) if magnitude or matters else 1.0
+        self._size = max(magnitude, matters, LEAST_SIZE) if magnitude or matters else 1.0
         self._matters = 0.25 * matters / self._size
-        ys = [self._squash(v) for v in values]
+        ys = [squash(max(-MOST_SIZES, min(MOST_SIZES, v / self._size))) for v in values]
         self._level = median(ys)
-        self._scatter = 1.2533 * sum(abs(y - self._level) for y in ys) / len(ys)
+        off = 0.0
+        for y in ys:
+            off += abs(y - self._level)
+        self._scatter = TO_SIGMA * off / len(ys)
         self._n = len(values)
         self._base, self._end_ms = self._level, x.end_ms
 

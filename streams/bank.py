@@ -103,7 +103,11 @@ class Bank:
         told: list[Anomaly] = []
         for series, x in taken:
             told += self._judge_one(series, x)
+        for series, x in taken:
+            for detector in series.detectors:
+                detector.learn_one(x)
         self._novelty.learn()
+        self._registry.settle()
         return told
 
     @staticmethod
@@ -137,7 +141,6 @@ class Bank:
                 told.append(_anomaly(x, detector, score, series, i))
             else:
                 series.since_ms[i] = 0
-            detector.learn_one(x)
         return told if len(told) < 2 else _distinct(told)
 
     def threshold(self, series: str, service: str) -> float:

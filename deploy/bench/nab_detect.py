@@ -59,13 +59,15 @@ def _samples(series: Series, window_ms: int) -> list[Sample]:
 
 
 def _judge(samples: Sequence[Sample], configuration: Configuration) -> list[float]:
-    detectors = Registry(configuration.detection).detectors(_NAME, "gauge")
+    registry = Registry(configuration.detection)
+    detectors = registry.detectors(_NAME, "gauge")
     scores: list[float] = []
     for sample in samples:
         highest = 0.0
         for detector in detectors:
             highest = max(highest, detector.score_one(sample))
             detector.learn_one(sample)
+        registry.settle()
         scores.append(highest)
     return scores
 

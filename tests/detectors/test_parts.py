@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.base import UnknownDetectorError
-from detectors.calibration import TailCalibrator
+from detectors.calibration import FleetCalibrator, TailCalibrator
 from detectors.error_logs import LogTemplates
 from detectors.registry import Registry
 from detectors.river_adapter import RiverDetector, river_class
@@ -91,11 +91,12 @@ def test_an_outage_counts_once_or_not_at_all() -> None:
 
 
 def test_noise_of_like_series_is_known_before_a_series_shows_it() -> None:
-    fleet = TailCalibrator(peaks=64, horizon=100_000, cap=60)
+    fleet = FleetCalibrator()
     others = [TailCalibrator(fleet=fleet) for _ in range(20)]
     for i in range(200):
         for number, other in enumerate(others):
             other.learn(10.0 if (i + 7 * number) % 50 == 0 else 0.2)
+        fleet.settle()
     newcomer = TailCalibrator(fleet=fleet)
     newcomer.learn(0.2)
     assert newcomer.score(10.0) < 3
