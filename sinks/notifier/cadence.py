@@ -9,13 +9,9 @@ import msgspec
 
 from schemas.incidents import Severity
 from schemas.oncall import Cadence
+from sinks.cadence import GRACE_MS, MINUTE_MS, promised_ms, span_ms, with_change
 
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-GRACE_MS = 60_000
-"""An update so late still keeps the promise: it was asked for in time and is on its way."""
 MOST_ESCALATIONS = 5
-MOST_CHANGES = 50
 
 Result = Literal["kept", "kept_by_no_change", "late", "missed"]
 Action = Literal["remind", "no_change", "escalate"]
@@ -39,33 +35,15 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     changes_ms: tuple[int, ...] = ()
 
 
-def span_ms(
-    cadence: Cadence, severity: Severity, age_ms: int, changes: tuple[int, ...], now_ms: int
-) -> int | None:
-    """How long until the next update; None if the severity promises none."""
-    minutes = cadence.minutes.get(severity)
-    if minutes is None:
-        return None
-    span = minutes * MINUTE_MS
-    if age_ms >= cadence.slow_after_hours * HOUR_MS:
-        span *= 2
-    if sum(at > now_ms - span for at in changes) >= cadence.fast_changes:
-        span /= 2
-    return max(MINUTE_MS, round(span))
-
-
 def make(
     cadence: Cadence, before: Promise | None, severity: Severity, now_ms: int, *, automatic: bool
 ) -> Promise | None:
-    """The promise that an update made now makes, as people name times: on the full five minutes,
-    on the full minute if it is soon. None if it makes none."""
+    """The promise that an update made now makes; None if it makes none."""
     began_ms = before.began_ms if before else now_ms
     changes = before.changes_ms if before else ()
-    span = span_ms(cadence, severity, now_ms - began_ms, changes, now_ms)
-    if span is None:
+    due_ms = promised_ms(cadence, severity, began_ms, changes, now_ms)
+    if due_ms is None:
         return None
-    step_ms = 5 * MINUTE_MS if span >= 20 * MINUTE_MS else MINUTE_MS
-    due_ms = -(-(now_ms + span) // step_ms) * step_ms
     return Promise(
         began_ms=began_ms,
         due_ms=due_ms,
@@ -78,9 +56,7 @@ def make(
 
 def changed(promise: Promise, now_ms: int) -> Promise:
     """A fact has changed."""
-    return msgspec.structs.replace(
-        promise, changes_ms=(*promise.changes_ms, now_ms)[-MOST_CHANGES:]
-    )
+    return msgspec.structs.replace(promise, changes_ms=with_change(promise.changes_ms, now_ms))
 
 
 def tightened(cadence: Cadence, promise: Promise, severity: Severity, now_ms: int) -> Promise:

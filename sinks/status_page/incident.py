@@ -6,10 +6,13 @@ scores, log text or causes are taken over from the incident event.
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from schemas.incidents import IncidentEvent, PublicPhase, Severity
+from schemas.oncall import Cadence
+from sinks.cadence import promised_ms, with_change
 from sinks.status_page import words
 from sinks.status_page.components import (
     STATUS_OF_SEVERITY,
@@ -24,6 +27,7 @@ EDIT_WITHIN_MS = 60_000
 when more is learned every window, is one update and not six."""
 
 MAX_MESSAGE_CHARACTERS = 5_000
+DEFAULT_CADENCE = Cadence()
 
 # Controls that XML forbids or terminals obey, halves of surrogate pairs, and marks that turn the
 # direction of the text around them, which make a text read otherwise than it is written.
@@ -67,7 +71,9 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Everything that the page knows of an incident, after the event `id`/`version`.
 
     `public` is False if the incident is internal, was withdrawn or touches no component; then
-    nothing but the version is kept. `updates` and `stretches` are in order of time.
+    nothing but the version is kept. `updates` and `stretches` are in order of time. `next_ms` is
+    when the next update is promised, None where none is; `told_ms` when the first was made, and
+    `changes_ms` when facts changed lately, by which the promise is made.
     """
 
     id: str
@@ -83,6 +89,9 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     resolved_ms: int | None = None
     symptoms: tuple[words.Symptom, ...] = ()
     message: str | None = None
+    next_ms: int | None = None
+    told_ms: int = 0
+    changes_ms: tuple[int, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     updates: tuple[Update, ...] = ()
 
@@ -106,11 +115,13 @@ def publish(
     known: PublicIncident | None,
     event: IncidentEvent,
     components: Sequence[PublicComponent],
-    minutes: words.Minutes = words.NEXT_UPDATE_MINUTES,
+    cadence: Cadence = DEFAULT_CADENCE,
+    recorded_ms: int = 0,
 ) -> PublicIncident:
     """The public incident after the event; `known` itself if the event is no newer than it.
 
-    `minutes` is how soon the next update is promised, by severity.
+    `cadence` is how soon the next update is promised, as messages promise it: from the moment at
+    which the event was written to Kafka, `recorded_ms`, also where it is about an earlier time.
     """
     if known is not None and event.version <= known.version:
         return known
@@ -120,14 +131,14 @@ def publish(
         return PublicIncident(id=incident.id, version=event.version)
     if known is None or not known.public:
         known = PublicIncident(id=incident.id, version=0)
-    return _revised(known, event, hit, minutes)
+    return _revised(known, event, hit, _Promises(cadence, max(event.time_ms, recorded_ms)))
 
 
 def _revised(
     known: PublicIncident,
     event: IncidentEvent,
     hit: Sequence[PublicComponent],
-    minutes: words.Minutes,
+    promises: "_Promises",
 ) -> PublicIncident:
     incident = event.incident
     resolved_ms = _resolved_ms(event)
@@ -152,7 +163,9 @@ def _revised(
         stretches=_stretches(known.stretches, event, peak, resolved_ms),
     )
     said = words.said(event)
-    if not said and not _worth_saying(known, after, event):
+    is_said = bool(said) or _worth_saying(known, after, event)
+    after = promises.after(known, after, event, is_said=is_said)
+    if not is_said:
         return after
     own_words = (
         message if message and _is_news(known, message, event) else clean(said or "") or None
@@ -160,7 +173,7 @@ def _revised(
     update = Update(
         version=event.version,
         phase=after.phase,
-        body=own_words or _default_body(after, event, hit, worst(peak.values()), minutes),
+        body=own_words or _default_body(after, event, hit, worst(peak.values())),
         time_ms=event.time_ms,
         edited_ms=event.time_ms,
         affected=_affected(known, after, hit),
@@ -170,6 +183,37 @@ def _revised(
     if event.type == "retracted":
         before = _withdrawn(before, event.time_ms)
     return msgspec.structs.replace(after, updated_ms=event.time_ms, updates=_with(before, update))
+
+
+class _Promises(NamedTuple):
+    """Makes the promise of the next update, at `now_ms`."""
+
+    cadence: Cadence
+    now_ms: int
+
+    def after(
+        self, known: PublicIncident, after: PublicIncident, event: IncidentEvent, *, is_said: bool
+    ) -> PublicIncident:
+        """With the promise that an update makes. Facts that change between updates bring the one
+        after the next nearer; the promise that stands is never put off."""
+        if after.phase == "resolved":
+            return msgspec.structs.replace(after, next_ms=None)
+        if not known.updates:
+            after = msgspec.structs.replace(after, told_ms=self.now_ms)
+        elif event.changes or (is_said and not _says_no_change(event)):
+            changes_ms = with_change(after.changes_ms, self.now_ms)
+            after = msgspec.structs.replace(after, changes_ms=changes_ms)
+        if not is_said:
+            return after
+        next_ms = promised_ms(
+            self.cadence, after.severity, after.told_ms, after.changes_ms, self.now_ms
+        )
+        return msgspec.structs.replace(after, next_ms=next_ms)
+
+
+def _says_no_change(event: IncidentEvent) -> bool:
+    """Whether nobody but ourselves speaks, to say that nothing has changed."""
+    return event.type == "no_change" and event.actor == "tocsin"
 
 
 def _resolved_ms(event: IncidentEvent) -> int | None:
@@ -219,6 +263,8 @@ def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentE
     """A new statement is made when something changed that customers can notice, or was said."""
     if not known.updates or event.type in ("reopened", "retracted", "no_change"):
         return True
+    if event.type == "severity_changed" and after.phase != "resolved":
+        return True  # messages say it, and with it promise the next update anew
     if after.message and _is_news(known, after.message, event):
         return True
     if after.phase != known.phase:
@@ -233,7 +279,6 @@ def _default_body(
     event: IncidentEvent,
     hit: Sequence[PublicComponent],
     status: Status,
-    minutes: words.Minutes,
 ) -> str:
     return words.body(
         words.Facts(
@@ -244,7 +289,7 @@ def _default_body(
             started_ms=after.started_ms,
             ended_ms=after.resolved_ms,
             time_ms=event.time_ms,
-            next_ms=words.next_update_ms(event.time_ms, after.severity, minutes),
+            next_ms=after.next_ms,
             again=event.type == "reopened",
         )
     )

@@ -9,12 +9,13 @@ from markupsafe import Markup
 
 from schemas.incidents import PublicPhase
 from schemas.times import DAY_MS, iso, utc
+from sinks.cadence import GRACE_MS
 from sinks.html import content_security_policy, inline, templates
 from sinks.status_page.board import BANNERS, Board
 from sinks.status_page.components import STATUS_LABELS, STATUS_OF_SEVERITY
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.uptime import Day, day_of
-from sinks.status_page.words import NEXT_UPDATE_MINUTES, Minutes, duration, promised_ms
+from sinks.status_page.words import duration
 from sinks.words import joined, moment
 
 RECENT_DAYS = 14
@@ -62,13 +63,15 @@ def day_text(day: Day) -> str:
     return f"{date(day.start_ms)}: {'; '.join(parts)}"
 
 
+def is_late(incident: PublicIncident, now_ms: int) -> bool:
+    """Whether the update that was promised has not come."""
+    return incident.next_ms is not None and now_ms > incident.next_ms + GRACE_MS
+
+
 class Pages:
     """Renders the pages of one status page."""
 
-    def __init__(
-        self, title: str, url: str, history_days: int, minutes: Minutes = NEXT_UPDATE_MINUTES
-    ) -> None:
-        self._minutes = minutes
+    def __init__(self, title: str, url: str, history_days: int) -> None:
         style = (_FOLDER / "style.css").read_text("utf-8")
         self.content_security_policy = content_security_policy(style=inline(style), images="data:")
         self._environment = templates(_FOLDER)
@@ -91,6 +94,7 @@ class Pages:
             phase_labels=PHASE_LABELS,
             banners=BANNERS,
             status_of_severity=STATUS_OF_SEVERITY,
+            is_late=is_late,
         )
 
     def front(self, board: Board) -> str:
@@ -100,7 +104,7 @@ class Pages:
         return self._render(
             "front.html",
             board,
-            open=[(one, self._promised_ms(one, board)) for one in board.open],
+            open=board.open,
             recent=recent,
             recent_days=RECENT_DAYS,
         )
@@ -121,11 +125,7 @@ class Pages:
             board,
             incident=incident,
             names=joined([name for key, name in names.items() if key in incident.component_ids]),
-            promised_ms=self._promised_ms(incident, board),
         )
-
-    def _promised_ms(self, incident: PublicIncident, board: Board) -> int:
-        return promised_ms(incident.updated_ms, incident.severity, board.now_ms, self._minutes)
 
     def missing(self, board: Board) -> str:
         """For an address that leads nowhere."""

@@ -18,7 +18,6 @@ from sinks.status_page.incident import PublicIncident, publish
 from sinks.status_page.pages import Pages
 from sinks.status_page.serving import Serving
 from sinks.status_page.store import Store, Transaction
-from sinks.status_page.words import minutes_of
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +32,8 @@ class StatusPage:
     Parameters
     ----------
     configuration
-        `status_page`, `environment` (events of another one are left out), and `catalogue` for the
-        default components.
+        `status_page`, `environment` (events of another one are left out), `catalogue` for the
+        default components, and `notifier.cadence`, so that the page promises what messages do.
     resolve
         Gives the content of a secret.
     now_ms
@@ -62,13 +61,13 @@ class StatusPage:
         self.components = components_of(configuration)
         self._events = EventReader(self.name, configuration.environment)
         self._history_days = section.history_days
-        self._minutes = minutes_of(configuration.notifier.cadence)
+        self._cadence = configuration.notifier.cadence
         self._now_ms = now_ms
         password = resolve(section.store_password) if section.store_password else None
         self._store = Store(section.store, password, database)
         self._since: Mapping[str, int] = {}
         self._serving = Serving(
-            pages=Pages(section.title, url, section.history_days, self._minutes),
+            pages=Pages(section.title, url, section.history_days),
             api=Api(section.title, url),
             load=self.board,
             old_incident=self._old_incident,
@@ -102,7 +101,7 @@ class StatusPage:
         async with self._store.transaction() as transaction:
             for record in await transaction.take_new(records):
                 event = self._events.read(record)
-                if event is not None and await self._take(transaction, event):
+                if event is not None and await self._take(transaction, event, record.timestamp_ms):
                     said.append(event)
         self._serving.changed()
         for event in said:
@@ -120,12 +119,12 @@ class StatusPage:
         incidents = await self._store.public_incidents(first_day(self._history_days, now_ms))
         return build(self.components, self._since, incidents, self._history_days, now_ms)
 
-    async def _take(self, transaction: Transaction, event: IncidentEvent) -> bool:
+    async def _take(self, transaction: Transaction, event: IncidentEvent, recorded_ms: int) -> bool:
         """Whether the event changed what the public can read."""
         if event.incident.drill:
             return False
         known = await transaction.incident(event.incident_id)
-        after = publish(known, event, self.components, self._minutes)
+        after = publish(known, event, self.components, self._cadence, recorded_ms)
         if after is known:
             return False
         await transaction.save(after)

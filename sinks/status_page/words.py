@@ -4,12 +4,11 @@ They are made of component names, the kind of trouble and times only; what a sig
 itself (its series, reason, example) has no way in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.incidents import IncidentEvent, PublicPhase, Severity, Signal
-from schemas.oncall import Cadence
+from schemas.incidents import IncidentEvent, PublicPhase, Signal
 from schemas.times import DAY_MS, utc
 from sinks.status_page.components import Status
 from sinks.words import clock, hurts, joined
@@ -17,11 +16,6 @@ from sinks.words import clock, hurts, joined
 Symptom = Literal["unavailable", "errors", "slow"]
 
 MINUTE_MS = 60_000
-
-NEXT_UPDATE_MINUTES: dict[Severity, int] = {"P1": 30, "P2": 60, "P3": 120, "P4": 240}
-"""How soon customers are promised the next update, where the notifier's cadence says nothing."""
-
-Minutes = Mapping[Severity, float]
 
 _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "silence": "unavailable",
@@ -47,7 +41,8 @@ _WHO: dict[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a sentence is made of. `ended_ms` is None while the incident is open."""
+    """What a sentence is made of. `ended_ms` is None while the incident is open, `next_ms` where
+    no further update is promised."""
 
     phase: PublicPhase
     components: tuple[str, ...]
@@ -56,7 +51,7 @@ class Facts:
     started_ms: int
     ended_ms: int | None
     time_ms: int
-    next_ms: int
+    next_ms: int | None
     again: bool = False
 
 
@@ -103,19 +98,25 @@ def said(event: IncidentEvent) -> str | None:
 def body(facts: Facts) -> str:
     """One update: what customers notice, since when, what is being done, when we speak next."""
     names = joined(facts.components)
-    promise = f"Next update by {_clock(facts.next_ms, facts.time_ms)}."
     if facts.phase == "resolved":
         return _resolved(facts, names)
+    said = _how_it_stands(facts, names)
+    if facts.next_ms is None:
+        return said
+    return f"{said} Next update by {_clock(facts.next_ms, facts.time_ms)}."
+
+
+def _how_it_stands(facts: Facts, names: str) -> str:
     if facts.phase == "monitoring":
         return (
             f"{names} {_verb(facts.components)} recovering. We are watching closely to be sure "
-            f"that the problem is over. {promise}"
+            "that the problem is over."
         )
     since = _since(facts, names)
     if facts.phase == "identified":
-        return f"We know what is causing the problem and are working on it. {since} {promise}"
+        return f"We know what is causing the problem and are working on it. {since}"
     opening = "The problem has returned. " if facts.again else ""
-    return f"{opening}{since} We are looking for the cause. {promise}"
+    return f"{opening}{since} We are looking for the cause."
 
 
 def _since(facts: Facts, names: str) -> str:
@@ -158,29 +159,6 @@ def _resolved(facts: Facts, names: str) -> str:
 def withdrawn(time_ms: int) -> str:
     """What stands in the place of words that were taken back."""
     return f"This update was withdrawn at {clock(time_ms)}, since it was not right."
-
-
-def minutes_of(cadence: Cadence) -> Minutes:
-    """How soon the page promises the next update: as messages do."""
-    return {**NEXT_UPDATE_MINUTES, **cadence.minutes}
-
-
-def next_update_ms(said_ms: int, severity: Severity, minutes: Minutes = NEXT_UPDATE_MINUTES) -> int:
-    """When the next update is due, on a full five minutes as people name times."""
-    step_ms = 5 * MINUTE_MS
-    due_ms = said_ms + round(minutes[severity] * MINUTE_MS)
-    return -(-due_ms // step_ms) * step_ms
-
-
-def promised_ms(
-    said_ms: int, severity: Severity, now_ms: int, minutes: Minutes = NEXT_UPDATE_MINUTES
-) -> int:
-    """The next promise that is still ahead: the due time, moved on by whole intervals."""
-    due_ms = next_update_ms(said_ms, severity, minutes)
-    if due_ms > now_ms:
-        return due_ms
-    interval_ms = round(minutes[severity] * MINUTE_MS)
-    return due_ms + ((now_ms - due_ms) // interval_ms + 1) * interval_ms
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from schemas.incidents import Severity
 from schemas.oncall import Cadence
+from sinks.cadence import HOUR_MS, MINUTE_MS
 from sinks.notifier import cadence
-from sinks.notifier.cadence import HOUR_MS, MINUTE_MS, Promise
+from sinks.notifier.cadence import Promise
 
 NOW_MS = 1_764_000_000_000
 RULES = Cadence()

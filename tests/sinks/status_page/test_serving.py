@@ -219,3 +219,23 @@ async def test_requests_open_incidents_and_delay_are_measured(tmp_path: Path) ->
     assert value("requests_total", route="incident", status="404") == missed + 1
     assert value("publish_delay_seconds_count") == delays + 1
     assert value("publish_delay_seconds_sum") == pytest.approx(seconds + 2.5)
+
+
+async def test_a_promise_that_was_not_kept_is_shown_as_late_and_not_moved(tmp_path: Path) -> None:
+    async with running(configuration(tmp_path / "page.sqlite3")) as page:
+        opened = life(incident(severity="P1", started_ms=NOW_MS - MINUTE_MS))[0]
+        await page.say([opened])
+        kept = await page.text()
+        assert "Next update by" in kept
+        promised = kept.split('Next update by <time datetime="')[1][:16]
+        page.clock.now_ms += 60 * MINUTE_MS
+        for path in ("/", f"/incidents/{opened.incident_id}"):
+            late = await page.text(path)
+            assert "Update was due by" in late
+            assert f'<time datetime="{promised}' in late.split("Update was due by")[1]
+            assert "late" in late
+        page.clock.now_ms += 24 * 60 * MINUTE_MS
+        assert f'<time datetime="{promised}' in (await page.text()).split("Update was due by")[1]
+        await page.say([then(opened, "no_change", 61 * MINUTE_MS)])
+        page.clock.now_ms = opened.time_ms + 62 * MINUTE_MS
+        assert "Update was due by" not in await page.text()

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from schemas.incidents import IncidentEvent
 from schemas.oncall import Cadence
-from sinks.status_page import words
+from sinks.notifier import cadence
 from sinks.status_page.components import components_of
 from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, clean, publish
+from sinks.words import clock
 from tests.sinks.examples import event
 from tests.sinks.status_page.examples import (
     DAY_MS,
@@ -171,16 +172,6 @@ def test_a_start_on_another_day_is_said_with_its_date() -> None:
     assert "Since 13:05 UTC on 1 December, " in bodies([event(opened, "opened")])[0]
 
 
-@given(st.integers(0, 10**13), st.sampled_from(["P1", "P2", "P3", "P4"]), st.integers(0, 10**9))
-def test_the_promised_time_always_lies_ahead_within_one_interval(
-    said_ms: int, severity: Any, age_ms: int
-) -> None:
-    now_ms = said_ms + age_ms
-    due_ms = words.promised_ms(said_ms, severity, now_ms)
-    interval_ms = words.NEXT_UPDATE_MINUTES[severity] * MINUTE_MS
-    assert now_ms < due_ms <= now_ms + interval_ms + 5 * MINUTE_MS
-
-
 @given(st.text())
 def test_any_text_can_be_shown_after_cleaning(text: str) -> None:
     shown = clean(text)
@@ -228,10 +219,52 @@ def test_words_that_are_taken_back_leave_a_trace_but_not_themselves() -> None:
     assert not any("All data is lost" in update.body for update in found.updates)
 
 
-def test_the_page_promises_as_the_cadence_says() -> None:
-    minutes = words.minutes_of(Cadence(minutes={"P1": 10}))
-    assert words.next_update_ms(0, "P1", minutes) == 10 * MINUTE_MS
-    assert words.next_update_ms(0, "P4", minutes) == 240 * MINUTE_MS
+def test_the_page_promises_what_messages_promise() -> None:
     opened = life(incident(severity="P1"))[0]
-    soon = publish(None, opened, PAGE, minutes).updates[0].body
-    assert soon != publish(None, opened, PAGE).updates[0].body
+    for minutes in (10, 30, 45):
+        rules = Cadence(minutes={"P1": minutes})
+        now_ms = opened.time_ms + 7_000  # when Kafka had it, and the notifier
+        shown = publish(None, opened, PAGE, rules, now_ms)
+        told = cadence.make(rules, None, "P1", now_ms, automatic=False)
+        assert told is not None
+        assert shown.next_ms == told.due_ms
+        assert f"Next update by {clock(told.due_ms)}." in shown.updates[0].body
+
+
+def test_a_severity_that_promises_nothing_promises_nothing_on_the_page() -> None:
+    opened = life(incident(severity="P3"))[0]
+    shown = publish(None, opened, PAGE, Cadence(minutes={"P1": 30}))
+    assert shown.next_ms is None
+    assert "Next update" not in shown.updates[0].body
+
+
+def test_while_facts_change_fast_the_next_update_is_sooner_and_of_an_old_incident_later() -> None:
+    opened = life(incident(severity="P1"))[0]
+    spans: list[int] = []
+    known = publish(None, opened, PAGE)
+    event_ = opened
+    for _ in range(3):
+        event_ = then(event_, "public_message", 2 * MINUTE_MS, public_message=f"{len(spans)}")
+        known = publish(known, event_, PAGE)
+        spans.append((known.next_ms or 0) - event_.time_ms)
+    assert spans[0] >= 30 * MINUTE_MS
+    assert spans[2] < 20 * MINUTE_MS
+    late = then(event_, "no_change", 5 * 60 * MINUTE_MS)
+    known = publish(known, late, PAGE)
+    assert (known.next_ms or 0) - late.time_ms >= 60 * MINUTE_MS
+
+
+def test_facts_that_nobody_is_told_of_do_not_move_the_promise_that_stands() -> None:
+    opened = life(incident(severity="P1"))[0]
+    known = publish(None, opened, PAGE)
+    promised_ms = known.next_ms
+    changed = msgspec.structs.replace(
+        then(opened, "updated", 10 * MINUTE_MS), changes={"causes": "none → db"}
+    )
+    after_it = publish(known, changed, PAGE)
+    assert after_it.next_ms == promised_ms
+    assert len(after_it.updates) == 1
+
+
+def test_what_is_over_promises_nothing_more() -> None:
+    assert after(life(incident())).next_ms is None
