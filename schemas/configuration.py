@@ -528,6 +528,20 @@ class StatusPage(Section, frozen=True, kw_only=True):
     components: tuple[Component, ...] = ()
 
 
+class Outgoing(Section, frozen=True, kw_only=True):
+    """Where webhooks, chats, pagers, telephones, playbooks and token endpoints may be.
+
+    `allowed_hosts` are names or addresses, `*.example.org` for all below one. Without it the hosts
+    are those of the addresses in this configuration, which are the only ones that are asked
+    anyway; with it, also a secret address must be of one of them. Redirects are never followed,
+    and link-local addresses, where clouds keep credentials, never reached.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    private_networks: bool = True
+    """Whether names may lead into private networks and to this machine."""
+
+
 class Logging(Section, frozen=True, kw_only=True):
     """Structured logs on standard error."""
 
@@ -551,4 +565,5 @@ class Configuration(Section, frozen=True, kw_only=True):
     case_store: CaseStore = CaseStore()
     status_page: StatusPage = StatusPage()
     playbooks: Playbooks = Playbooks()
+    outgoing: Outgoing = Outgoing()
     logging: Logging = Logging()

@@ -18,8 +18,10 @@ from sinks.database import Database
 from sinks.notifier import outbox, tables, timers
 from sinks.notifier.acknowledge import Acknowledgements
 from sinks.notifier.channels import Channel, open_channels
+from sinks.notifier.channels.http import Http
 from sinks.notifier.channels.slack import Slack
-from sinks.notifier.chat import ChatDesk, SlackDoor, TeamsDoor
+from sinks.notifier.channels.teams_bot import TeamsBot
+from sinks.notifier.chat import BotTokens, ChatDesk, SlackDoor, TeamsBotDoor, TeamsDoor
 from sinks.notifier.clockwork import SETTLE_SECONDS, Clockwork
 from sinks.notifier.delivery_log import DeliveryLog
 from sinks.notifier.desk import DIGEST, Desk
@@ -34,6 +36,7 @@ from sinks.notifier.promises import PROMISE, Promises
 from sinks.notifier.sender import Sender
 from sinks.notifier.store import forget_trail, setting_or
 from sinks.notifier.subscriptions import Subscriptions
+from sinks.outgoing import Outgoing
 from sinks.positions import read_positions, take_new
 from sinks.reading import EventReader
 from sinks.sink import Publish, Record
@@ -97,7 +100,16 @@ class Notifier:
         self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
         if channels is None:
             owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
-            channels = open_channels(section.channels, resolve, now_ms, console, owners)
+            settings = configuration.outgoing
+        self._outgoing = Outgoing(settings.allowed_hosts, private=settings.private_networks)
+        channels = open_channels(
+            section.channels,
+            resolve,
+            now_ms,
+            console=console,
+            owners=owners,
+            outgoing=self._outgoing,
+        )
         self._sender = Sender(
             self._database,
             channels,
@@ -119,6 +131,7 @@ class Notifier:
             on_delivery=self._deliveries.wake,
             on_acknowledged=self._acknowledged,
         )
+        self._key_clients: list[Http] = []
         self._chat = self._open_chat(channels, resolve, publish)
         self._subscriptions = Subscriptions(
             self._database, self._opened_tickets, self._people.recipients, now_ms
@@ -228,6 +241,8 @@ class Notifier:
                 await asyncio.wait([self._work])
             self._work = None
         await self._sender.close()
+        for client in self._key_clients:
+            await client.close()
         await self._database.close()
 
     def routes(self) -> list[BaseRoute]:
@@ -253,6 +268,13 @@ class Notifier:
         if section.slack is not None and section.slack.signing_secret and isinstance(slack, Slack):
             secret = resolve(section.slack.signing_secret)
             made += SlackDoor(secret, desk, slack.name_of, self._now_ms).routes()
+        bot = channels.get("teams")
+        if section.teams_bot is not None and isinstance(bot, TeamsBot):
+            http = Http("the Bot Connector's keys", self._now_ms, outgoing=self._outgoing)
+            settings = section.teams_bot
+            tokens = BotTokens(settings.keys_url, settings.app_id, http, self._now_ms)
+            made += TeamsBotDoor(settings, bot, tokens, desk).routes()
+            self._key_clients.append(http)
         if section.teams_secret is not None:
             made += TeamsDoor(resolve(section.teams_secret), desk).routes()
         return made

@@ -11,6 +11,7 @@ import msgspec
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
 from sinks.notifier.messages import Stage
+from sinks.outgoing import Outgoing
 
 MAX_MESSAGE = 130
 MAX_DESCRIPTION = 15_000
@@ -28,11 +29,16 @@ class Opsgenie:
     concurrency = 2
 
     def __init__(
-        self, api_key: str, base_url: str, now_ms: Callable[[], int], timeout_seconds: float = 10
+        self,
+        api_key: str,
+        base_url: str,
+        now_ms: Callable[[], int],
+        timeout_seconds: float = 10,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._base = f"{base_url.rstrip('/')}/v2/alerts"
         self._headers = {"Authorization": f"GenieKey {api_key}"}
-        self._http = Http("Opsgenie", now_ms, timeout_seconds)
+        self._http = Http("Opsgenie", now_ms, timeout_seconds, outgoing)
 
     async def send(self, message: Message) -> Receipt:
         """Sends the request. 2xx is taken, 401, 403, 429 and 5xx may be later, 422 never."""

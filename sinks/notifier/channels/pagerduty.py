@@ -13,6 +13,7 @@ from schemas.times import iso
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
 from sinks.notifier.messages import Stage
+from sinks.outgoing import Outgoing
 
 MAX_SUMMARY = 1024
 MAX_TEXT = 8000
@@ -66,10 +67,11 @@ class PagerDuty:
         base_url: str,
         now_ms: Callable[[], int],
         timeout_seconds: float = 10,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._routing_key = routing_key
         self._url = f"{base_url.rstrip('/')}/v2/enqueue"
-        self._http = Http("PagerDuty", now_ms, timeout_seconds)
+        self._http = Http("PagerDuty", now_ms, timeout_seconds, outgoing)
 
     async def send(self, message: Message) -> Receipt:
         """Sends the event. 202 is taken, 429 and 5xx may be later, 400 never."""

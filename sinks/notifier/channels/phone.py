@@ -11,6 +11,7 @@ import msgspec
 
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
+from sinks.outgoing import Outgoing
 from sinks.signing import Signed
 
 MAX_SMS = 459
@@ -47,12 +48,13 @@ class Phone:
         token: str | None,
         now_ms: Callable[[], int],
         timeout_seconds: float = 10,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._kind: Kind = kind
         self._url = url
         self._signed = Signed(secret, now_ms)
         self._bearer = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = Http(f"the {kind} provider", now_ms, timeout_seconds)
+        self._http = Http(f"the {kind} provider", now_ms, timeout_seconds, outgoing)
 
     async def send(self, message: Message) -> Receipt:
         """Posts the message. 2xx is taken, 401, 403, 408, 429 and 5xx may be later."""

@@ -19,6 +19,7 @@ from sinks.notifier.channels.rooms import OWN_CHANNEL
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback, topic
 from sinks.notifier.channels.slack_rooms import Rooms
 from sinks.notifier.channels.thread import Thread
+from sinks.outgoing import Outgoing
 
 _AUTH = frozenset(
     (
@@ -52,6 +53,8 @@ class Slack:
         Makes the channels of incidents' own; None where nobody writes to one.
     buttons
         Whether engineers get buttons, which Slack sends back to us.
+    outgoing
+        Where requests may go.
     """
 
     messages = 1.0
@@ -65,8 +68,10 @@ class Slack:
         *,
         rooms: Rooms | None = None,
         buttons: bool = False,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._client = client
+        self._outgoing = outgoing or Outgoing()
         self._now_ms = now_ms
         self._rooms = rooms
         self._buttons = buttons
@@ -76,6 +81,7 @@ class Slack:
 
         Raises Retry for limits, trouble and tokens, Refused for what Slack will never take.
         """
+        self._open()
         try:
             return await self._send(message, Thread.read(message.thread))
         except SlackApiError as error:
@@ -85,6 +91,7 @@ class Slack:
 
     async def name_of(self, user: str) -> str:
         """What a Slack user id is called; the id itself if Slack does not say."""
+        self._open()
         try:
             found = await self._client.users_info(user=user)
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError):
@@ -93,7 +100,14 @@ class Slack:
         return str(known.get("name") or user)
 
     async def close(self) -> None:
-        """The client opens a connection for each request; nothing stays open."""
+        """Closes the connections."""
+        if self._client.session is not None:
+            await self._client.session.close()
+
+    def _open(self) -> None:
+        """Lends the client a session that goes nowhere else."""
+        if self._client.session is None:
+            self._client.session = self._outgoing.session(self._client.timeout)
 
     async def _send(self, message: Message, thread: Thread | None) -> Receipt:
         if thread is None:

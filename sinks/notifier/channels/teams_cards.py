@@ -17,6 +17,7 @@ MAX_BYTES = 28_000
 """What a post may have, with all that is around the card."""
 MAX_ACTIONS = 5
 MAX_MENTIONS = 20
+MAX_HEAD = 500
 
 _COLOURS: dict[Severity, str] = {
     "P1": "Attention",
@@ -73,7 +74,7 @@ def _card(
     mentioned: Sequence[Person],
 ) -> dict[str, Any]:
     colour = "Good" if message.stage in ("resolved", "final") else _COLOURS[message.severity]
-    head = _text(message.subject, weight="Bolder", size="Medium", color=colour)
+    head = _text(escaped(message.subject[:MAX_HEAD]), weight="Bolder", size="Medium", color=colour)
     tail = [_text(" ".join(map(_at, mentioned)))] if mentioned else []
     pressed = _buttons(message) if buttons and has_buttons(message) else []
     links = [

@@ -19,6 +19,7 @@ from schemas.incidents import Severity
 from schemas.times import iso
 from sinks.notifier.channels.channel import Link, Message, Receipt
 from sinks.notifier.channels.http import Http
+from sinks.outgoing import Outgoing
 from sinks.signing import Signed
 
 
@@ -56,11 +57,16 @@ class Webhook:
     concurrency = 4
 
     def __init__(
-        self, url: str, secret: str | None, now_ms: Callable[[], int], timeout_seconds: float = 10
+        self,
+        url: str,
+        secret: str | None,
+        now_ms: Callable[[], int],
+        timeout_seconds: float = 10,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._url = url
         self._signed = Signed(secret, now_ms)
-        self._http = Http("the webhook", now_ms, timeout_seconds)
+        self._http = Http("the webhook", now_ms, timeout_seconds, outgoing)
 
     async def send(self, message: Message) -> Receipt:
         """Posts the message. 2xx is taken, 401, 403, 408, 429 and 5xx may be later."""

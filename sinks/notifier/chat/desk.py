@@ -35,14 +35,14 @@ class ChatDesk:
         self._database = database
         self._publish = publish
         self._commands_topic = commands_topic
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._on_acknowledged = on_acknowledged
 
     async def obey(self, text: str, *, id: str, actor: str, incident_id: str | None = None) -> str:
         """Does what a line says; the answer for whoever typed it."""
         try:
             command = parse(
-                text, id=id, actor=actor, issued_ms=self._now_ms(), incident_id=incident_id
+                text, id=id, actor=actor, issued_ms=self.now_ms(), incident_id=incident_id
             )
         except NotUnderstoodError as error:
             return str(error)
@@ -83,7 +83,7 @@ class ChatDesk:
         )
         detail = f"by {command.actor}"
         steps = [
-            outbox.entry_of(row).delivery("acknowledged", self._now_ms(), detail=detail)
+            outbox.entry_of(row).delivery("acknowledged", self.now_ms(), detail=detail)
             for row in await connection.execute(query)
         ]
         await add_deliveries(connection, steps)

@@ -9,7 +9,6 @@ from html import unescape
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 from slack_sdk.signature import SignatureVerifier
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -17,12 +16,11 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Command
 from sinks.notifier.channels.standing import BUTTONS
+from sinks.notifier.chat.body import body_of, name_in, object_in
 from sinks.notifier.chat.desk import ChatDesk
 from sinks.notifier.chat.parse import MAX_TEXT
 from sinks.notifier.clean import Prose, clean
 
-MAX_BODY = 65_536
-MAX_NAME = 80
 CHAT = "slack"
 
 NameOf = Callable[[str], Awaitable[str]]
@@ -72,7 +70,7 @@ class SlackDoor:
         answer = await self._desk.obey(
             unescape(form.get("text", "")),
             id=f"slack/{form.get('trigger_id', '')}",
-            actor=_name(form.get("user_name") or form.get("user_id", "")),
+            actor=name_in(form.get("user_name") or form.get("user_id"), "Slack"),
             incident_id=await self._desk.incident_in(CHAT, channel, None),
         )
         return JSONResponse({"response_type": "ephemeral", "text": answer})
@@ -81,17 +79,18 @@ class SlackDoor:
         body = await self._verified(request)
         if body is None:
             return _refused()
-        payload: Any = _json(_form(body).get("payload", "").encode())
+        payload: Any = object_in(_form(body).get("payload", "").encode())
         actions = payload.get("actions") or [{}]
         pressed, incident_id = actions[0].get("action_id"), str(actions[0].get("value", ""))
         user = payload.get("user") or {}
+        said_by = user.get("username") or user.get("name") or user.get("id")
         if pressed in BUTTONS and incident_id:
             await self._desk.take(
                 Command(
                     id=f"slack/{payload.get('trigger_id', '')}",
                     type=BUTTONS[pressed],
                     incident_id=incident_id,
-                    actor=_name(user.get("username") or user.get("name") or user.get("id", "")),
+                    actor=name_in(said_by, "Slack"),
                     issued_ms=self._now_ms(),
                 )
             )
@@ -101,7 +100,7 @@ class SlackDoor:
         body = await self._verified(request)
         if body is None:
             return _refused()
-        said: Any = _json(body)
+        said: Any = object_in(body)
         if said.get("type") == "url_verification":
             return PlainTextResponse(str(said.get("challenge", "")))
         await self._copy(said.get("event") or {})
@@ -122,7 +121,7 @@ class SlackDoor:
                 id=f"slack/{channel}/{ts}",
                 type="note",
                 incident_id=incident_id,
-                actor=_name(await self._name_of(str(event["user"]))),
+                actor=name_in(await self._name_of(str(event["user"])), "Slack"),
                 issued_ms=self._now_ms(),
                 text=text,
             )
@@ -130,14 +129,10 @@ class SlackDoor:
 
     async def _verified(self, request: Request) -> bytes | None:
         """The body, if Slack has signed it."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return None
+        body = await body_of(request)
         timestamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
-        if not timestamp.isdecimal() or not signature:
+        if body is None or not timestamp.isdecimal() or not signature:
             return None
         return body if self._verifier.is_valid(body, timestamp, signature) else None
 
@@ -149,16 +144,3 @@ def _refused() -> Response:
 def _form(body: bytes) -> dict[str, str]:
     fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[0] for name, values in fields.items()}
-
-
-def _json(body: bytes) -> Any:
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _name(said: str) -> str:
-    name = clean(said)[:MAX_NAME]
-    return name if name and name != "tocsin" else "someone on Slack"

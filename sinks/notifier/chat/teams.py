@@ -11,18 +11,13 @@ import hmac
 import re
 from base64 import b64decode, b64encode
 from html import unescape
-from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sinks.notifier.chat.body import body_of, name_in, object_in
 from sinks.notifier.chat.desk import ChatDesk
-from sinks.notifier.clean import clean
-
-MAX_BODY = 65_536
-MAX_NAME = 80
 
 
 class TeamsSecretError(ValueError):
@@ -47,18 +42,17 @@ class TeamsDoor:
         return [Route("/teams/commands", self._command, methods=["POST"])]
 
     async def _command(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return PlainTextResponse("too long\n", 413)
+        body = await body_of(request)
+        if body is None:
+            return PlainTextResponse("too long\n", 413)
         if not self._is_signed(request.headers.get("authorization", ""), body):
             return PlainTextResponse("not signed by Teams\n", 401)
-        said = _said(body)
+        said = object_in(body)
+        teller = said.get("from")
         answer = await self._desk.obey(
             line_in(str(said.get("text", ""))),
             id=f"teams/{said.get('id', '')}",
-            actor=clean((said.get("from") or {}).get("name", ""))[:MAX_NAME] or "someone on Teams",
+            actor=name_in(teller.get("name") if isinstance(teller, dict) else None, "Teams"),
         )
         return JSONResponse({"type": "message", "text": answer.replace("\n", "<br>")})
 
@@ -72,11 +66,3 @@ def line_in(text: str) -> str:
     """What was typed, without the mention and the markup around it."""
     bare = re.sub(r"<at>.*?</at>", " ", text, flags=re.DOTALL)
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", bare))).strip()
-
-
-def _said(body: bytes) -> dict[str, Any]:
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return said if isinstance(said, dict) else {}

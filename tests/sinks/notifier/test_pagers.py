@@ -154,14 +154,16 @@ async def test_a_wrong_key_may_be_mended_at_opsgenie(opsgenie: OpsgenieLookAlike
 async def test_a_teams_card_has_the_facts_and_the_links(teams: TeamsLookAlike) -> None:
     await send(Teams(teams.url, now_ms), message())
     card = teams.taken[0]
-    assert card["body"][0]["text"] == "[P2] cart is slow"
+    assert card["body"][0]["text"] == r"\[P2\] cart is slow"
     assert card["body"][2]["facts"][0] == {"title": "Where:", "value": "cart"}
     assert card["actions"][0]["url"].endswith("/incidents/INC-1")
 
 
 async def test_telemetry_is_no_markdown_on_a_teams_card(teams: TeamsLookAlike) -> None:
-    await send(Teams(teams.url, now_ms), message(text="[click](https://x) **now**"))
-    assert teams.taken[0]["body"][1]["text"] == "\\[click\\]\\(https://x\\) \\*\\*now\\*\\*"
+    said = "[click](https://x) **now**"
+    await send(Teams(teams.url, now_ms), message(subject=said, text=said))
+    head, body = teams.taken[0]["body"]
+    assert head["text"] == body["text"] == r"\[click\]\(https://x\) \*\*now\*\*"
 
 
 @settings(deadline=None, max_examples=30)
