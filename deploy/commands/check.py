@@ -163,6 +163,9 @@ def _addresses(channels: Channels) -> Iterator[tuple[str, str]]:
         yield f"PagerDuty {name}", duty.base_url
     for name, genie in channels.opsgenie.items():
         yield f"Opsgenie {name}", genie.base_url
+    bot = channels.teams_bot
+    for what in ("service_url", "graph_url", "login_url", "keys_url") if bot else ():
+        yield f"Teams bot {what}", getattr(bot, what)
     for name, team in channels.teams.items():
         with contextlib.suppress(SecretError):  # said already, where secrets are looked at
             yield f"Teams {name}", resolve(team.url, f"notifier.channels.teams.{name}.url")

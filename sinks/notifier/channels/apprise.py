@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import apprise
+from apprise.common import OverflowMode
 
 from sinks.notifier.channels.channel import Message, Receipt, Retry
 
@@ -36,7 +37,7 @@ class AppriseUrlError(ValueError):
 
 
 class Apprise:
-    """Sends through one Apprise URL, in a thread of its own.
+    """Sends through one Apprise URL, in a thread of its own. Redirects are not followed.
 
     Apprise says only whether it worked, so that every failure may be tried again, and it knows no
     message ids: a crash between sending and noting it can show the message twice.
@@ -84,6 +85,8 @@ def target(name: str, url: str) -> apprise.Apprise:
             f"{where}: {parts.scheme}:// acts on this machine and is not allowed; "
             "choose a service that is reached over the network"
         )
+    if parse_qs(parts.query).get("redirect", ["no"])[0].lower() not in ("no", "false", "0"):
+        raise AppriseUrlError(f"{where}: redirects are not followed; leave redirect= out")
     named = FILE_ARGUMENTS & {key.lower().lstrip("+-:") for key in parse_qs(parts.query, True)}
     if named:
         raise AppriseUrlError(f"{where}: the argument {min(named)}= names a file; leave it out")
@@ -91,6 +94,7 @@ def target(name: str, url: str) -> apprise.Apprise:
         app_id="tocsin",
         app_desc="tocsin",
         async_mode=False,
+        http_redirects=False,
         plugin_paths=[],
         secure_logging=True,
         storage_path=None,
@@ -100,4 +104,7 @@ def target(name: str, url: str) -> apprise.Apprise:
         raise AppriseUrlError(
             f"{where}: is not one URL that Apprise can read; see its list of services"
         )
+    if "overflow" not in parse_qs(parts.query):
+        # What is longer than a service takes goes in parts, instead of being refused there.
+        made[0].overflow_mode = OverflowMode.SPLIT
     return made

@@ -11,11 +11,12 @@ import msgspec
 
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
+from sinks.notifier.channels.sms_parts import fitting, is_gsm
 from sinks.outgoing import Outgoing
 from sinks.signing import Signed
 
-MAX_SMS = 459
-"""Three parts of 153 characters, the most that providers join without loss."""
+MAX_LINK = 200
+"""A longer link would leave no room for words."""
 MAX_SPEECH = 700
 """About a minute when read out."""
 
@@ -73,9 +74,7 @@ class Phone:
 def sms(message: Message) -> str:
     """The subject and the first link: what one needs to act, however small the screen."""
     link = f"\n{message.links[0].url}" if message.links else ""
-    if len(link) > MAX_SMS // 2:
-        link = ""
-    return _cut(message.subject, MAX_SMS - len(link)) + link
+    return fitting(message.subject, link if len(link) <= MAX_LINK and is_gsm(link) else "")
 
 
 def speech(message: Message) -> str:

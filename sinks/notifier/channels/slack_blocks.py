@@ -48,7 +48,10 @@ def _laid_out(message: Message, text: str, *, buttons: bool) -> list[dict[str, A
     tail = [_rich_text(parted)] if parted else []
     if buttons and has_buttons(message):
         tail.append(_buttons(message))
-    return [header, *body[: MAX_BLOCKS - 3], *tail]
+    room = MAX_BLOCKS - 1 - len(tail)
+    if len(body) > room:  # and it says so
+        body = [*body[: room - 1], _rich_text([{"type": "text", "text": "…"}])]
+    return [header, *body, *tail]
 
 
 def _buttons(message: Message) -> dict[str, Any]:

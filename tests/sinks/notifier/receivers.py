@@ -47,6 +47,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     made = Receiver()
     app = web.Application()
     app.router.add_post("/hook", made.handle)
+    app.router.add_post("/", made.handle)
     async with serving(app) as base:
         made.url = f"{base}/hook"
         yield made

@@ -1,5 +1,6 @@
 """Apprise: reaches what it names, refuses what touches this machine, tells no secrets."""
 
+import json
 import logging
 
 import pytest
@@ -34,9 +35,34 @@ async def test_a_failure_is_tried_again_and_tells_no_secret(
     assert "hunter2" not in caplog.text + str(raised.value)
 
 
+async def test_what_is_longer_than_a_service_takes_goes_in_parts() -> None:
+    """ntfy takes 7,800 characters."""
+    said = " ".join(f"word{number}" for number in range(3000))
+    async with receiver() as hook:
+        hook.script = [200] * 9
+        channel = Apprise("phone", hook.url.replace("http://", "ntfy://"))
+        await channel.send(message(text=said))
+        await channel.close()
+    bodies = [json.loads(body)["message"] for _, body in hook.requests]
+    assert len(bodies) > 2
+    assert max(map(len, bodies)) <= 7800
+    assert set(said.split()) <= set(" ".join(bodies).split())
+
+
+async def test_no_redirect_is_followed() -> None:
+    async with receiver() as hook, receiver() as other:
+        hook.script = [(302, {"Location": other.url})]
+        channel = Apprise("desk", hook.url.replace("http://", "json://"))
+        with pytest.raises(Retry):
+            await channel.send(message())
+        await channel.close()
+    assert other.requests == []
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        "json://example.org/?redirect=yes",
         "syslog://",
         "dbus://",
         "WINDOWS://",

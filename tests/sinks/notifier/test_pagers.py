@@ -29,6 +29,7 @@ from sinks.notifier.channels.channel import Channel
 from sinks.notifier.channels.opsgenie import Opsgenie
 from sinks.notifier.channels.pagerduty import PagerDuty, event_of
 from sinks.notifier.channels.phone import Phone, sms
+from sinks.notifier.channels.sms_parts import fitting, is_gsm
 from sinks.notifier.channels.teams import Teams, request_of
 from sinks.notifier.messages import Stage
 from tests.sinks.notifier.services import (
@@ -212,6 +213,24 @@ def test_a_text_message_has_its_link_whole_or_not_at_all() -> None:
     assert made.endswith("\nhttps://cases.example.org/incidents/INC-1")
     endless = Link("Acknowledge", f"https://example.org/{'x' * 400}")
     assert "https://" not in sms(replace(long, links=(endless,)))
+
+
+@given(st.text(max_size=600), st.sampled_from(["", "\nhttps://cases.example.org/incidents/INC-1"]))
+def test_whatever_is_said_a_text_message_has_three_parts_at_most(text: str, end: str) -> None:
+    made = fitting(text, end)
+    if is_gsm(made):
+        assert len(made) + sum(char in "^{}\\[~]|€\f" for char in made) <= 459
+    else:
+        assert len(made.encode("utf-16-le")) // 2 <= 201
+    assert made.endswith(end)
+
+
+def test_only_what_needs_it_shortens_a_text_message() -> None:
+    assert fitting("Zahlungen « gestört » – seit 14:02 Uhr…") == (
+        'Zahlungen " gestört " - seit 14:02 Uhr...'
+    )
+    assert len(fitting("ä" * 500)) == 459
+    assert len(fitting("ж" * 500)) == 201
 
 
 async def test_all_obey_retry_after(

@@ -89,6 +89,15 @@ def test_whatever_the_text_the_blocks_are_within_the_limits(
     assert len(fallback(made)) <= 4000
 
 
+async def test_a_message_that_is_cut_says_so_and_keeps_its_buttons(team: SlackLookAlike) -> None:
+    text = "\n\n".join(f"paragraph {number}" for number in range(80))
+    await own_channels(team).send(own(text=text))
+    *_, cut, _, buttons = team.posted[0]["blocks"]
+    assert cut["elements"][0]["elements"] == [{"type": "text", "text": "…"}]
+    assert buttons["type"] == "actions"
+    assert len(team.posted[0]["blocks"]) == 50
+
+
 async def test_a_limit_is_tried_again_after_as_long_as_slack_says(team: SlackLookAlike) -> None:
     team.script = [
         web.json_response(
