@@ -61,6 +61,9 @@ class ApacheKafka:
         Broker settings to add or override, by their names in `server.properties`.
     listeners
         Listeners besides the plain one: their names, in capitals, and security protocols.
+    advertised
+        What clients of a further listener are told to connect to, `host:port`, where that is not
+        the listener itself: a proxy before it.
     cpus
         Processors that Kafka may use; all of them if None.
     """
@@ -70,10 +73,12 @@ class ApacheKafka:
         settings: Mapping[str, str] | None = None,
         *,
         listeners: Mapping[str, str] | None = None,
+        advertised: Mapping[str, str] | None = None,
         cpus: Set[int] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
         self._protocols = dict(listeners or {})
+        self._advertised = dict(advertised or {})
         self._ports: dict[str, int] = {}
         self._cpus = cpus
         self._folder: Path | None = None
@@ -184,10 +189,13 @@ class ApacheKafka:
     def _further(self, listeners: str, advertised: str) -> dict[str, str]:
         """The settings that open the further listeners beside those given."""
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"} | self._protocols
-        added = [f"{name}://{self.address(name)}" for name in self._protocols]
+        own = {name: self.address(name) for name in self._protocols}
+        told = own | self._advertised
         return {
-            "listeners": ",".join([listeners, *added]),
-            "advertised.listeners": ",".join([advertised, *added]),
+            "listeners": ",".join([listeners, *(f"{k}://{v}" for k, v in own.items())]),
+            "advertised.listeners": ",".join(
+                [advertised, *(f"{k}://{v}" for k, v in told.items())]
+            ),
             "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
         }
 

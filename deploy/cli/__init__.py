@@ -5,12 +5,12 @@ Each module adds the commands of one group; what a command does is in `deploy.co
 
 import sys
 
-from deploy.cli import answers, bench, processes, questions, setup
+from deploy.cli import answers, bench, chaos, processes, questions, setup
 from deploy.cli.shared import app
 from deploy.configuration import ConfigurationError
 from schemas.reading import said
 
-__all__ = ["answers", "app", "bench", "main", "processes", "questions", "setup"]
+__all__ = ["answers", "app", "bench", "chaos", "main", "processes", "questions", "setup"]
 
 
 def main() -> None:
