@@ -8,7 +8,7 @@ still holds the one before it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -66,32 +66,35 @@ def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, byte
     manifest = Manifest(SCHEMA_VERSION, checkpoint.sequence, len(chunks), _digest(payload))
     return [
         *((_key(partition, slot, str(i)), chunk) for i, chunk in enumerate(chunks)),
-        (_key(partition, slot, "manifest"), msgspec.msgpack.encode(manifest)),
+        (manifest_key(partition, slot), msgspec.msgpack.encode(manifest)),
     ]
 
 
 def latest(partition: int, records: Mapping[bytes, bytes]) -> Checkpoint | None:
     """The newest whole checkpoint of a partition; None if there was never one.
 
-    Raises `UnknownVersionError` if any is of another version, and `BrokenCheckpointError` if
+    Raises `UnknownVersionError` if any is of a newer version, and `BrokenCheckpointError` if
     there are some and none is whole, which no crash leaves behind.
     """
-    found = list(_found(partition, records))
-    whole = [c for c in found if c is not None]
-    if found and not whole:
+    found = manifests(partition, records)
+    for manifest in found:
+        checkpoint = assemble(partition, manifest, records)
+        if checkpoint is not None:
+            return checkpoint
+    if found:
         raise BrokenCheckpointError(
             f"the checkpoints of partition {partition} have lost records of theirs: is the "
             "changelog topic compacted, and nothing else? Restore it, or delete the changelog "
             "topics and read the raw topics again"
         )
-    return max(whole, key=lambda c: c.sequence, default=None)
+    return None
 
 
-def _found(partition: int, records: Mapping[bytes, bytes]) -> Iterable[Checkpoint | None]:
-    for slot in range(SLOTS):
-        data = records.get(_key(partition, slot, "manifest"))
-        if data is not None:
-            yield _assemble(partition, slot, _manifest(data), records)
+def manifests(partition: int, records: Mapping[bytes, bytes]) -> list[Manifest]:
+    """Those among the records, the newest first. Raises `UnknownVersionError`."""
+    keys = [manifest_key(partition, slot) for slot in range(SLOTS)]
+    found = [_manifest(records[key]) for key in keys if key in records]
+    return sorted(found, key=lambda manifest: -manifest.sequence)
 
 
 def _manifest(data: bytes) -> Manifest:
@@ -105,14 +108,25 @@ def _manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def _assemble(
-    partition: int, slot: int, manifest: Manifest, records: Mapping[bytes, bytes]
+def assemble(
+    partition: int, manifest: Manifest, records: Mapping[bytes, bytes]
 ) -> Checkpoint | None:
+    """The checkpoint of a manifest, if all its chunks are among the records."""
+    slot = manifest.sequence % SLOTS
     chunks = [records.get(_key(partition, slot, str(i)), b"") for i in range(manifest.chunks)]
-    payload = b"".join(chunks)
+    return opened(manifest, b"".join(chunks))
+
+
+def opened(manifest: Manifest, payload: bytes) -> Checkpoint | None:
+    """The checkpoint that these bytes are; None if they are not those of the manifest."""
     if _digest(payload) != manifest.digest:
         return None
     return msgspec.msgpack.decode(payload, type=Checkpoint)
+
+
+def manifest_key(partition: int, slot: int) -> bytes:
+    """The key under which a changelog has a slot's manifest."""
+    return _key(partition, slot, "manifest")
 
 
 def _key(partition: int, slot: int, part: str) -> bytes:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+from collections.abc import Iterator
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Long-lived state makes every full collection dear, and runs make garbage without cycles."""
@@ -26,3 +27,15 @@ def suit_runs() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TOP_PAD, _PADDING_BYTES)
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    """For making very much that stays: to look for garbage meanwhile would double the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -70,6 +70,15 @@ CHECKPOINT_BYTES = Gauge(
 CHECKPOINT_AGE_SECONDS = Gauge(
     "tocsin_checkpoint_age_seconds", "Since the last checkpoint", ["stage", "partition"]
 )
+COPIES_FAILED = Counter(
+    "tocsin_checkpoint_copies_failed_total", "Copies of checkpoints that the disk did not take"
+)
+RESTORE_SECONDS = Histogram(
+    "tocsin_restore_seconds",
+    "Time to restore all stages of an assignment, by where most of the state came from",
+    ["source"],
+    buckets=(0.1, 0.3, 1, 3, 5, 10, 30, 60, 120, 300),
+)
 ASSIGNED_PARTITIONS = Gauge("tocsin_assigned_partitions", "Input partitions of this worker")
 REBALANCES = Counter("tocsin_rebalances_total", "Assignments received from the group")
 

@@ -16,11 +16,13 @@ from schemas.observations import ObservationBatch
 from streams.run import Run
 from streams.shell import metrics, outgoing
 from streams.shell.bad_records import BadRecords
-from streams.shell.checkpoints import Outgoing, latest
+from streams.shell.changelog import Restored
+from streams.shell.checkpoints import Outgoing
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
 from streams.shell.keeper import Keeper
 from streams.shell.lag import has_lag, observe_lag, partition_of
+from streams.shell.memory import without_collections
 from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
@@ -55,8 +57,8 @@ class Pipeline:
         partitions: Mapping[str, int],
         stages: Stages,
         *,
+        table: Callable[[faust.App, str, int], CheckpointTable],
         clock: Callable[[], float] = time.monotonic,
-        table: Callable[[faust.App, str, int], CheckpointTable] = CheckpointTable,
     ) -> None:
         self.app = app
         self._now = clock
@@ -97,31 +99,41 @@ class Pipeline:
         return [*self.ingest.values(), *self.detect.values(), *incident]
 
     async def restore(self, actives: Mapping[CheckpointTable, set[TP]]) -> None:
-        """Builds the stages of the assigned partitions from what recovery read."""
-        for topic, table in self._tables.items():
-            for partition in sorted(tp.partition for tp in actives.get(table, ())):
+        """Builds the stages of the assigned partitions from their last checkpoints."""
+        with without_collections():
+            for topic, table in self._tables.items():
                 # A broker may have made the changelog with more partitions than the topic has.
-                if partition < self._partitions[topic]:
-                    await self._restore_ingest(topic, partition, table)
-        for partition in sorted(tp.partition for tp in actives.get(self._detect_table, ())):
-            if partition < self.topics.observation_shards:
-                await self._restore_detect(partition)
-        if any(tp.partition == 0 for tp in actives.get(self._incident_table, ())):
-            self.incident = self._keeper(
-                "incident", 0, self._stages.incident(), self._incident_table
-            )
-            await self._restored(self.incident, self._incident_table)
+                found = await self._read(table, actives, self._partitions[topic])
+                for partition in list(found):
+                    await self._restore_ingest(topic, partition, table, found.pop(partition))
+            found = await self._read(self._detect_table, actives, self.topics.observation_shards)
+            for shard in list(found):
+                await self._restore_detect(shard, found.pop(shard))
+            for found_one in (await self._read(self._incident_table, actives, 1)).values():
+                self.incident = self._keeper(
+                    "incident", 0, self._stages.incident(), self._incident_table
+                )
+                await self._restored(self.incident, self._incident_table, found_one)
         metrics.REBALANCES.inc()
         metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
 
-    async def _restore_ingest(self, topic: str, partition: int, table: CheckpointTable) -> None:
+    async def _read(
+        self, table: CheckpointTable, actives: Mapping[CheckpointTable, set[TP]], count: int
+    ) -> dict[int, Restored]:
+        """Of the first `count` partitions those that are assigned, with their checkpoints."""
+        mine = sorted(tp.partition for tp in actives.get(table, ()) if tp.partition < count)
+        return dict(sorted((await table.read(mine)).items())) if mine else {}
+
+    async def _restore_ingest(
+        self, topic: str, partition: int, table: CheckpointTable, found: Restored
+    ) -> None:
         stage = self._stages.ingest(self.sources[topic], partition)
         keeper = self._keeper("ingest", partition, stage, table)
         self.ingest[f"{topic}/{partition}"] = keeper
         self._clock.heard(f"{topic}/{partition}", self._now())
-        await self._restored(keeper, table)
+        await self._restored(keeper, table, found)
 
-    async def _restore_detect(self, shard: int) -> None:
+    async def _restore_detect(self, shard: int, found: Restored) -> None:
         sources = [
             f"{topic}/{partition}"
             for topic in self.sources
@@ -131,7 +143,7 @@ class Pipeline:
             "detect", shard, self._stages.detect(shard, sources), self._detect_table
         )
         self.detect[shard] = keeper
-        await self._restored(keeper, self._detect_table)
+        await self._restored(keeper, self._detect_table, found)
 
     def _keeper(self, name: str, partition: int, stage: Any, table: CheckpointTable) -> Keeper[Any]:
         return Keeper(
@@ -144,8 +156,8 @@ class Pipeline:
             clock=self._now,
         )
 
-    async def _restored(self, keeper: Keeper[Any], table: CheckpointTable) -> None:
-        checkpoint = latest(keeper.partition, table.data.data)
+    async def _restored(self, keeper: Keeper[Any], table: CheckpointTable, found: Restored) -> None:
+        checkpoint = found.checkpoint
         if checkpoint is None:
             logger.info("%s %s starts without a checkpoint", table.name, keeper.partition)
             return

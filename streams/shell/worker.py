@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
 from streams.run import Run
+from streams.shell.changelog import Changelogs
 from streams.shell.connection import (
     Client,
     WorkerError,
@@ -21,9 +23,11 @@ from streams.shell.connection import (
     credentials,
     partition_counts,
 )
+from streams.shell.copies import Copies
 from streams.shell.memory import suit_runs
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
+from streams.shell.table import CheckpointTable, CheckpointTables
 from streams.shell.transport import RunSchema
 from streams.shell.watchdog import Watchdog
 
@@ -63,6 +67,8 @@ class Worker:
         self._stages = stages
         self._pipeline: Pipeline | None = None
         self._watchdog = Watchdog()
+        self._copies = Copies(Path(configuration.worker.data_dir) / "checkpoints")
+        self._restoring: asyncio.Task[None] | None = None
         self._restored = False
 
     def live(self) -> bool:
@@ -91,7 +97,7 @@ class Worker:
             logger.exception("not foreseen")
             raise WorkerError(f"the worker has to give up: {error!r}") from error
         finally:
-            self._restored = False
+            await self._abandon_restoring()
             await self._end(app)
         reason = app.crash_reason
         if isinstance(reason, WorkerError):
@@ -109,6 +115,7 @@ class Worker:
             )
         ]
         observing = asyncio.create_task(self._observe(pipeline))
+        copying = asyncio.create_task(self._copies.run())
         ends = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app._crashed.wait())]
         try:
             await asyncio.wait([*rounds, observing, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -118,10 +125,12 @@ class Worker:
             if app.crash_reason is None:  # a checkpoint under way comes to its end
                 await asyncio.wait_for(asyncio.gather(*rounds), STOP_SECONDS)
                 await self._last_checkpoint(app, pipeline)
+                await asyncio.wait_for(self._copies.flush(), STOP_SECONDS)
         finally:
-            for task in (*rounds, observing, *ends):
+            own = [*rounds, observing, copying, *ends]
+            for task in own:
                 task.cancel()
-            await asyncio.gather(*rounds, observing, *ends, return_exceptions=True)
+            await asyncio.gather(*own, return_exceptions=True)
 
     async def _last_checkpoint(self, app: faust.App, pipeline: Pipeline) -> None:
         self._restored = False
@@ -184,7 +193,8 @@ class Worker:
             producer_linger=0.01,
             producer_compression_type="zstd",
             stream_wait_empty=False,
-            table_standby_replicas=0,  # a memory store that becomes active is read anew anyway
+            TableManager=CheckpointTables,
+            table_standby_replicas=0,  # Faust's would be kept in memory, as it was written
             store="memory://",
             datadir=Path(worker.data_dir),
             topic_allow_declare=kafka.create_topics,
@@ -199,28 +209,46 @@ class Worker:
             from streams.shell.real import RealStages  # noqa: PLC0415 (loads numpy and more)
 
             stages = RealStages(configuration)
-        pipeline = Pipeline(app, configuration, partitions, stages)
+        table = partial(
+            CheckpointTable,
+            changelogs=Changelogs(self._client, self._copies),
+            copies=self._copies,
+        )
+        pipeline = Pipeline(app, configuration, partitions, stages, table=table)
         self._listen(app, pipeline)
         self._agents(app, pipeline)
         return app, pipeline
 
     def _listen(self, app: faust.App, pipeline: Pipeline) -> None:
         async def revoked(_: Any, partitions: set[TP], **kwargs: Any) -> None:
-            self._restored = False
+            await self._abandon_restoring()
             if partitions:
                 await pipeline.drop()
 
         async def recovered() -> None:
             try:
+                await self._abandon_restoring()
                 pipeline.forget()
                 app.consumer.positions = pipeline.positions
-                await pipeline.restore(app.tables.recovery.actives_for_table)
-                self._restored = True
+                actives = app.tables.recovery.actives_for_table
+                self._restoring = asyncio.create_task(pipeline.restore(actives))
+                # Not awaited itself: another rebalance cancels it, and this turn then ends.
+                await asyncio.wait([self._restoring])
+                if not self._restoring.cancelled():
+                    self._restoring.result()
+                    self._restored = True
             except Exception as error:  # Faust would go on without the stages
                 await app.crash(error)
 
         app.on_partitions_revoked.connect(revoked, weak=False)
         pipeline.last_table.on_recover(recovered)
+
+    async def _abandon_restoring(self) -> None:
+        """A rebalance has overtaken it: its stages may be another worker's."""
+        self._restored = False
+        if self._restoring is not None:
+            self._restoring.cancel()
+            await asyncio.gather(self._restoring, return_exceptions=True)
 
     def _agents(self, app: faust.App, pipeline: Pipeline) -> None:
         topics = self.configuration.topics
