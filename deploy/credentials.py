@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.helpers import create_ssl_context
 
 from deploy.logs import hide
 from schemas.configuration import Kafka, Secret
+from sinks.oauth import ClientCredentials, TokenError
+from sinks.outgoing import Outgoing
 
 
 class SecretError(Exception):
@@ -60,8 +64,8 @@ class KafkaSettings:
     """Connection settings by the names of each client; kept out of any print-out of this object.
 
     `aiokafka` has `bootstrap_servers`, `client_id`, `security_protocol` and, where needed,
-    `ssl_context`, `sasl_mechanism`, `sasl_plain_username` and `sasl_plain_password`.
-    `confluent` has the same under librdkafka's names.
+    `ssl_context`, `sasl_mechanism`, `sasl_plain_username` and `sasl_plain_password` or
+    `sasl_oauth_token_provider`. `confluent` has the same under librdkafka's names.
     """
 
     bootstrap_servers: str
@@ -69,8 +73,11 @@ class KafkaSettings:
     confluent: Mapping[str, Any] = field(repr=False)
 
 
-def kafka_settings(kafka: Kafka) -> KafkaSettings:
-    """Connection settings with the secrets read. Raises `SecretError`."""
+def kafka_settings(kafka: Kafka, outgoing: Outgoing | None = None) -> KafkaSettings:
+    """Connection settings with the secrets read. Raises `SecretError`.
+
+    `outgoing` says where a token endpoint may be.
+    """
     ours: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap_servers,
         "client_id": kafka.client_id,
@@ -82,29 +89,95 @@ def kafka_settings(kafka: Kafka) -> KafkaSettings:
         "security.protocol": kafka.security_protocol,
     }
     if "SASL" in kafka.security_protocol:
-        _add_sasl(kafka, ours, theirs)
+        _add_sasl(kafka, ours, theirs, outgoing)
     if "SSL" in kafka.security_protocol:
         _add_ssl(kafka, ours, theirs)
     return KafkaSettings(kafka.bootstrap_servers, ours, theirs)
 
 
-def _add_sasl(kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    if not (kafka.sasl_mechanism and kafka.sasl_username and kafka.sasl_password):
-        raise SecretError(
-            f"kafka.security_protocol is {kafka.security_protocol}: "
-            f"kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password must be given"
-        )
+def _add_sasl(
+    kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any], outgoing: Outgoing | None
+) -> None:
+    if kafka.sasl_mechanism is None:
+        raise _missing(kafka, "sasl_mechanism")
+    ours["sasl_mechanism"] = theirs["sasl.mechanism"] = kafka.sasl_mechanism
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        _add_oauth(kafka, ours, theirs, outgoing)
+        return
+    if not (kafka.sasl_username and kafka.sasl_password):
+        raise _missing(kafka, "sasl_mechanism", "sasl_username", "sasl_password")
     password = resolve(kafka.sasl_password, "kafka.sasl_password")
-    ours |= {
-        "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username,
-        "sasl_plain_password": password,
-    }
+    ours |= {"sasl_plain_username": kafka.sasl_username, "sasl_plain_password": password}
+    theirs |= {"sasl.username": kafka.sasl_username, "sasl.password": password}
+
+
+def _add_oauth(
+    kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any], outgoing: Outgoing | None
+) -> None:
+    url, client_id = kafka.sasl_oauthbearer_token_endpoint_url, kafka.sasl_oauthbearer_client_id
+    if not (url and client_id and kafka.sasl_oauthbearer_client_secret):
+        raise _missing(
+            kafka,
+            "sasl_oauthbearer_token_endpoint_url",
+            "sasl_oauthbearer_client_id",
+            "sasl_oauthbearer_client_secret",
+        )
+    key = "kafka.sasl_oauthbearer_client_secret"
+    secret = resolve(kafka.sasl_oauthbearer_client_secret, key)
+    authority = kafka.https_ca_location
+    if authority is not None and not Path(authority).is_file():
+        raise SecretError(f"kafka.https_ca_location: there is no file {authority}")
+    tokens = ClientCredentials(
+        url,
+        client_id,
+        secret,
+        kafka.sasl_oauthbearer_scope,
+        authority=authority,
+        outgoing=outgoing,
+    )
+    extensions = kafka.sasl_oauthbearer_extensions
+    ours["sasl_oauth_token_provider"] = TokenProvider(tokens, extensions)
     theirs |= {
-        "sasl.mechanism": kafka.sasl_mechanism,
-        "sasl.username": kafka.sasl_username,
-        "sasl.password": password,
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": url,
+        "sasl.oauthbearer.client.id": client_id,
+        "sasl.oauthbearer.client.secret": secret,
     }
+    if kafka.sasl_oauthbearer_scope:
+        theirs["sasl.oauthbearer.scope"] = kafka.sasl_oauthbearer_scope
+    if extensions:
+        theirs["sasl.oauthbearer.extensions"] = ",".join(f"{k}={v}" for k, v in extensions.items())
+    if authority is not None:
+        theirs["https.ca.location"] = authority
+
+
+def _missing(kafka: Kafka, *names: str) -> SecretError:
+    keys = [f"kafka.{name}" for name in names]
+    listed = " and ".join([", ".join(keys[:-1]), keys[-1]]) if len(keys) > 1 else keys[0]
+    return SecretError(
+        f"kafka.security_protocol is {kafka.security_protocol}: {listed} must be given"
+    )
+
+
+class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
+    """Tokens as aiokafka asks for them, at each connection that it makes."""
+
+    def __init__(self, tokens: ClientCredentials, extensions: Mapping[str, str]) -> None:
+        self._tokens = tokens
+        self._extensions = dict(extensions)
+
+    async def token(self) -> str:
+        """A token that is good now. Raises KafkaConnectionError, so that it is tried again."""
+        try:
+            token = await self._tokens.token()
+        except TokenError as error:
+            raise KafkaConnectionError(str(error)) from error
+        hide(token)
+        return token
+
+    def extensions(self) -> dict[str, str]:
+        """What is sent beside the token."""
+        return self._extensions
 
 
 def _add_ssl(kafka: Kafka, ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from deploy.logs import configure
 from deploy.topics import TopicsError, create_missing
 from schemas import configuration as c
 from schemas.configuration import Configuration, Secret
+from sinks.outgoing import Outgoing
 from sinks.sink import Publish, Sink
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _run(
     configuration = load(config)
     configure(configuration.logging, name)
     try:
-        settings = kafka_settings(configuration.kafka)
+        settings = kafka_settings(configuration.kafka, Outgoing.of(configuration.outgoing))
         return part(configuration, settings)
     except (SecretError, MisconfiguredError) as error:
         print(f"tocsin {name}: {error}", file=sys.stderr)

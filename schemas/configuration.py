@@ -32,13 +32,23 @@ class Secret(Section, frozen=True, kw_only=True):
 
 
 class Kafka(Section, frozen=True, kw_only=True):
-    """How to reach Kafka; the same meaning as the client settings of these names."""
+    """How to reach Kafka; the same meaning as the client settings of these names.
+
+    With OAUTHBEARER, tokens come by client credentials from `sasl_oauthbearer_token_endpoint_url`;
+    `https_ca_location` is the authority of that address, where it is not the system's.
+    """
 
     bootstrap_servers: str = "localhost:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None
     sasl_password: Secret | None = None
+    sasl_oauthbearer_token_endpoint_url: str | None = None
+    sasl_oauthbearer_client_id: str | None = None
+    sasl_oauthbearer_client_secret: Secret | None = None
+    sasl_oauthbearer_scope: str | None = None
+    sasl_oauthbearer_extensions: dict[str, str] = msgspec.field(default_factory=dict)
+    https_ca_location: str | None = None
     ssl_ca_location: str | None = None
     ssl_certificate_location: str | None = None
     ssl_key_location: str | None = None

@@ -1,5 +1,6 @@
 """Access tokens by client credentials (RFC 6749, section 4.4), fetched ahead of their end."""
 
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,8 @@ class ClientCredentials:
     ----------
     url
         The token endpoint.
-    more
-        Further fields of the request, such as an `audience`.
+    authority
+        A PEM file with the authority of the endpoint; the system's authorities if None.
     clock
         Seconds that never go back.
     """
@@ -54,7 +55,7 @@ class ClientCredentials:
         secret: str,
         scope: str | None = None,
         *,
-        more: dict[str, str] | None = None,
+        authority: str | None = None,
         outgoing: Outgoing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,8 +65,8 @@ class ClientCredentials:
             "client_id": client_id,
             "client_secret": secret,
             **({"scope": scope} if scope else {}),
-            **(more or {}),
         }
+        self._ssl = ssl.create_default_context(cafile=authority) if authority else True
         self._outgoing = outgoing or Outgoing()
         self._clock = clock
         self._token: str | None = None
@@ -96,7 +97,9 @@ class ClientCredentials:
         try:
             async with (
                 self._outgoing.session(TIMEOUT_SECONDS) as session,
-                session.post(self._url, data=self._fields, allow_redirects=False) as answer,
+                session.post(
+                    self._url, data=self._fields, ssl=self._ssl, allow_redirects=False
+                ) as answer,
             ):
                 said = _object(await answer.content.read(MAX_ANSWER))
                 if answer.status != 200:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from schemas.configuration import Outgoing as Settings
+
 Address = IPv4Address | IPv6Address
 
 METADATA = frozenset((ip_address("fd00:ec2::254"), ip_address("100.100.100.200")))
@@ -39,6 +41,11 @@ class Outgoing:
     def __init__(self, hosts: Iterable[str] = (), *, private: bool = True) -> None:
         self._hosts = tuple(host.lower().rstrip(".") for host in hosts)
         self._private = private
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Outgoing":
+        """As the configuration says."""
+        return cls(settings.allowed_hosts, private=settings.private_networks)
 
     @property
     def is_listed(self) -> bool:
@@ -67,10 +74,10 @@ class Outgoing:
         """Raises ForbiddenAddressError if `host` leads to an address that is not to be reached."""
         plain = getattr(address, "ipv4_mapped", None) or address
         if plain.is_link_local or plain.is_multicast or plain.is_unspecified or plain in METADATA:
-            raise ForbiddenAddressError(f"{host} leads to {plain}, which is never asked")
+            raise ForbiddenAddressError(f"{host}{_to(host, plain)} is never asked")
         if not self._private and not plain.is_global:
             raise ForbiddenAddressError(
-                f"{host} leads to {plain}, into a private network; set "
+                f"{host}{_to(host, plain)} is in a private network; set "
                 "outgoing.private_networks to true if it may be asked"
             )
 
@@ -88,6 +95,10 @@ class Outgoing:
             connector=aiohttp.TCPConnector(resolver=_Resolver(self)),
             middlewares=(guard,),
         )
+
+
+def _to(host: str, address: Address) -> str:
+    return "" if host == str(address) else f", which leads to {address},"
 
 
 class _Resolver(AbstractResolver):

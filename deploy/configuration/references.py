@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from deploy.configuration.addresses import wrong_addresses
 from deploy.configuration.mistakes import Mistake
 from deploy.configuration.people import wrong_people
 from schemas.configuration import Channels, Configuration, Secret
@@ -17,6 +18,19 @@ from streams.mapping import parse_path
 from streams.silences import SilenceError, Silences
 
 Locate = Callable[[str], int]
+
+_PASSWORD = ("sasl_username", "sasl_password")
+NEEDED_BY_SASL = {
+    "PLAIN": _PASSWORD,
+    "SCRAM-SHA-256": _PASSWORD,
+    "SCRAM-SHA-512": _PASSWORD,
+    "OAUTHBEARER": (
+        "sasl_oauthbearer_token_endpoint_url",
+        "sasl_oauthbearer_client_id",
+        "sasl_oauthbearer_client_secret",
+    ),
+}
+"""The keys of `kafka` that each mechanism needs."""
 
 WITH_PAGES = ("notifier", "case_store", "status_page")
 PARTS = ("worker", *WITH_PAGES, "playbooks")
@@ -33,7 +47,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_groups(configuration),
         *_addresses(configuration),
         *_notifier(configuration),
-        *_channel_urls(configuration),
+        *wrong_addresses(configuration),
         *_catalogue(configuration),
         *_limits(configuration),
         *_grading(configuration),
@@ -67,9 +81,15 @@ def _secrets(configuration: Configuration) -> Iterator[tuple[str, str]]:
 def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:
     kafka = configuration.kafka
     if kafka.security_protocol.startswith("SASL"):
-        for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
-            if getattr(kafka, name) is None:
-                yield "kafka." + name, f"is needed with security_protocol {kafka.security_protocol}"
+        if kafka.sasl_mechanism is None:
+            yield (
+                "kafka.sasl_mechanism",
+                f"is needed with security_protocol {kafka.security_protocol}",
+            )
+        else:
+            for name in NEEDED_BY_SASL[kafka.sasl_mechanism]:
+                if getattr(kafka, name) is None:
+                    yield f"kafka.{name}", f"is needed with sasl_mechanism {kafka.sasl_mechanism}"
     elif kafka.sasl_mechanism is not None:
         yield (
             "kafka.sasl_mechanism",
@@ -129,10 +149,6 @@ def _playbooks(configuration: Configuration) -> Iterator[tuple[str, str]]:
             yield f"{path}.name", f"{playbook.name!r} is named more than once"
         if (playbook.webhook is None) == (not playbook.command):
             yield path, "needs exactly one of webhook (an address) and command (a list of words)"
-        if playbook.webhook is not None:
-            url = urlsplit(playbook.webhook)
-            if url.scheme not in ("http", "https") or not url.hostname:
-                yield f"{path}.webhook", "must be an address that begins with https:// or http://"
         if playbook.time_limit_seconds > playbook.hold_seconds:
             yield f"{path}.time_limit_seconds", "must not be longer than hold_seconds"
 
@@ -212,29 +228,6 @@ def channel_names(channels: Channels) -> Iterator[str]:
         ("apprise", channels.apprise),
     ):
         yield from (f"{kind}:{name}" for name in named)
-
-
-def _channel_urls(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Addresses that messages are posted to; those that are secret are seen at the start."""
-    channels = configuration.notifier.channels
-    path = "notifier.channels"
-    urls = {
-        **{f"{path}.webhooks.{name}.url": hook.url for name, hook in channels.webhooks.items()},
-        **{f"{path}.sms.{name}.url": phone.url for name, phone in channels.sms.items()},
-        **{f"{path}.voice.{name}.url": phone.url for name, phone in channels.voice.items()},
-        **{
-            f"{path}.pagerduty.{n}.base_url": duty.base_url
-            for n, duty in channels.pagerduty.items()
-        },
-        **{f"{path}.opsgenie.{n}.base_url": g.base_url for n, g in channels.opsgenie.items()},
-    }
-    bot = channels.teams_bot
-    for name in ("service_url", "graph_url", "login_url", "keys_url") if bot else ():
-        urls[f"{path}.teams_bot.{name}"] = getattr(bot, name)
-    for where, url in urls.items():
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield where, "must be an address that begins with https:// or http://"
 
 
 def _each(ways: tuple[Way, ...]) -> Iterator[tuple[int, Way]]:

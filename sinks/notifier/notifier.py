@@ -100,8 +100,7 @@ class Notifier:
         self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
         if channels is None:
             owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
-            settings = configuration.outgoing
-        self._outgoing = Outgoing(settings.allowed_hosts, private=settings.private_networks)
+            self._outgoing = Outgoing.of(configuration.outgoing)
         channels = open_channels(
             section.channels,
             resolve,

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from schemas.configuration import Playbook
+from sinks.outgoing import Outgoing
 from sinks.signing import Signed
 
 LONGEST_OUTPUT = 65_536
@@ -32,12 +33,13 @@ class Asked(msgspec.Struct, frozen=True):
     severity: str
 
 
-async def act(playbook: Playbook, asked: Asked, signed: Signed) -> Outcome:
+async def act(playbook: Playbook, asked: Asked, signed: Signed, outgoing: Outgoing) -> Outcome:
     """Runs the playbook within its time limit; never raises for what the playbook does."""
     try:
         async with asyncio.timeout(playbook.time_limit_seconds):
             if playbook.webhook is not None:
-                return await _post(playbook.webhook, asked, signed)
+                session = outgoing.session(playbook.time_limit_seconds)
+                return await _post(session, playbook.webhook, asked, signed)
             return await _execute(playbook.command, asked)
     except TimeoutError:
         return Outcome("failed", f"stopped after {playbook.time_limit_seconds:g} s")
@@ -45,12 +47,12 @@ async def act(playbook: Playbook, asked: Asked, signed: Signed) -> Outcome:
         return Outcome("failed", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
 
-async def _post(url: str, asked: Asked, signed: Signed) -> Outcome:
+async def _post(session: aiohttp.ClientSession, url: str, asked: Asked, signed: Signed) -> Outcome:
     """2xx is success; redirects are not followed."""
     body = msgspec.json.encode(asked)
     headers = {"Content-Type": "application/json", **signed.headers(asked.id, body)}
     async with (
-        aiohttp.ClientSession() as session,
+        session,
         session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
     ):
         said = last_line(await answer.content.read(LONGEST_OUTPUT))

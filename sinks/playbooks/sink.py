@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import Command
 from sinks.database import Database
+from sinks.outgoing import Outgoing
 from sinks.playbooks.actions import Asked, Outcome, act
 from sinks.playbooks.metrics import RUNS, SECONDS, WAITING
 from sinks.playbooks.store import Runs
@@ -65,6 +66,7 @@ class PlaybookRunner:
             playbook.name: Signed(resolve(playbook.secret) if playbook.secret else None, now_ms)
             for playbook in self._playbooks.values()
         }
+        self._outgoing = Outgoing.of(configuration.outgoing)
         self._events = EventReader(self.name, configuration.environment)
         self._commands = configuration.topics.commands
         self.topics = (configuration.topics.incident_events,)
@@ -183,7 +185,7 @@ class PlaybookRunner:
             await self._runs.begin(row.run_id, started_ms)
             log.info("playbook started", run=row.run_id)
             asked = Asked(row.run_id, row.playbook, row.incident_id, row.severity)
-            outcome = await act(playbook, asked, self._signed[row.playbook])
+            outcome = await act(playbook, asked, self._signed[row.playbook], self._outgoing)
             ended_ms = self._now_ms()
             await self._runs.finish(row.run_id, outcome, ended_ms)
             SECONDS.labels(row.playbook).observe((ended_ms - started_ms) / 1000)

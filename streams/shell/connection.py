@@ -6,12 +6,14 @@ from typing import Any
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from faust.auth import OAuthCredentials
 
 from schemas.configuration import Configuration
 
 Client = Mapping[str, Any]
 """Settings of aiokafka's clients: `bootstrap_servers`, `client_id`, `security_protocol` and, where
-needed, `ssl_context`, `sasl_mechanism`, `sasl_plain_username`, `sasl_plain_password`."""
+needed, `ssl_context`, `sasl_mechanism`, and `sasl_plain_username` and `sasl_plain_password` or
+`sasl_oauth_token_provider`."""
 
 
 class WorkerError(Exception):
@@ -21,6 +23,8 @@ class WorkerError(Exception):
 def credentials(client: Client) -> Any:
     """The same as Faust's credentials; None on a plain connection."""
     context = client.get("ssl_context")
+    if client.get("sasl_mechanism") == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=client["sasl_oauth_token_provider"], ssl_context=context)
     if str(client.get("security_protocol", "")).startswith("SASL"):
         return faust.SASLCredentials(
             username=client["sasl_plain_username"],

@@ -48,7 +48,7 @@ async def test_a_name_that_leads_where_nobody_may_go_is_not_connected_to(
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", rebound)
     http = Http("the webhook", lambda: 0)
-    with pytest.raises(Refused, match=r"hook\.example\.org leads to 169\.254\.169\.254"):
+    with pytest.raises(Refused, match=r"hook\.example\.org, which leads to 169\.254\.169\.254"):
         await http.ask("POST", "http://hook.example.org/", b"{}")
     await http.close()
 

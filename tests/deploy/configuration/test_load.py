@@ -60,11 +60,52 @@ notifier:
   signing_secret: {env: A, file: b}
 """
     assert mistakes_of(tmp_path, text) == [
-        "tocsin.yaml:1 kafka.sasl_password: is needed with security_protocol SASL_SSL",
+        "tocsin.yaml:1 kafka.sasl_password: is needed with sasl_mechanism PLAIN",
         "tocsin.yaml:4 notifier.recipients[0].channel: 'webhook:pager' is none of console",
         "tocsin.yaml:7 notifier.routes[0].recipients[1]: 'boss' is none of the recipients ops",
         "tocsin.yaml:8 notifier.signing_secret: "
         "a secret needs exactly one of env (a variable's name) or file (a path)",
+    ]
+
+
+def test_oauthbearer_needs_where_its_tokens_come_from(tmp_path: Path) -> None:
+    text = """\
+kafka:
+  security_protocol: SASL_SSL
+  sasl_mechanism: OAUTHBEARER
+  sasl_oauthbearer_client_id: tocsin
+  sasl_oauthbearer_token_endpoint_url: login.example.org
+"""
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:1 kafka.sasl_oauthbearer_client_secret: "
+        "is needed with sasl_mechanism OAUTHBEARER",
+        "tocsin.yaml:5 kafka.sasl_oauthbearer_token_endpoint_url: "
+        "must be an address that begins with https:// or http://",
+    ]
+
+
+def test_addresses_must_be_of_the_hosts_that_are_allowed(tmp_path: Path) -> None:
+    text = """\
+outgoing: {allowed_hosts: [hooks.example.org, "*.pagerduty.com", mail.example.org]}
+incidents:
+  playbooks:
+    - {name: restart, webhook: "https://runbooks.example.org/restart"}
+notifier:
+  channels:
+    email: {host: mail.example.org, sender: a@example.org}
+    pagerduty: {shop: {routing_key: {env: A}}}
+    webhooks:
+      desk: {url: "https://hooks.example.org/a"}
+      cloud: {url: "http://169.254.169.254/latest"}
+"""
+    assert mistakes_of(tmp_path, text) == [
+        "tocsin.yaml:4 incidents.playbooks[0].webhook: runbooks.example.org is not in "
+        "outgoing.allowed_hosts; add it there if it may be asked",
+        "tocsin.yaml:11 notifier.channels.webhooks.cloud.url: 169.254.169.254 is not in "
+        "outgoing.allowed_hosts; add it there if it may be asked",
+    ]
+    assert mistakes_of(tmp_path, text.partition("\n")[2]) == [
+        "tocsin.yaml:10 notifier.channels.webhooks.cloud.url: 169.254.169.254 is never asked",
     ]
 
 
