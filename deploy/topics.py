@@ -12,6 +12,7 @@ from rich.table import Table
 from deploy.credentials import KafkaSettings
 from schemas.configuration import Configuration
 from schemas.times import DAY_MS
+from streams.shell.checkpoints import CHANGELOG_SETTINGS
 
 UNLIMITED_MS: Final = -1
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -29,7 +30,10 @@ class TopicsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as it must be. `retention_ms` is -1 for ever, and None where it is compacted."""
+    """One topic as it must be. `retention_ms` is -1 for ever, and None where it is compacted.
+
+    `at_most` are further settings by Kafka's names, numbers that must not be larger.
+    """
 
     name: str
     partitions: int
@@ -37,10 +41,11 @@ class Topic:
     retention_ms: int | None
     purpose: str
     large: bool = False
+    at_most: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, replication_factor: int) -> dict[str, str]:
         """Its settings by Kafka's names."""
-        settings: dict[str, str] = {"cleanup.policy": self.policy}
+        settings: dict[str, str] = {"cleanup.policy": self.policy, **self.at_most}
         if self.retention_ms is not None:
             settings["retention.ms"] = str(self.retention_ms)
         if self.large:
@@ -99,7 +104,14 @@ def changelogs(configuration: Configuration, raw_partitions: Mapping[str, int]) 
     }
     partitions |= {"detect": configuration.topics.observation_shards, "incident": 1}
     return [
-        Topic(f"{group}-{name}-changelog", count, "compact", None, "the worker's checkpoints")
+        Topic(
+            f"{group}-{name}-changelog",
+            count,
+            "compact",
+            None,
+            "the worker's checkpoints",
+            at_most=CHANGELOG_SETTINGS,
+        )
         for name, count in partitions.items()
     ]
 
@@ -133,6 +145,11 @@ def _compare(topic: Topic, cluster: Cluster) -> Row:
     if topic.large and int(found.get("max.message.bytes", MAX_MESSAGE_BYTES)) < MAX_MESSAGE_BYTES:
         has = found["max.message.bytes"]
         wrong.append(f"max.message.bytes is {has}, set it to {MAX_MESSAGE_BYTES}")
+    wrong += [
+        f"{name} is {found[name]}, set it to {value}"
+        for name, value in topic.at_most.items()
+        if float(found.get(name, value)) > float(value)
+    ]
     return Row(topic, "differs", "; ".join(wrong)) if wrong else Row(topic, "in order")
 
 

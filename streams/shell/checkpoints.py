@@ -21,6 +21,15 @@ CHUNK_BYTES = 512 * 1024
 
 SLOTS = 2
 
+CHANGELOG_SETTINGS = {
+    # A generation that has been replaced is of no use to anybody, and soon gone.
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "600000",
+    "segment.ms": "600000",
+    "segment.bytes": str(64 * 1024 * 1024),
+}
+"""Of every changelog, beside `cleanup.policy=compact`."""
+
 
 class Outgoing(NamedTuple):
     """One record to be written; `partition` None leaves the choice to the key."""

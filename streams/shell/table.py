@@ -10,16 +10,8 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 
 from streams.shell.changelog import Changelogs, Restored
+from streams.shell.checkpoints import CHANGELOG_SETTINGS
 from streams.shell.copies import Copies
-
-CHANGELOG_SETTINGS = {
-    # A generation that has been replaced is of no use; recovery reads none, and the disk is theirs.
-    "min.cleanable.dirty.ratio": "0.1",
-    "max.compaction.lag.ms": "600000",
-    "segment.ms": "600000",
-    "segment.bytes": str(64 * 1024 * 1024),
-}
-"""Of every changelog, beside `cleanup.policy=compact`."""
 
 
 class CheckpointTable(faust.Table):

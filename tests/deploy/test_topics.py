@@ -189,3 +189,18 @@ def test_the_command_is_content_once_it_has_created_all(
     assert run_topics(config, create=True) == 0
     assert run_topics(config, create=False) == 0
     assert "tocsin.incidents.v1" in capsys.readouterr().out
+
+
+def test_a_changelog_that_keeps_what_was_replaced_is_to_be_mended() -> None:
+    (topic,) = (t for t in changelogs(Configuration(), {}) if t.name.endswith("detect-changelog"))
+    assert topic.settings(1).items() >= {
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+        ("segment.ms", "600000"),
+    }
+    kafkas_own = {"cleanup.policy": "compact", "segment.ms": "604800000"}
+    partitions = {topic.name: topic.partitions}
+    (late,) = compare([topic], Cluster(partitions, {topic.name: kafkas_own}))
+    assert (late.state, late.mend) == ("differs", "segment.ms is 604800000, set it to 600000")
+    (good,) = compare([topic], Cluster(partitions, {topic.name: topic.settings(1)}))
+    assert good.state == "in order"
