@@ -209,3 +209,29 @@ def silences(*, config: Config = None, json: JsonFile = None) -> int:
     from deploy.commands.silences import run_silences
 
     return run_silences(config=config, json=json)
+
+
+@app.command(group=QUESTIONS)
+def simulate(
+    *,
+    seed: int | None = None,
+    seeds: str | None = None,
+    without: Annotated[str, Parameter(help="Numbers of disturbances to leave out: 0,2.")] = "",
+    json: JsonFile = None,
+) -> int:
+    """Run everything in one process on a simulated clock, with crashes, and compare: by seed.
+
+    Broker, receivers and time are models; stages, checkpoints, sinks and their SQL are the real
+    ones. A seed decides everything, so one that fails does so again.
+
+    Parameters
+    ----------
+    seed
+        Run this one and say what was in its way.
+    seeds
+        Run many, 0..999, and name those that fail.
+    """
+    from deploy.commands.simulate import run_simulate
+
+    numbers = [int(part) for part in without.split(",") if part.strip().isdecimal()]
+    return run_simulate(seed=seed, seeds=seeds, without=numbers, json=json)

@@ -1,0 +1,258 @@
+"""One run: a story, a broker, workers and sinks, and what is in their way."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from deploy.simulation.broker import Broker, Partition
+from deploy.simulation.core_checks import core_violations
+from deploy.simulation.group import Group
+from deploy.simulation.hosting import Host
+from deploy.simulation.journal import ROOT, Journal, JournalledStages
+from deploy.simulation.loop import StuckError, VirtualLoop
+from deploy.simulation.plan import Disturbance, Plan
+from deploy.simulation.process import Process, task_factory
+from deploy.simulation.reference import Reference, reference_of
+from deploy.simulation.story import LENGTH_MS, RAW, START_MS, TAIL_MS, Story, story_of
+from deploy.simulation.table import changelog
+from deploy.simulation.worker import SimulatedWorker
+from streams.shell.checkpoints import Checkpoint, latest, records_of
+
+SESSION_SECONDS = 6.0
+LONGEST_SECONDS = 400.0
+"""By then everything must have been done, however much was in the way."""
+_BATCH_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended."""
+
+    violations: tuple[str, ...]
+    seconds: float
+    """Of the simulated clock."""
+    lives: int
+    generations: int
+
+
+def run(plan: Plan) -> Ended:
+    """Does the whole run; the same one every time."""
+    loop = VirtualLoop()
+    loop.set_task_factory(task_factory)
+    state = random.getstate()
+    random.seed(plan.seed)  # for what spreads its retries
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_run(plan, loop))
+    except StuckError as error:
+        return Ended((f"everything stands still: {error}",), loop.time(), 0, 0)
+    finally:
+        random.setstate(state)
+        _cancel_all(loop)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _run(plan: Plan, loop: VirtualLoop) -> Ended:
+    world = World(plan, loop)
+    violations = [f"not done: {what}" for what in await world.live()]
+    if not violations:
+        violations = list(world.violations())
+    lives = sum(host.lives for host in world.hosts.values())
+    return Ended(tuple(violations), loop.time(), lives, world.group.generations)
+
+
+class World:
+    """Everything there is in a run."""
+
+    def __init__(self, plan: Plan, loop: VirtualLoop) -> None:
+        self.plan = plan
+        self.loop = loop
+        self.story: Story = story_of(plan.story)
+        self.reference: Reference = reference_of(plan.story)
+        self.configuration = self.story.configuration
+        self.chance = random.Random(f"delays {plan.seed}")  # noqa: S311
+        self.broker = Broker(self._partitions(), self.chance, self.now_ms)
+        self.journal = Journal()
+        self.group = Group("workers", self._bundles(), self.chance, SESSION_SECONDS)
+        self.hosts: dict[str, Host] = {}
+        self._stages = JournalledStages(self.configuration, self.journal)
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._hosting: list[asyncio.Task[Any]] = []
+        self._silent_partitions = 0
+        self._begin()
+        for number in range(plan.workers):
+            self._add_worker(number)
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return START_MS + round(self.loop.time() * 1000)
+
+    # how it begins
+
+    def _partitions(self) -> dict[str, int]:
+        topics = self.configuration.topics
+        shards = topics.observation_shards
+        return {
+            RAW: self.story.partitions,
+            topics.observations: shards,
+            topics.anomalies: 1,
+            topics.commands: 1,
+            topics.incidents: 2,
+            topics.incident_events: 2,
+            topics.deliveries: 2,
+            topics.dead_letters: 1,
+            changelog(f"ingest-{RAW}"): self.story.partitions,
+            changelog("detect"): shards,
+            changelog("incident"): 1,
+        }
+
+    def _bundles(self) -> list[frozenset[Partition]]:
+        topics = self.configuration.topics
+        return [
+            *(frozenset({(RAW, p)}) for p in range(self.story.partitions)),
+            *(frozenset({(topics.observations, p)}) for p in range(topics.observation_shards)),
+            frozenset({(topics.anomalies, 0), (topics.commands, 0)}),
+        ]
+
+    def _begin(self) -> None:
+        """The history is over: the states are in the changelogs, and its records are deleted."""
+        for partition, before in enumerate(self.story.before):
+            self.broker.logs[RAW, partition].start = len(before)
+        for (table, partition), checkpoint in self.reference.begin.checkpoints.items():
+            for key, value in records_of(partition, checkpoint):
+                self.broker.append((changelog(table), partition), key, value)
+        begin = self.reference.begin.checkpoints["incident", 0]
+        self.journal.by_state[begin.state] = ROOT
+
+    def _add_worker(self, number: int) -> Host:
+        host = self.hosts[f"worker {number}"] = Host(f"worker {number}", self._worker, self.chance)
+        return host
+
+    def _worker(self, process: Process) -> tuple[Coroutine[Any, Any, None], asyncio.Event]:
+        worker = SimulatedWorker(self.broker, self.group, process, self.configuration, self._stages)
+        return worker.run(), worker.stop
+
+    # how it goes
+
+    async def live(self) -> list[str]:
+        """From the first record until all is done; what is not done in time."""
+        self._spawn(self.group.run())
+        self._hosting = [self._spawn(host.run()) for host in self.hosts.values()]
+        for partition in range(self.story.partitions):
+            self._spawn(self._produce(partition))
+        for disturbance in self.plan.active:
+            self.loop.call_at(disturbance.at_seconds, partial(self._disturb, disturbance))
+        await asyncio.sleep((LENGTH_MS + TAIL_MS) / 1000)
+        while left := self._left():
+            if self.loop.time() > LONGEST_SECONDS:
+                return left
+            await asyncio.sleep(1)
+        await self._end()
+        return []
+
+    def _spawn(self, body: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self.loop.create_task(body)
+        self._tasks.append(task)
+        return task
+
+    async def _produce(self, partition: int) -> None:
+        """Sends a partition's records in their order, at times later than they were made."""
+        waiting = list(self.story.records[partition])[::-1]
+        while waiting:
+            delay = self.chance.choice((0, 0, 0, 0, 0, 0, 0, 1.0, _LONGEST_DELAY_SECONDS))
+            await asyncio.sleep(_BATCH_SECONDS + delay + self.broker.away_seconds)
+            while waiting and waiting[-1][0] <= self.now_ms():
+                self.broker.append((RAW, partition), None, waiting.pop()[1])
+        self._silent_partitions += 1
+
+    def _left(self) -> list[str]:
+        """What the states do not hold yet of their topics."""
+        covered: dict[str, int] = {}
+        for checkpoint in self._checkpoints():
+            covered.update(checkpoint.next_offsets)
+        topics = self.configuration.topics
+        if self._silent_partitions < self.story.partitions:
+            return ["telemetry is still to come"]
+        read = (RAW, topics.observations, topics.anomalies, topics.commands)
+        return [
+            f"{topic}/{p}"
+            for topic in read
+            for p in range(self.broker.partitions[topic])
+            if covered.get(f"{topic}/{p}", 0) < self.broker.end((topic, p))
+        ]
+
+    def _checkpoints(self) -> Iterator[Checkpoint]:
+        for (topic, partition), log in self.broker.logs.items():
+            if topic.startswith(changelog("")):
+                records = {stored.key or b"": stored.value or b"" for stored in log.records}
+                found = latest(partition, records)
+                if found is not None:
+                    yield found
+
+    async def _end(self) -> None:
+        for host in self.hosts.values():
+            host.end()
+        await asyncio.wait(self._hosting)
+
+    # what is in the way
+
+    def _disturb(self, what: Disturbance) -> None:
+        host = self.hosts.get(what.whom)
+        if what.kind == "kill" and host is not None:
+            host.kill(what.step)
+        elif what.kind == "stop" and host is not None:
+            host.stop()
+        elif what.kind == "freeze" and host is not None:
+            self._freeze(host, what.seconds)
+        elif what.kind == "rebalance":
+            self.group.rebalance()
+        elif what.kind == "join":
+            self._hosting.append(self._spawn(self._add_worker(len(self.hosts)).run()))
+        elif what.kind == "away":
+            self.broker.go_away(what.seconds)
+        elif what.kind == "slow":
+            self.broker.be_slow(what.seconds, 1.0)
+        elif what.kind == "unsure":
+            self.broker.lost_acks = 0.2
+            self.loop.call_later(what.seconds, self._be_sure)
+
+    def _be_sure(self) -> None:
+        self.broker.lost_acks = 0.0
+
+    def _freeze(self, host: Host, seconds: float) -> None:
+        process = host.process
+        if process is None:
+            return
+        process.freeze()
+        self.loop.call_later(seconds, process.thaw)
+        if seconds > SESSION_SECONDS:
+            self.loop.call_later(SESSION_SECONDS, self.group.rebalance)
+
+    # what must hold
+
+    def violations(self) -> Iterator[str]:
+        """What does not hold once all is done."""
+        topic = changelog("incident")
+        log = self.broker.logs[topic, 0]
+        last = latest(0, {stored.key or b"": stored.value or b"" for stored in log.records})
+        if last is None:
+            yield "the incident stage has no checkpoint"
+            return
+        yield from core_violations(
+            self.broker, self.configuration, self.reference, self.journal, last
+        )
+
+
+def _cancel_all(loop: VirtualLoop) -> None:
+    """So that nothing complains of tasks that are never ended."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.drop_timers()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))

@@ -1,0 +1,1 @@
+"""Tests of the simulation and, by it, of everything that it runs."""
