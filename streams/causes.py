@@ -7,7 +7,7 @@ from schemas.anomalies import AnomalyKind
 from schemas.incidents import Cause, Signal
 from streams.dossier import plain_first
 from streams.graph import ServiceGraph
-from streams.signs import CARRIED, OWN, TELLS_NOTHING, far_out, meaning
+from streams.signs import CARRIED, OWN, TELLS_NOTHING, far_out, is_of_few, meaning
 from streams.words import clock, plain
 
 ONSET_TOLERANCE_MS = 60_000
@@ -27,18 +27,24 @@ OWN_IS_CLEAR = 1.2
 
 
 def rank(
-    signals: Sequence[Signal], graph: ServiceGraph, trusted: Collection[Signal] | None = None
+    signals: Sequence[Signal],
+    graph: ServiceGraph,
+    trusted: Collection[Signal] | None = None,
+    pace_ms: int = 0,
 ) -> tuple[Cause, ...]:
     """Causes with weights that sum to 1, likeliest first, each with its evidence in words.
 
     The points of a service: its own kinds of signal (`OWN`), how far out it is, whether it was
     first, how many of the others call it, and less if something that it calls went out of order no
     later. Weights are the softmax of the points. Signals that are not among the `trusted` (all, if
-    None) count little and never as first.
+    None) count little and never as first, and nor do those that tell of a handful of requests.
+    Onsets as near as two reports, `pace_ms` apart, count as one.
     """
     if not signals:
         return ()
-    case = _Case(signals, graph, signals if trusted is None else trusted)
+    trusted = signals if trusted is None else trusted
+    telling = [signal for signal in trusted if not is_of_few(signal, signals)]
+    case = _Case(signals, graph, telling or trusted, pace_ms)
     found = [(*case.judge(name), name) for name in case.suspects()]
     found.sort(key=lambda item: (-item[0], item[2]))
     found = found[:MAX_CAUSES]
@@ -57,8 +63,14 @@ class _Case:
     """The signals of one incident, sorted for judging each service by them."""
 
     def __init__(
-        self, signals: Sequence[Signal], graph: ServiceGraph, trusted: Collection[Signal]
+        self,
+        signals: Sequence[Signal],
+        graph: ServiceGraph,
+        trusted: Collection[Signal],
+        pace_ms: int,
     ) -> None:
+        self.at_once_ms = max(ONSET_TOLERANCE_MS, pace_ms)
+        self.late_ms = max(LATE_MS, 3 * pace_ms)
         self.graph = graph
         self.by_service: dict[str, list[Signal]] = {}
         self.sure: dict[str, list[Signal]] = {}
@@ -66,6 +78,7 @@ class _Case:
             self.by_service.setdefault(signal.service, []).append(signal)
         for signal in trusted:
             self.sure.setdefault(signal.service, []).append(signal)
+        self._bear_out(signals)
         self.first_ms = min(s.first_ms for s in plain_first(list(trusted) or signals))
         self.onset_ms = _onsets(signals, self.sure)
         self.fan_out = _fan_out(signals)
@@ -105,18 +118,26 @@ class _Case:
         worth = OWN[meaning(signal)]
         if signal.kind == "network" and signal.caller in self.fan_out:
             worth *= UNSURE
-        if signal.first_ms - self.first_ms > LATE_MS:
+        if signal.first_ms - self.first_ms > self.late_ms:
             worth *= LATE
         return worth if self._is_sure(signal) else worth * UNSURE
 
     def _is_sure(self, signal: Signal) -> bool:
-        """Whether it is trusted, or a caller bears it out: by a trusted sign of the same meaning,
-        as carried up from here, at the same time."""
-        if signal in self.sure.get(signal.service, ()):
-            return True
+        """Whether it is trusted, or borne out by a caller."""
+        return signal in self.sure.get(signal.service, ())
+
+    def _bear_out(self, signals: Sequence[Signal]) -> None:
+        """Trusts what a caller bears out."""
+        borne = [s for s in signals if not self._is_sure(s) and self._is_borne_out(s)]
+        for signal in borne:
+            self.sure.setdefault(signal.service, []).append(signal)
+
+    def _is_borne_out(self, signal: Signal) -> bool:
+        """Whether a caller has a trusted sign of the same meaning, as carried up from here, at the
+        same time."""
         kind = meaning(signal)
         return kind in CARRIED and any(
-            meaning(other) == kind and abs(other.first_ms - signal.first_ms) <= ONSET_TOLERANCE_MS
+            meaning(other) == kind and abs(other.first_ms - signal.first_ms) <= self.at_once_ms
             for caller in self.graph.above(signal.service)
             for other in self.sure.get(caller, ())
             if signal.service not in self.graph.above(caller)
@@ -126,7 +147,7 @@ class _Case:
         onset_ms = self.onset_ms.get(name)
         if name not in self.sure or onset_ms is None:
             return 0.0, []
-        if onset_ms - self.first_ms > ONSET_TOLERANCE_MS:
+        if onset_ms - self.first_ms > self.at_once_ms:
             return 0.0, []
         several = len(self.sure) > 1
         return 0.8, [f"among the first to change, at {clock(onset_ms)}"] if several else []
@@ -143,7 +164,8 @@ class _Case:
         callers = [n for n in sorted(self.graph.above(name)) if n in self.carrying and n != name]
         callers = [n for n in callers if self._precedes(name, n)]
         if callers:
-            points += min(0.5 * len(callers), 1.5)
+            felt = sum(1.0 if n in self.sure else UNSURE for n in callers)
+            points += min(0.5 * felt, 1.5)
             evidence.append(f"called by {_names(callers)}, also out of order")
         kinds = {s.kind for s in self.by_service.get(name, ())}
         callees = [n for n in sorted(self.graph.below(name)) if n in self.explaining and n != name]
@@ -159,7 +181,7 @@ class _Case:
         callee_ms, caller_ms = self.onset_ms.get(callee), self.onset_ms.get(caller)
         if callee_ms is None:
             return False
-        return caller_ms is None or callee_ms - caller_ms <= ONSET_TOLERANCE_MS
+        return caller_ms is None or callee_ms - caller_ms <= self.at_once_ms
 
 
 def _onsets(signals: Sequence[Signal], sure: Mapping[str, Sequence[Signal]]) -> dict[str, int]:

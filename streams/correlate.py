@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from schemas.anomalies import Anomaly
 from schemas.incidents import Prediction
+from streams.beside import is_beside, vague_ties
 from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
@@ -52,8 +53,9 @@ def _nearness(
         dossier.prediction is not None and not _is_due(dossier.prediction, began(anomaly))
     ):
         return None
-    earliest_ms = dossier.first_anomaly_ms - rules.gap_ms
-    if not earliest_ms <= began(anomaly) <= dossier.grown_ms + rules.gap_ms:
+    gap_ms = max(rules.gap_ms, 2 * dossier.pace_ms)
+    earliest_ms = dossier.first_anomaly_ms - gap_ms
+    if not earliest_ms <= began(anomaly) <= dossier.grown_ms + gap_ms:
         return None
     return _hops(anomaly, dossier, graph, rules, end_ms)
 
@@ -89,7 +91,12 @@ def _hops(
     if near is not None:
         return near
     in_mass = dossier.mass and end_ms - dossier.opened_ms <= rules.gap_ms
-    joined = in_mass or is_front(anomaly, dossier, graph) or is_like(anomaly, dossier, graph)
+    joined = (
+        in_mass
+        or is_front(anomaly, dossier, graph)
+        or is_like(anomaly, dossier, graph)
+        or is_beside(anomaly, dossier, graph, 2 * rules.max_distance)
+    )
     return rules.max_distance + 1 if joined else None
 
 
@@ -134,6 +141,7 @@ def groups(
     if len(silent) >= SILENT_TOGETHER:
         linked.append(silent)
     linked += [*fronts(anomalies, graph), *alike(anomalies, graph)]
+    linked += vague_ties(anomalies, graph, 2 * max_distance)
     group_of: dict[str, int] = {}
     for number, service in enumerate(services):
         frontier = [service]

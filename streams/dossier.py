@@ -234,6 +234,11 @@ def began(anomaly: Anomaly) -> int:
     return min(anomaly.since_ms, anomaly.window_start_ms)
 
 
+def pace_of(anomaly: Anomaly) -> int:
+    """No less than the time between two reports of its series; 0 if nothing tells."""
+    return min(anomaly.window_start_ms - began(anomaly), RUN_GAP_MS)
+
+
 def _step_ms(anomaly: Anomaly, known: Signal | None) -> int:
     """The time since the anomalous window of the series before this one, 0 if there was none.
 
@@ -241,7 +246,7 @@ def _step_ms(anomaly: Anomaly, known: Signal | None) -> int:
     """
     if known is not None:
         return anomaly.window_end_ms - known.last_ms
-    return min(anomaly.window_start_ms - began(anomaly), RUN_GAP_MS)
+    return pace_of(anomaly)
 
 
 def signal_of(anomaly: Anomaly) -> Signal:

@@ -1,6 +1,6 @@
 """Who calls whom: the service graph, from the catalogue and learned from calls."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,7 @@ class ServiceGraph:
         self._down: dict[str, Mapping[str, int]] = {}
         self._up: dict[str, Mapping[str, int]] = {}
         self._near: dict[tuple[str, int], Mapping[str, int]] = {}
+        self._around: dict[tuple[str, int], Mapping[str, int]] = {}
         self.refused = 0
         for service in catalogue.services:
             for callee in service.depends_on:
@@ -64,6 +65,7 @@ class ServiceGraph:
         self._down.clear()
         self._up.clear()
         self._near.clear()
+        self._around.clear()
 
     def callees(self, service: str) -> tuple[str, ...]:
         """The services that `service` calls itself, in alphabetical order."""
@@ -81,24 +83,32 @@ class ServiceGraph:
     def below(self, service: str) -> Mapping[str, int]:
         """All that `service` calls, directly or through others, with the number of hops."""
         if service not in self._down:
-            self._down[service] = _walk(service, self._callees)
+            self._down[service] = _walk(service, (self._callees,))
         return self._down[service]
 
     def above(self, service: str) -> Mapping[str, int]:
         """All that call `service`, directly or through others, with the number of hops."""
         if service not in self._up:
-            self._up[service] = _walk(service, self._callers)
+            self._up[service] = _walk(service, (self._callers,))
         return self._up[service]
 
     def near(self, service: str, hops: int) -> Mapping[str, int]:
         """The services on a call path with `service`, either way, and their hops, up to `hops`."""
         key = (service, hops)
         if key not in self._near:
-            found = _walk(service, self._callers, hops)
-            for name, distance in _walk(service, self._callees, hops).items():
+            found = _walk(service, (self._callers,), hops)
+            for name, distance in _walk(service, (self._callees,), hops).items():
                 found[name] = min(distance, found.get(name, distance))
             self._near[key] = found
         return self._near[key]
+
+    def around(self, service: str, hops: int) -> Mapping[str, int]:
+        """The services that calls lead to from `service`, in whichever direction, also back and
+        forth, and their hops, up to `hops`."""
+        key = (service, hops)
+        if key not in self._around:
+            self._around[key] = _walk(service, (self._callers, self._callees), hops)
+        return self._around[key]
 
     def learned(self) -> list[tuple[str, str]]:
         """The learned edges, for a snapshot."""
@@ -118,12 +128,22 @@ def with_calls(catalogue: Catalogue, calls: Iterable[Call]) -> Catalogue:
     return msgspec.structs.replace(catalogue, services=tuple(services.values()))
 
 
-def _walk(start: str, edges: Mapping[str, set[str]], limit: int | None = None) -> dict[str, int]:
+def _walk(
+    start: str, ways: Sequence[Mapping[str, set[str]]], limit: int | None = None
+) -> dict[str, int]:
     """Breadth first from `start`, without it; at most `limit` hops."""
     hops, frontier, depth = {start: 0}, [start], 0
     while frontier and depth != limit:
         depth += 1
-        found = sorted({n for node in frontier for n in edges.get(node, ()) if n not in hops})
+        found = sorted(
+            {
+                name
+                for node in frontier
+                for edges in ways
+                for name in edges.get(node, ())
+                if name not in hops
+            }
+        )
         hops.update(dict.fromkeys(found, depth))
         frontier = found
     del hops[start]

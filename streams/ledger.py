@@ -147,7 +147,9 @@ class Ledger:
     def _causes(self, dossier: Dossier) -> tuple[tuple[Cause, ...], bool]:
         """The ranked causes, and whether the first of them is clear."""
         trusted = dossier.trusted_signals()
-        causes = rank(tuple(dossier.signals.values()), self.casebook.graph, trusted)
+        causes = rank(
+            tuple(dossier.signals.values()), self.casebook.graph, trusted, dossier.pace_ms
+        )
         causes = weigh(causes, self.memory.changes, dossier.since_ms())
         return causes, is_clear(causes, trusted)
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from detectors.units import failing_side
 from schemas.anomalies import Anomaly
-from schemas.units import metric_of
-from streams.dossier import VAGUE
+from streams.signs import is_of_few, is_vague
 
 SURE_SCORE = 20.0
 """Score at which even a vague sign is enough by itself."""
@@ -23,20 +21,16 @@ MASS_MS = 60_000
 
 
 def is_plain(anomaly: Anomaly) -> bool:
-    """Whether this anomaly alone is enough.
-
-    A share of failures that a service reports is as vague as any gauge: it may be of few requests.
-    """
-    vague = anomaly.kind in VAGUE or failing_side(metric_of(anomaly.series)) != 0
-    return anomaly.opens and (not vague or anomaly.score >= SURE_SCORE)
+    """Whether this anomaly alone is enough."""
+    return anomaly.opens and (not is_vague(anomaly) or anomaly.score >= SURE_SCORE)
 
 
 def is_enough(group: Sequence[Anomaly]) -> bool:
     """Whether the group opens an incident: a plain sign, or vague ones that last or agree.
 
-    What only corroborates counts for nothing here.
+    What only corroborates counts for nothing here, nor does what tells of a handful of requests.
     """
-    trusted = [anomaly for anomaly in group if anomaly.opens]
+    trusted = [anomaly for anomaly in group if anomaly.opens and not is_of_few(anomaly, group)]
     if any(is_plain(anomaly) for anomaly in trusted):
         return True
     if any(anomaly.window_end_ms - anomaly.since_ms >= LASTS_MS for anomaly in trusted):

@@ -1,10 +1,12 @@
-"""What a signal says of the service that it is seen on."""
+"""What a sign says of the service that it is seen on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from schemas.anomalies import AnomalyKind
+from detectors.units import failing_side
+from schemas.anomalies import Anomaly, AnomalyKind
 from schemas.incidents import Signal
-from schemas.units import metric_of
+from schemas.units import metric_of, split_unit
+from streams.dossier import VAGUE
 
 OWN: Mapping[AnomalyKind, float] = {
     "saturation": 2.5,
@@ -36,6 +38,10 @@ TIMES = ("latency", "duration", "response_time", "elapsed")
 AMOUNTS = ("requests", "invocations", "hits")
 """Words in names of gauges that tell how long requests take, and how many there are."""
 
+FEW_REQUESTS = 10.0
+"""Requests that are too few to tell anything by, however unlikely that is: what one user does in
+a minute."""
+
 FULL_SCORE = 30.0
 """-log10 tail probability from which being further out says no more."""
 
@@ -44,14 +50,42 @@ def meaning(signal: Signal) -> AnomalyKind:
     """What a signal tells of its service: its kind, or what a gauge's name says that it measures.
 
     A gauge of latencies that is too high tells the same as slow requests do; fewer or more requests
-    are traffic, however they are counted.
+    are traffic, however they are counted, and so is what has less to do and is faster for it.
     """
     if signal.kind != "level":
         return signal.kind
     name = metric_of(signal.series)
-    if any(word in name for word in TIMES) and signal.value > signal.expected:
-        return "latency"
+    if any(word in name for word in TIMES):
+        return "latency" if signal.value > signal.expected else "traffic"
     return "traffic" if any(word in name for word in AMOUNTS) else "level"
+
+
+def is_vague(item: Anomaly | Signal) -> bool:
+    """Whether it says that something is unusual rather than what is wrong.
+
+    A share of failures that a service reports is as vague as any gauge: it may be of few requests.
+    """
+    return item.kind in VAGUE or failing_side(metric_of(item.series)) != 0
+
+
+def counts_requests(series: str) -> bool:
+    """Whether it is a gauge of how many requests there were in some time: not how many a second."""
+    metric = metric_of(series)
+    name, unit = split_unit(metric)
+    return not unit and "rate" not in name and any(word in name for word in AMOUNTS)
+
+
+def is_of_few(item: Anomaly | Signal, own: Iterable[Anomaly | Signal] = ()) -> bool:
+    """Whether it tells of a handful of requests only: so many more or fewer than expected, or a
+    share that fails of so many, by what else is `own` to its service."""
+    if item.kind in VAGUE and counts_requests(item.series):
+        return abs(item.value - item.expected) < FEW_REQUESTS
+    return failing_side(metric_of(item.series)) != 0 and any(
+        other.service == item.service
+        and counts_requests(other.series)
+        and other.value < FEW_REQUESTS
+        for other in own
+    )
 
 
 def far_out(signal: Signal) -> float:
