@@ -302,6 +302,9 @@ DeliveryStatus = Literal[
     "failed",
     "withheld",
     "acknowledged",
+    "called_off",  # what was scheduled will not be, for the reason in `detail`
+    "kept",  # a promise to those outside: there was an update in time
+    "missed",  # there was none in time
 ]
 FailureClass = Literal["auth", "rate_limited", "refused", "unreachable", "gave_up"]
 
@@ -310,7 +313,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step in the life of one message to one recipient over one channel.
 
     `message_id` is derived from the incident event, the recipient and the channel; `rule` names
-    the route that chose the recipient. `time_ms` is wall time.
+    the route that chose the recipient. `time_ms` is wall time. What is to come is `scheduled` for
+    `due_ms`, and of no message yet: a step of an escalation (channel `escalation`), the next
+    update of those outside (`cadence`), a digest, a change of shift (`schedule`). `incident_id` is
+    empty for digests and changes of shift, which are about no single incident.
     """
 
     message_id: str

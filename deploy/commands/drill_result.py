@@ -69,8 +69,8 @@ def lines_of(deliveries: Sequence[Delivery]) -> Iterator[Line]:
         asked = next((s for s in steps if s.status == "asked"), None)
         took = (last.time_ms - asked.time_ms) / 1000 if asked and last.status == "sent" else None
         gap = last.status == "withheld" and "nobody is on call" in last.detail
-        if last.channel == "escalation" and not gap:
-            continue  # what an escalation notes of itself, and is no message
+        if last.channel in ("escalation", "cadence") and not gap:
+            continue  # what an escalation or a promise notes of itself, and is no message
         yield Line(
             recipient=last.recipient,
             audience=last.audience,

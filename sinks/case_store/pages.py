@@ -65,6 +65,8 @@ class Pages:
             detail=views.detail_words,
             own_text=views.own_text,
             lasted=views.lasted,
+            step=views.step_words,
+            way=views.way_words,
         )
 
     def routes(self) -> list[BaseRoute]:
@@ -134,7 +136,6 @@ class Pages:
             incident=file.case.incident,
             page=views.page(file, self._now_ms()),
             catalogue=self._catalogue,
-            status_words=views.STATUS_WORDS,
             problem=problem,
             typed=typed or {},
             command_ids={form: str(uuid.uuid4()) for form in FORMS},

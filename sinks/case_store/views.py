@@ -18,7 +18,7 @@ PENDING_MS = 900_000
 REPLAY_MS = 3_600_000
 LONGEST_TIMELINE, FIRST_LINES, LAST_LINES = 80, 20, 40
 STATUS_WORDS = {
-    "scheduled": "will be sent",
+    "scheduled": "planned",
     "held": "held for a digest",
     "asked": "being sent",
     "sent": "sent",
@@ -26,7 +26,15 @@ STATUS_WORDS = {
     "failed": "failed",
     "withheld": "withheld",
     "acknowledged": "acknowledged",
+    "called_off": "called off",
+    "kept": "promise kept",
+    "missed": "promise missed",
 }
+"""What a step is called; of two at one moment the later in this list is the later one."""
+NO_CHANNELS = ("escalation", "cadence", "schedule")
+"""What stands in place of a channel where a step is no message's."""
+SOON_MS = 1_000
+"""What is planned for within this is told by what follows."""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -88,7 +96,7 @@ def page(file: File, now_ms: int) -> Page:
         opening_seen=opened is not None,
         opening_signals=_signals(opening, at_opening),
         signals=_signals(incident, at_opening),
-        messages=messages(file.deliveries, file.events),
+        messages=messages(file.deliveries, file.events, now_ms if file.case.open else None),
         entries=_folded(merged(file.events, file.deliveries)),
         pending=_pending(file, now_ms),
         replayed=any(abs(e.recorded_ms - e.time_ms) > REPLAY_MS for e in file.events),
@@ -122,16 +130,38 @@ def _folded(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], ...]:
 
 
 def _steps_shown(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Without `scheduled` and `asked` where a later step says what became of the message."""
-    early = ("scheduled", "asked")
-    further = {d.message_id for d in deliveries if d.status not in early}
-    return [d for d in deliveries if d.status not in early or d.message_id not in further]
+    """Without `asked` where a later step says what became of the message, and without what is
+    planned for the very moment."""
+    further = {d.message_id for d in deliveries if d.status != "asked"}
+    return [
+        d
+        for d in deliveries
+        if not (d.status == "asked" and d.message_id in further)
+        and not (d.due_ms is not None and d.status == "scheduled" and _is_soon(d))
+    ]
+
+
+def _is_soon(delivery: Delivery) -> bool:
+    return delivery.due_ms is not None and delivery.due_ms - delivery.time_ms < SOON_MS
+
+
+def step_words(delivery: Delivery) -> str:
+    """What a step is called."""
+    if (delivery.channel, delivery.status) == ("cadence", "scheduled"):
+        return "promised"
+    return STATUS_WORDS[delivery.status]
+
+
+def way_words(delivery: Delivery) -> str:
+    """By which channel, where it is a message's."""
+    return "" if delivery.channel in NO_CHANNELS else f"over {delivery.channel}"
 
 
 def messages(
-    deliveries: Sequence[Delivery], events: Sequence[TimelineEvent]
+    deliveries: Sequence[Delivery], events: Sequence[TimelineEvent], now_ms: int | None
 ) -> tuple[Message, ...]:
-    """One line a message; deliveries come in the order of time."""
+    """One line a message, and one for each page that is still to come at `now_ms`; none are where
+    it is None. Deliveries come in the order of time."""
     about = {event.id: event.type for event in events}
     steps: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
@@ -147,7 +177,17 @@ def messages(
             ),
         )
         for own in steps.values()
+        if _concerns_somebody(own, now_ms)
     )
+
+
+def _concerns_somebody(steps: Sequence[Delivery], now_ms: int | None) -> bool:
+    """Whether it is a message, is to become one, or says why there is none."""
+    last = _latest(steps)
+    if last.status == "scheduled":
+        is_to_come = now_ms is not None and last.due_ms is not None and last.due_ms > now_ms
+        return is_to_come and last.channel != "cadence"
+    return last.channel not in NO_CHANNELS or last.status in ("failed", "withheld")
 
 
 def _latest(steps: Sequence[Delivery]) -> Delivery:

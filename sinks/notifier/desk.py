@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Delivery
 from schemas.oncall import Way
-from sinks.notifier import bundling, holding, metrics, outbox, timers
+from sinks.notifier import announcing, bundling, holding, metrics, outbox, timers
 from sinks.notifier.channels.channel import NO_DETAILS, Message
 from sinks.notifier.links import Linker
 from sinks.notifier.messages import Ask, Digest, HandOver
@@ -88,6 +88,7 @@ class Desk:
         )
         entry = msgspec.structs.replace(entry, content=content)
         await outbox.add(connection, [Placed(entry)])
+        await add_deliveries(connection, [entry.delivery("asked", now_ms)])
         await holding.take_into(connection, content.id, [seq for _, _, seq in held])
         metrics.digests.labels(entry.channel).inc()
         metrics.digested_messages.labels(entry.channel).inc(len(held))
@@ -108,7 +109,9 @@ class Desk:
         said = self._pen.hand_over(hand_over)
         entry = self._bare(hand_over.recipient, about, said, now_ms, rule=hand_over.schedule)
         content = msgspec.structs.replace(entry.content, kind="hand_over")
-        await outbox.add(connection, [Placed(msgspec.structs.replace(entry, content=content))])
+        entry = msgspec.structs.replace(entry, content=content)
+        await outbox.add(connection, [Placed(entry)])
+        await add_deliveries(connection, [entry.delivery("asked", now_ms)])
 
     async def _place(
         self, connection: AsyncConnection, order: Order, now_ms: int
@@ -120,7 +123,7 @@ class Desk:
             return Placed(entry, "withheld", order.withheld), []
         hold = await self._hold(connection, order, now_ms)
         if hold is not None:
-            await self._will_digest(connection, ask.recipient.name, hold.until_ms)
+            await self._will_digest(connection, ask.recipient, hold.until_ms)
             return Placed(entry, "held", hold.reason, hold.until_ms), []
         idle: list[Entry] = []
         if order.unheard:  # this one says it all; what is held back would come as old news
@@ -151,12 +154,17 @@ class Desk:
             ask.kind, severity, ask.recipient, limit=limit, load=load, now_ms=now_ms
         )
 
-    async def _will_digest(self, connection: AsyncConnection, name: str, until_ms: int) -> None:
+    async def _will_digest(
+        self, connection: AsyncConnection, recipient: Recipient, until_ms: int
+    ) -> None:
+        name = recipient.name
         if self._ledger.is_planned(connection, name, until_ms):
             return
         known = await timers.get(connection, DIGEST, name)
         if known is None or known.due_ms is None or until_ms < known.due_ms:
             await timers.put(connection, Timer(DIGEST, name, "", until_ms, b""))
+            step = announcing.digest_planned(name, recipient.channel, until_ms, self._now_ms())
+            await add_deliveries(connection, [step])
 
     def _entry(self, order: Order, now_ms: int) -> Entry:
         ask = order.ask

@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.configuration import Recipient
 from schemas.oncall import MessageLimit
 from sinks.notifier import bundling, holding, timers
+from sinks.notifier.announcing import digest_planned
 from sinks.notifier.desk import DIGEST, Desk
 from sinks.notifier.people import People
+from sinks.notifier.store import add_deliveries
 from sinks.notifier.timers import Timer
 
 
@@ -34,11 +37,18 @@ class Digests:
         load = await holding.load_of(connection, name, limit, now_ms)
         if not bundling.has_room_for_digest(limit, load):
             later_ms = max(now_ms + 1000, bundling.digest_ms(limit, load, now_ms))
-            await timers.put(connection, timer._replace(due_ms=later_ms))
+            await self._put_off(connection, timer, recipient, later_ms)
             return
         await self._desk.digest(connection, recipient, now_ms)
         next_ms = await holding.next_hold_ms(connection, name)
         if next_ms is None:
             await timers.drop(connection, DIGEST, name)
         else:
-            await timers.put(connection, timer._replace(due_ms=max(next_ms, now_ms + 1000)))
+            await self._put_off(connection, timer, recipient, max(next_ms, now_ms + 1000))
+
+    async def _put_off(
+        self, connection: AsyncConnection, timer: Timer, recipient: Recipient, due_ms: int
+    ) -> None:
+        await timers.put(connection, timer._replace(due_ms=due_ms))
+        step = digest_planned(recipient.name, recipient.channel, due_ms, self._now_ms())
+        await add_deliveries(connection, [step])

@@ -6,11 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Incident
 from sinks.notifier import timers
+from sinks.notifier.announcing import hand_over_planned
 from sinks.notifier.desk import Desk
 from sinks.notifier.messages import HandOver
 from sinks.notifier.oncall import Roster
 from sinks.notifier.people import People
-from sinks.notifier.store import open_incidents
+from sinks.notifier.store import add_deliveries, open_incidents
 from sinks.notifier.timers import Timer
 
 HAND_OVER = "hand_over"
@@ -67,7 +68,10 @@ class HandOvers:
 
     async def _plan(self, connection: AsyncConnection, roster: Roster, now_ms: int) -> None:
         due_ms = roster.at(now_ms).until_ms
+        known = await timers.get(connection, HAND_OVER, roster.name)
         await timers.put(connection, Timer(HAND_OVER, roster.name, "", due_ms, b""))
+        if due_ms is not None and (known is None or known.due_ms != due_ms):
+            await add_deliveries(connection, [hand_over_planned(roster.name, due_ms, now_ms)])
 
 
 def _titled(incident: Incident) -> str:

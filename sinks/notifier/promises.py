@@ -7,20 +7,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Command, Incident, IncidentEvent
-from sinks.notifier import cadence, metrics, outbox, timers
+from sinks.notifier import announcing, cadence, metrics, outbox, timers
+from sinks.notifier.announcing import CADENCE
 from sinks.notifier.cadence import Promise
 from sinks.notifier.desk import Desk, Order
 from sinks.notifier.escalation.records import as_event
 from sinks.notifier.messages import Ask, Kind, Stage
 from sinks.notifier.people import People
 from sinks.notifier.routing import PIPELINE, Decision
-from sinks.notifier.store import add_command, read_incident
+from sinks.notifier.store import add_command, add_deliveries, read_incident
 from sinks.notifier.timers import Timer
 
 PROMISE = "promise"
 """The kind of timer that a promise is; its subject is the incident."""
 OUTSIDE = ("customer", "support")
-RULE = "cadence"
 
 
 class Promises:
@@ -53,7 +53,7 @@ class Promises:
         before = None if is_new else await self._read(connection, event.incident_id)
         if event.incident.state in ("resolved", "closed"):
             if before is not None:
-                self._count(before, automatic=False)
+                await self._settle(connection, event.incident, before, automatic=False)
                 await timers.drop(connection, PROMISE, event.incident_id)
             return None
         tells = any(
@@ -69,8 +69,11 @@ class Promises:
             after = cadence.changed(after, now_ms)
         if event.incident.severity != before.severity:
             after = cadence.tightened(self._cadence, after, event.incident.severity, now_ms)
+        if after.due_ms != before.due_ms:
+            gone = announcing.replaced(event.incident, before, now_ms)
+            await add_deliveries(connection, [gone])
         if after != before:
-            await self._write(connection, event.incident_id, after)
+            await self._write(connection, event.incident, after, before)
         return after.due_ms
 
     async def fire(self, connection: AsyncConnection, timer: Timer) -> None:
@@ -82,13 +85,18 @@ class Promises:
             return
         may_speak = incident.severity not in self._reviewed
         after, action = cadence.fire(self._cadence, before, self._now_ms(), may_speak=may_speak)
-        await self._write(connection, incident.id, after)
+        await self._write(connection, incident, after, before)
         if action == "no_change":
             await self._say_no_change(connection, incident, after)
         elif action is not None:
+            people = await self._responsible(connection, incident, escalate=action == "escalate")
             if action == "escalate" and not before.escalated:
                 metrics.promises.labels(before.severity, "missed").inc()
-            people = await self._responsible(connection, incident, escalate=action == "escalate")
+                names = ", ".join(each.name for each in people) or "nobody"
+                step = announcing.missed(
+                    incident, before, self._now_ms(), f"nobody has spoken; told: {names}"
+                )
+                await add_deliveries(connection, [step])
             key = f"{before.due_ms}/{action}/{after.escalated}"
             await self._tell(connection, incident, people, after.due_ms, kind="update_due", key=key)
 
@@ -133,9 +141,9 @@ class Promises:
                 kind=kind,
                 stage=stage,
                 recipient=recipient,
-                rule=RULE,
+                rule=CADENCE,
                 event=event,
-                key=f"{RULE}/{key}",
+                key=f"{CADENCE}/{key}",
                 next_update_ms=due_ms,
             )
             for recipient in people
@@ -174,30 +182,58 @@ class Promises:
         automatic: bool,
     ) -> int | None:
         """There is an update: the promise before is settled and another one is made."""
-        if before is not None:
-            self._count(before, automatic=automatic)
-            before = cadence.changed(before, self._now_ms()) if not automatic else before
-        made = cadence.make(
-            self._cadence, before, incident.severity, self._now_ms(), automatic=automatic
-        )
+        now_ms = self._now_ms()
+        known = before
+        if before is not None and not automatic:
+            before = cadence.changed(before, now_ms)
+        made = cadence.make(self._cadence, before, incident.severity, now_ms, automatic=automatic)
+        if known is not None:
+            # One that is made anew for the same time still stands.
+            says_so = made is None or made.due_ms != known.due_ms
+            await self._settle(connection, incident, known, automatic=automatic, says_so=says_so)
         if made is None:
-            if before is not None:
+            if known is not None:
                 await timers.drop(connection, PROMISE, incident.id)
             return None
-        await self._write(connection, incident.id, made)
+        await self._write(connection, incident, made, known)
         return made.due_ms
 
-    def _count(self, promise: Promise, *, automatic: bool) -> None:
-        result = cadence.result(promise, self._now_ms(), automatic=automatic)
-        if result is not None:
-            metrics.promises.labels(promise.severity, result).inc()
+    async def _settle(
+        self,
+        connection: AsyncConnection,
+        incident: Incident,
+        promise: Promise,
+        *,
+        automatic: bool,
+        says_so: bool = True,
+    ) -> None:
+        """There is an update, or the end: counts what has become of the promise, and says so."""
+        now_ms = self._now_ms()
+        result = cadence.result(promise, now_ms, automatic=automatic)
+        if result is None:
+            return
+        metrics.promises.labels(promise.severity, result).inc()
+        if result == "late":
+            step = announcing.missed(incident, promise, now_ms)
+        else:
+            step = announcing.kept(incident, promise, now_ms, automatic=automatic)
+        await add_deliveries(connection, [step] if says_so else [])
 
     async def _read(self, connection: AsyncConnection, incident_id: str) -> Promise | None:
         timer = await timers.get(connection, PROMISE, incident_id)
         return None if timer is None else msgspec.json.decode(timer.state, type=Promise)
 
-    async def _write(self, connection: AsyncConnection, incident_id: str, promise: Promise) -> None:
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        incident: Incident,
+        promise: Promise,
+        before: Promise | None,
+    ) -> None:
+        """Keeps the promise; one for another time than before is said in the log."""
         state = msgspec.json.encode(promise)
-        await timers.put(
-            connection, Timer(PROMISE, incident_id, incident_id, promise.fire_ms, state)
-        )
+        timer = Timer(PROMISE, incident.id, incident.id, promise.fire_ms, state)
+        await timers.put(connection, timer)
+        if before is None or before.due_ms != promise.due_ms:
+            step = announcing.promised(incident, promise, self._now_ms())
+            await add_deliveries(connection, [step])

@@ -88,10 +88,12 @@ class _OpenState(msgspec.Struct):
 
 async def add_deliveries(connection: AsyncConnection, deliveries: Iterable[Delivery]) -> None:
     """Puts delivery records into the outbox, in order, and into the trail."""
-    made = [(each, msgspec.json.encode(each)) for each in deliveries if each.incident_id]
-    if not made:  # a digest's own: its messages have records of their own
+    made = [(each, msgspec.json.encode(each)) for each in deliveries]
+    if not made:
         return
-    outgoing = [{"incident_id": each.incident_id, "value": value} for each, value in made]
+    outgoing = [
+        {"incident_id": each.incident_id or each.recipient, "value": value} for each, value in made
+    ]
     await connection.execute(delivery.insert(), outgoing)
     kept = [
         {

@@ -92,7 +92,8 @@ delivery = sa.Table(
     sa.Column("value", sa.LargeBinary, nullable=False),
     sa.Column("topic", sa.String, nullable=False, default=""),
 )
-"""Records that Kafka has not acknowledged yet: deliveries where `topic` is empty, else of it."""
+"""Records that Kafka has not acknowledged yet: deliveries where `topic` is empty, else of it. Their
+key is `incident_id`: the recipient's name for what is about no single incident."""
 
 trail = sa.Table(
     "notifier_trail",

@@ -66,7 +66,7 @@ def verdict(
     mine = [each for each in trail if (each.event_id, each.recipient) == (event_id, recipient)]
     messages: dict[str, list[Delivery]] = {}
     for each in mine:
-        if each.status != "scheduled":
+        if each.status in _OUTCOMES:
             messages.setdefault(each.message_id, []).append(each)
     if not messages:
         return Verdict(
@@ -161,6 +161,5 @@ def _name(made: Delivery) -> str:
         return "throttled" if made.detail == "limit" else "quiet hours"
     if made.status == "sent" and made.detail == "in a digest":
         return "delivered in a digest"
-    return {"asked": "routed", "accepted": "delivered", "scheduled": "planned"}.get(
-        made.status, made.status
-    )
+    names = {"asked": "routed", "accepted": "delivered", "scheduled": "planned"}
+    return names.get(made.status, made.status.replace("_", " "))

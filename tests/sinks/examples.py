@@ -239,6 +239,7 @@ def delivery(
     time_ms: int | None = None,
     attempt: int = 1,
     detail: str = "",
+    due_ms: int | None = None,
 ) -> Delivery:
     """A step in telling one recipient of an event."""
     return Delivery(
@@ -255,6 +256,7 @@ def delivery(
         attempt=attempt,
         detail=detail,
         failure="unreachable" if status == "failed" else None,
+        due_ms=due_ms,
     )
 
 

@@ -42,13 +42,28 @@ def planned(policy: Escalation, page: Page, incident: Incident, now_ms: int) -> 
     else:
         return []
     detail = f"{what} at {clock(page.due_ms)} UTC"
-    found = [
-        record(page, incident, name, f"scheduled/{page.policy}/{page.epoch}/{key}", now_ms)
+    key = f"scheduled/{page.policy}/{page.epoch}/{key}"
+    return [
+        msgspec.structs.replace(
+            record(page, incident, name, key, now_ms),
+            # The same at every version of the incident, so that it can be called off.
+            message_id=message_id(incident.id, name, CHANNEL, key),
+            status="scheduled",
+            due_ms=page.due_ms,
+            detail=detail,
+        )
         for name in names
     ]
+
+
+def called_off(policy: Escalation, page: Page, incident: Incident, now_ms: int) -> list[Delivery]:
+    """That pages which were planned, as `page` has it, will not come: somebody has the incident,
+    or it is over."""
+    who = incident.acknowledged_by
+    detail = f"acknowledged by {who}" if who else "there is nothing more to page for"
     return [
-        msgspec.structs.replace(each, status="scheduled", due_ms=page.due_ms, detail=detail)
-        for each in found
+        msgspec.structs.replace(each, status="called_off", due_ms=None, detail=detail)
+        for each in planned(policy, page, incident, now_ms)
     ]
 
 

@@ -11,7 +11,7 @@ from schemas.incidents import Command, Incident, IncidentEvent
 from sinks.notifier import holding, metrics, outbox, timers
 from sinks.notifier.desk import Desk, Order, ways_of
 from sinks.notifier.escalation.machine import Call, Machine, Page
-from sinks.notifier.escalation.records import as_event, planned, record
+from sinks.notifier.escalation.records import as_event, called_off, planned, record
 from sinks.notifier.messages import Ask, Kind
 from sinks.notifier.people import People
 from sinks.notifier.routing import PIPELINE
@@ -261,12 +261,18 @@ class Escalations:
         before = await timers.get(connection, PAGE, subject)
         state = msgspec.json.encode(page)
         await timers.put(connection, Timer(PAGE, subject, page.incident_id, page.due_ms, state))
-        if incident is None or page.due_ms is None:
+        if incident is None or (before is not None and before.due_ms == page.due_ms):
             return
-        if before is not None and before.due_ms == page.due_ms:
-            return
-        policy = self._machines[page.policy].policy
-        await add_deliveries(connection, planned(policy, page, incident, self._now_ms()))
+        policy, now_ms = self._machines[page.policy].policy, self._now_ms()
+        steps = planned(policy, page, incident, now_ms)
+        if before is not None and page.state != "paging":
+            was = msgspec.json.decode(before.state, type=Page)
+            if was.state == "paging" and was.due_ms is not None and was.due_ms > now_ms:
+                said = msgspec.structs.replace(
+                    incident, acknowledged_by=page.acknowledged_by or incident.acknowledged_by
+                )
+                steps = [*called_off(policy, was, said, now_ms), *steps]
+        await add_deliveries(connection, steps)
 
     async def _take_back(self, connection: AsyncConnection, incident_id: str, reason: str) -> None:
         """No page that has not gone out yet goes out any more, in any channel."""

@@ -75,7 +75,7 @@ def test_the_latest_step_of_a_message_is_its_result_whatever_its_attempt() -> No
         examples.delivery(event, "sent", attempt=2, time_ms=2),
         examples.delivery(event, "acknowledged", attempt=0, time_ms=3),
     ]
-    (message,) = views.messages(steps, [read(event, 0)])
+    (message,) = views.messages(steps, [read(event, 0)], None)
     assert (message.latest.status, message.attempts, message.about) == ("acknowledged", 2, "opened")
 
 
@@ -125,3 +125,30 @@ def test_bars_stay_within_their_line() -> None:
     for row in page:
         assert 0 <= row.bar.start <= row.bar.start + row.bar.width <= 100
         assert 0 < row.bar.opened < 100
+
+
+def test_a_page_to_come_is_told_until_its_time_or_the_end_of_the_case() -> None:
+    event = examples.cpu_fault()[0]
+    page = examples.delivery(event, "scheduled", channel="escalation", due_ms=5_000, time_ms=1)
+
+    def shown(*steps: Delivery, now_ms: int | None) -> list[str]:
+        found = views.messages([page, *steps], [read(event, 0)], now_ms)
+        return [views.step_words(message.latest) for message in found]
+
+    assert shown(now_ms=4_000) == ["planned"]
+    assert shown(now_ms=5_000) == []
+    assert shown(now_ms=None) == []
+    off = examples.delivery(event, "called_off", channel="escalation", time_ms=2)
+    assert shown(off, now_ms=4_000) == []
+
+
+def test_promises_are_lines_of_the_timeline_and_no_messages() -> None:
+    event = examples.cpu_fault()[0]
+    steps = [
+        examples.delivery(event, "scheduled", channel="cadence", due_ms=9_000, time_ms=1),
+        examples.delivery(event, "kept", channel="cadence", time_ms=2),
+    ]
+    assert views.messages(steps, [read(event, 0)], 5_000) == ()
+    lines = [entry.delivery for entry in views.merged([read(event, 0)], steps) if entry.delivery]
+    assert [views.step_words(line) for line in lines] == ["promised", "promise kept"]
+    assert [views.way_words(line) for line in lines] == ["", ""]

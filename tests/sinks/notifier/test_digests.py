@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.configuration import Recipient, Route
-from schemas.incidents import IncidentEvent
+from schemas.incidents import Delivery, IncidentEvent
 from schemas.oncall import Hours, Inhibition, MessageLimit, QuietHours
 from tests.sinks.examples import cpu_incident, event
 from tests.sinks.notifier.conftest import Bench
@@ -26,7 +26,13 @@ def ended(number: int) -> IncidentEvent:
 
 def fates(bench: Bench) -> dict[str, str]:
     """The last step of every message."""
-    return {made.message_id: made.status for made in bench.kafka.deliveries()}
+    made = [step for step in bench.kafka.deliveries() if step.status != "scheduled"]
+    return {step.message_id: step.status for step in made}
+
+
+def of_incidents(bench: Bench) -> list[Delivery]:
+    """What was sent about an incident, alone or in a digest, without the digests themselves."""
+    return [made for made in bench.kafka.deliveries("sent") if made.incident_id]
 
 
 async def test_what_is_above_the_limit_comes_in_one_digest_and_is_accounted_for(
@@ -35,13 +41,26 @@ async def test_what_is_above_the_limit_comes_in_one_digest_and_is_accounted_for(
     notifier = await bench.start(bench.configuration(recipients=(ADA,), limit=LIMIT))
     await bench.feed(notifier, *(opened(number) for number in range(30)))
     await bench.settle(notifier)
-    assert len(bench.kafka.deliveries("sent")) == 2
+    assert len(of_incidents(bench)) == 2
     assert len(bench.kafka.deliveries("held")) == 28
     assert {made.detail for made in bench.kafka.deliveries("held")} == {"limit"}
     await bench.settle(notifier, 60)
     assert "28 messages" in bench.console.getvalue()
-    assert len(bench.kafka.deliveries("sent")) == 30
+    assert len(of_incidents(bench)) == 30
     assert set(fates(bench).values()) == {"sent"}
+
+
+async def test_a_digest_is_announced_asked_for_and_sent_in_the_log(bench: Bench) -> None:
+    notifier = await bench.start(bench.configuration(recipients=(ADA,), limit=LIMIT))
+    await bench.feed(notifier, *(opened(number) for number in range(5)))
+    await bench.settle(notifier)
+    (planned,) = bench.kafka.deliveries("scheduled")
+    assert (planned.recipient, planned.incident_id) == ("ada", "")
+    assert planned.due_ms == bench.clock.now_ms + 60_000
+    await bench.settle(notifier, 60)
+    steps = [made for made in bench.kafka.deliveries() if made.event_id.startswith("digest/ada/")]
+    assert [made.status for made in steps] == ["scheduled", "asked", "sent"]
+    assert "3 messages" in steps[-1].subject
 
 
 async def test_no_span_holds_more_messages_than_the_limit(bench: Bench) -> None:
@@ -92,7 +111,7 @@ async def test_a_digest_survives_a_crash_and_comes_once(bench: Bench) -> None:
     await bench.settle(again)
     await bench.settle(again, 3600)
     assert bench.console.getvalue().count("8 messages about") >= 1
-    assert len({made.message_id for made in bench.kafka.deliveries("sent")}) == 10
+    assert len({made.message_id for made in of_incidents(bench)}) == 10
 
 
 async def test_quiet_hours_end_with_a_digest_but_the_urgent_comes_through(bench: Bench) -> None:
@@ -108,7 +127,7 @@ async def test_quiet_hours_end_with_a_digest_but_the_urgent_comes_through(bench:
     await bench.settle(notifier, 8 * 3600 - 1)
     assert len(bench.kafka.deliveries("sent")) == 1
     await bench.settle(notifier, 1)
-    assert len(bench.kafka.deliveries("sent")) == 2
+    assert len(of_incidents(bench)) == 2
 
 
 async def test_an_end_is_told_whatever_was_muted_since(bench: Bench) -> None:

@@ -75,6 +75,52 @@ async def test_a_promise_is_reminded_of_then_kept_by_no_change_and_at_last_escal
     assert promises("missed") == missed + 1
 
 
+def steps_of_promises(bench: Bench) -> list[tuple[str, str]]:
+    made = [step for step in bench.kafka.deliveries() if step.channel == "cadence"]
+    return [(step.status, step.detail) for step in made]
+
+
+async def test_each_promise_stands_in_the_log_with_what_became_of_it(bench: Bench) -> None:
+    bench.clock.now_ms = round(datetime(2026, 11, 24, 9, 0, tzinfo=UTC).timestamp() * 1000)
+    notifier = await bench.start(configured(bench, cadence=Cadence(no_change_limit=1)))
+    await bench.feed(notifier, step(1, "opened"))
+    await bench.settle(notifier, 20 * MINUTE)
+    await bench.feed(notifier, step(2, "public_message", "ada", public_message="We are on it."))
+    for _ in range(12):
+        await bench.settle(notifier, 5 * MINUTE)
+    await bench.feed(notifier, step(3, "no_change", "ada"))
+    await bench.settle(notifier, 5 * MINUTE)
+    await bench.feed(notifier, step(4, "resolved", state="resolved"))
+    await bench.settle(notifier)
+    assert steps_of_promises(bench) == [
+        ("scheduled", "next update by 09:30:00 UTC"),
+        ("kept", "there is news"),
+        ("scheduled", "next update by 09:50:00 UTC"),
+        ("kept", "tocsin said that nothing has changed"),
+        ("scheduled", "next update by 10:20:00 UTC"),
+        ("missed", "nobody has spoken; told: ada"),
+        ("scheduled", "next update by 10:50:00 UTC"),
+        ("kept", "there is news"),
+    ]
+    due = [made.due_ms for made in bench.kafka.deliveries("scheduled")]
+    assert due == sorted(due, key=lambda at: at or 0)
+
+
+async def test_a_promise_that_a_graver_severity_replaces_is_called_off_in_the_log(
+    bench: Bench,
+) -> None:
+    quiet = (Route(name="all", recipients=("desk",), events=("opened",)),)
+    notifier = await bench.start(configured(bench, routes=quiet))
+    first = event(cpu_incident(version=1, severity="P3"), "opened")
+    await bench.feed(notifier, first)
+    await bench.settle(notifier, 5 * MINUTE)
+    await bench.feed(notifier, step(2, "severity_changed"))
+    await bench.settle(notifier)
+    statuses = [status for status, _ in steps_of_promises(bench)]
+    assert statuses == ["scheduled", "called_off", "scheduled"]
+    assert steps_of_promises(bench)[1][1] == "the incident is P1 now: sooner"
+
+
 async def test_whoever_speaks_keeps_the_promise_and_makes_another(bench: Bench) -> None:
     kept = promises("kept")
     notifier = await bench.start(configured(bench))
@@ -183,6 +229,11 @@ async def test_a_change_of_shift_is_told_to_both_with_what_is_open(bench: Bench)
     assert re.search(r"off call[^\n]*→ ada\n", said), said
     assert re.search(r"on call[^\n]*→ boss\n", said), said
     assert "inc-cpu-01" in said.split("→ boss")[1]
+    steps = [step for step in bench.kafka.deliveries() if step.event_id.startswith("hand_over/")]
+    began = [(step.status, step.recipient) for step in steps]
+    assert began[0] == ("scheduled", "on call")
+    assert {("asked", "ada"), ("sent", "ada"), ("asked", "boss"), ("sent", "boss")} <= set(began)
+    assert all(step.incident_id == "" for step in steps)
     before = len(said)
     await bench.settle(notifier, 3600)
     assert len(bench.console.getvalue()) == before

@@ -98,6 +98,19 @@ async def test_an_acknowledgement_stops_every_page_at_once_also_those_that_wait(
     assert "acknowledged by grace" in stopped
 
 
+async def test_steps_that_an_acknowledgement_stops_are_called_off_in_the_log(bench: Bench) -> None:
+    notifier = await bench.start(configured(bench))
+    first = opened()
+    await bench.feed(notifier, first)
+    await bench.settle(notifier, 60)
+    planned = {made.message_id: made.recipient for made in bench.kafka.deliveries("scheduled")[1:]}
+    await bench.feed(notifier, after(first, "acknowledged", 2, acknowledged_by="ada"))
+    await bench.settle(notifier)
+    off = bench.kafka.deliveries("called_off")
+    assert {made.message_id: made.recipient for made in off} == planned
+    assert {made.detail for made in off} == {"acknowledged by ada"}
+
+
 async def test_the_link_stops_pages_without_waiting_for_the_worker(bench: Bench) -> None:
     notifier = await bench.start(configured(bench))
     await bench.feed(notifier, opened())
