@@ -445,5 +445,6 @@ def test_services_beside_one_another_that_do_the_same_at_once_are_one_incident()
     one = anomaly("cart", "new_error_template")
     assert len(opened(told(one, anomaly("search", "new_error_template", 80), until=100))) == 1
     assert len(opened(told(one, anomaly("search", "new_error_template", 100), until=120))) == 2
-    assert len(opened(told(one, anomaly("search", "error_ratio", 80), until=100))) == 2
+    counted = anomaly("search", "error_ratio", 80, series='requests{service="search"}')
+    assert len(opened(told(one, counted, until=100))) == 2
     assert len(opened(told(one, anomaly("smtp", "new_error_template", 80), until=100))) == 2
