@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.shell.checkpoints import (
@@ -38,6 +38,7 @@ def test_no_record_is_longer_than_kafka_takes_by_default() -> None:
     assert records[-1][0].endswith(b"manifest")
 
 
+@settings(deadline=None)  # megabytes are digested
 @given(st.integers(0, 12), st.integers(1, 4), st.integers(0, 4))
 def test_however_far_the_writing_came_the_last_whole_checkpoint_is_found(
     written: int, first_chunks: int, second_chunks: int
