@@ -1,15 +1,15 @@
 """Takes decoded records into their window, or says why one cannot be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from schemas.configuration import Windows
 from schemas.events import EventKind
-from streams.intake import Call, Intake, known
+from streams.intake import Intake, known
 from streams.masking import Masker
 from streams.normalise import is_failure, normal_severity
-from streams.raw import LARGEST_VALUE, LONGEST_SECONDS, Raw
+from streams.raw import LARGEST_VALUE, LATEST_MS, LONGEST_SECONDS, Raw
 from streams.reject import Rejected
-from streams.windows import LogCell, RequestCell, Window
+from streams.windows import LogCell, LogKey, Window
 
 MAX_TEXTS = 2_000
 """Distinct masked log texts in one window; lines beyond are counted under `OTHER_TEXT`."""
@@ -65,12 +65,14 @@ class Fold:
         assert value is not None
         if raw.service and not -LARGEST_VALUE <= value <= LARGEST_VALUE:
             raise Rejected("out_of_range", "$.value is beyond 1e300; leave the record out instead")
-        intake.samples[raw.service, raw.metric, raw.instance].append((time_ms, value))
+        cell = intake.gauge_cell((raw.service, raw.metric, raw.instance))
+        cell.pending.append((time_ms, value))
 
     def _log(self, intake: Intake, raw: Raw, time_ms: int) -> None:
-        known((raw.service, None, None))
-        self.settle_lines(intake)
-        self._line(intake, raw, time_ms, self._mask(raw.body or ""))
+        service, _, _ = known((raw.service, None, None))
+        body = raw.body or ""
+        key = self.line_key(service, raw.severity, body)
+        Lines(self, lambda _: body).take(intake, key, ([time_ms], [0]))
 
     def _request(self, intake: Intake, raw: Raw, time_ms: int) -> None:
         duration, client = raw.duration_seconds, raw.client_duration_seconds
@@ -79,8 +81,18 @@ class Fold:
             raise _bad_duration("duration_seconds", duration)
         if client is not None and not 0.0 <= client <= LONGEST_SECONDS:
             raise _bad_duration("client_duration_seconds", client)
-        calls = intake.calls[raw.service, raw.operation, raw.caller]
-        calls.append((duration, client, raw.status))
+        cell = intake.request_cell((raw.service, raw.operation, raw.caller))
+        cell.count += 1
+        cell.durations.pending.append(duration)
+        if raw.caller and client is not None:
+            cell.networks.pending.append(client - duration if client > duration else 0.0)
+        failed = self.failed(raw.status)
+        cell.known += failed is not None
+        cell.errors += failed is True
+
+    def failed(self, status: int | str | None) -> bool | None:
+        """Whether a request of this status has failed; None if that is not known."""
+        return self._failures[status]
 
     def count(self, intake: Intake, raw: Raw, time_ms: int) -> None:
         """Adds requests that somebody else has counted. Raises `Rejected`."""
@@ -93,66 +105,61 @@ class Fold:
             cell.known += requests
             cell.errors += errors
 
-    def _line(self, intake: Intake, raw: Raw, time_ms: int, text: str) -> None:
-        service, body, logs = raw.service or "", raw.body or "", intake.window.logs
-        key = (service, self._severities[raw.severity], text)
+    def line_key(self, service: str, severity: int | str | None, body: str) -> LogKey:
+        """What lines like this one are counted under, unless there are too many texts."""
+        return service, self._severities[severity], self._mask(body)
+
+    def line_cell(self, intake: Intake, key: LogKey) -> LogCell:
+        """The cell of lines of this key, an empty one if it is new. Raises `Rejected`."""
+        logs = intake.window.logs
         cell = logs.get(key)
         if cell is None:
+            service, severity, _ = key
             intake.admit((service,))
             if len(logs) >= MAX_TEXTS:
-                key = (service, key[1], OTHER_TEXT)
-            cell = logs.setdefault(key, LogCell(0, time_ms, body[:_EXAMPLE_CHARACTERS]))
-        cell.count += 1
-        if time_ms < cell.first_ms:
-            cell.first_ms, cell.example = time_ms, body[:_EXAMPLE_CHARACTERS]
-
-    # many records at once
+                key = (service, severity, OTHER_TEXT)
+            cell = logs.setdefault(key, LogCell(0, LATEST_MS + 1, ""))
+        return cell
 
     def settle(self, intake: Intake) -> None:
-        """Moves what waits into the cells, and full portions there into the sums.
+        """Moves full portions of what waits in the cells into their sums.
 
         Changes nothing of what will be said of the window, whenever it is done.
         """
-        window = intake.window
-        self.settle_lines(intake)
-        for names, calls in intake.calls.items():
-            if calls:
-                self._settle_calls(window.requests[known(names)], calls, called=bool(names[2]))
-        for gauge in window.gauges.values():
+        for gauge in intake.window.gauges.values():
             gauge.fold(all_of_it=False)
-
-    def settle_lines(self, intake: Intake) -> None:
-        """Counts the lines that wait into their cells."""
-        lines = intake.lines
-        if not lines:
-            return
-        logs, severities = intake.window.logs, self._severities
-        for raw, text in zip(lines, self._mask.many([r.body or "" for r in lines]), strict=True):
-            cell = logs.get((raw.service or "", severities[raw.severity], text))
-            time_ms = raw.time or 0
-            if cell is None or time_ms < cell.first_ms:
-                self._line(intake, raw, time_ms, text)
-            else:
-                cell.count += 1
-        lines.clear()
-
-    def _settle_calls(self, cell: RequestCell, calls: list[Call], *, called: bool) -> None:
-        cell.count += len(calls)
-        durations, clients, statuses = zip(*calls, strict=True)
-        cell.durations.pending += durations
-        cell.durations.fold(all_of_it=False)
-        if called:
-            cell.networks.pending += [
-                client - duration if client > duration else 0.0
-                for duration, client in zip(durations, clients, strict=True)
-                if client is not None
-            ]
+        for cell in intake.window.requests.values():
+            cell.durations.fold(all_of_it=False)
             cell.networks.fold(all_of_it=False)
-        failed = list(map(self._failures.__getitem__, statuses))
-        errors = failed.count(True)
-        cell.known += errors + failed.count(False)
-        cell.errors += errors
-        calls.clear()
+
+
+class Lines:
+    """Counts lines into their cells; the earliest of a cell, the first of several, is its example.
+
+    Parameters
+    ----------
+    body_of
+        The line at a place; places rise in order of arrival.
+    """
+
+    def __init__(self, fold: Fold, body_of: Callable[[int], str]) -> None:
+        self._fold = fold
+        self._body_of = body_of
+        self._places: dict[int, int] = {}
+
+    def take(self, intake: Intake, key: LogKey, where: tuple[Sequence[int], Sequence[int]]) -> None:
+        """Counts lines of one key, given by their times and places. Raises `Rejected`."""
+        times_ms, places = where
+        cell = self._fold.line_cell(intake, key)
+        cell.count += len(times_ms)
+        first_ms = min(times_ms)
+        place = places[times_ms.index(first_ms)]
+        # What is said of a cell in one go may come group by group, not in order of arrival.
+        before = self._places.get(id(cell), -1)
+        if first_ms < cell.first_ms or (first_ms == cell.first_ms and place < before):
+            cell.first_ms = first_ms
+            cell.example = self._body_of(place)[:_EXAMPLE_CHARACTERS]
+            self._places[id(cell)] = place
 
 
 def _bad_duration(name: str, seconds: float) -> Rejected:

@@ -1,8 +1,7 @@
 """The ingest stage: raw records of one partition in, closed windows and bad records out. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import length_hint
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -14,20 +13,22 @@ from streams.fold import Fold
 from streams.intake import Intake
 from streams.kinds import is_heartbeat, missing, placing
 from streams.mapping import is_wire_format
-from streams.raw import Raw, SoundRaw
+from streams.packed import Packed
+from streams.quick import Quick
+from streams.raw import Raw
 from streams.reject import Rejected, dead_letter
 from streams.run import Run
 from streams.series import shard_of
 from streams.timely import checked, surely_ms
 from streams.versions import Ladder
-from streams.vocabulary import Vocabulary
 from streams.windows import SeriesNames, Window
 
 NEVER_MS = -1
 """The `window_end_ms` of an idle batch of a source that has closed no window yet."""
 
 _SETTLE_RECORDS, _SETTLE_RECORDS_A_CELL = 16_384, 4
-_LARGER = 2**63  # than any record
+_WORTH_RECORDS, _MOST_CAREFULLY = 32, 256
+"""Fewer records are sooner taken one by one than read at once; and how many in a row at most."""
 INGEST = Ladder("the ingest stage", oldest=1)
 
 
@@ -67,10 +68,19 @@ class Ingest:
         Length, lateness and limits.
     shards
         Partitions of the observations topic; all series of a service share one.
+    quick
+        Whether records are read many at once where they can be, which changes nothing but time.
     """
 
     def __init__(
-        self, source: Source, topic: str, partition: int, windows: Windows, shards: int
+        self,
+        source: Source,
+        topic: str,
+        partition: int,
+        windows: Windows,
+        shards: int,
+        *,
+        quick: bool = True,
     ) -> None:
         self._topic, self._partition, self._shards = topic, partition, shards
         self._windows = windows
@@ -78,10 +88,12 @@ class Ingest:
         self._lateness_ms = round(windows.allowed_lateness_seconds * 1_000)
         self._ahead_ms = round(windows.max_ahead_seconds * 1_000)
         self._decode = decoder(source)
-        self._vocabulary = Vocabulary(source.kind) if is_wire_format(source) else None
         self._kind_of = placing(source)
         self._kind = source.kind
         self._fold = Fold(windows)
+        self._quick = (
+            Quick(source.kind, windows, self._fold) if quick and is_wire_format(source) else None
+        )
         self._names = SeriesNames(4 * windows.max_series)
         self._shard_of: dict[str, int] = {}
         self._open: dict[int, Intake] = {}
@@ -99,72 +111,42 @@ class Ingest:
         """Takes the records of a run in, in order; a bad one changes nothing but its own fate."""
         ingested = Ingested()
         self._settle_at_times(len(run))
-        vocabulary = self._vocabulary
-        if vocabulary is None or not self._roomy(run):
-            for index in range(len(run)):
+        at, carefully = 0, 1
+        if self._many(run, at):
+            run = replace(run, values=Packed.of(run.values))
+        sure_ms = surely_ms(run, self._ahead_ms)
+        while at < len(run):
+            many = self._many(run, at)
+            read = self._take_many(run, at, many, sure_ms) if many else 0
+            at += read
+            carefully = 1 if read >= _WORTH_RECORDS else min(2 * carefully, _MOST_CAREFULLY)
+            for index in range(at, min(at + carefully, len(run))):
                 self._take_any(run, index, ingested)
-            return ingested
-        values = iter(run.values)
-        latest_ms = surely_ms(run, self._ahead_ms)
-        while not self._take_sound(map(vocabulary.decode, values), latest_ms):
-            raw = self._take_any(run, len(run) - length_hint(values) - 1, ingested)
-            if raw is not None:
-                vocabulary.learn(raw)
-        for intake in self._open.values():
-            self._fold.settle_lines(intake)
+            at += carefully
         return ingested
 
-    def _roomy(self, run: Run) -> bool:
-        """Whether no value is missing or too large, and whatever they hold, no window gets full."""
-        most_bytes = run.most_bytes
-        if most_bytes is None:
-            most_bytes = max((_LARGER if v is None else len(v) for v in run.values), default=0)
-        most = max((len(intake.window) for intake in self._open.values()), default=0)
-        return (
-            most_bytes <= self._windows.max_record_bytes
-            and most + len(run) <= self._windows.max_series
-        )
+    def _many(self, run: Run, at: int) -> int:
+        """How many records may be read at once, so that no window gets full whatever they hold.
 
-    def _take_sound(self, records: Iterator[SoundRaw], latest_ms: int) -> bool:
-        """Takes records into open windows until one is not as nearly all are.
-
-        Returns False if there is one, which is then the last that was taken from `records` and has
-        changed nothing, and True if there was none. This is the path of nearly every event.
+        0 if it is not worth it.
         """
-        until_ms = min(latest_ms + 1, self._next_close_ms)
-        watermark_ms = self.watermark_ms
-        start_ms = end_ms = 0
-        try:
-            for raw in records:
-                time_ms = raw.time
-                if not start_ms <= time_ms < end_ms:
-                    start_ms = time_ms - time_ms % self._length_ms
-                    end_ms = min(start_ms + self._length_ms, until_ms)
-                    intake = self._open[start_ms]
-                    if time_ms >= end_ms:
-                        return False
-                    samples, calls, lines = intake.samples, intake.calls, intake.lines
-                metric, value, seconds = raw.metric, raw.value, raw.duration_seconds
-                if metric is not None and value is not None:
-                    samples[raw.service, metric, raw.instance].append((time_ms, value))
-                elif raw.body is not None:
-                    lines.append(raw)
-                elif seconds is not None:
-                    call = (seconds, raw.client_duration_seconds, raw.status)
-                    calls[raw.service, raw.operation, raw.caller].append(call)
-                elif raw.requests is not None:
-                    self._fold.count(intake, raw, time_ms)
-                else:
-                    return False
-                watermark_ms = time_ms if time_ms > watermark_ms else watermark_ms
-        except (*UNDECODABLE, KeyError, Rejected):  # KeyError: its window is not open
-            return False
-        finally:
-            self.watermark_ms = watermark_ms
-        return True
+        if self._quick is None:
+            return 0
+        most = max((len(intake.window) for intake in self._open.values()), default=0)
+        many = min(len(run) - at, self._windows.max_series - most)
+        return many if many >= _WORTH_RECORDS else 0
 
-    def _take_any(self, run: Run, index: int, ingested: Ingested) -> Raw | None:
-        """Takes one record, whatever it is. It may close windows; None if it is a dead letter."""
+    def _take_many(self, run: Run, at: int, many: int, sure_ms: int) -> int:
+        """Takes records into open windows until one is not as nearly all are; says how many."""
+        assert self._quick is not None
+        intakes = [self._open[start] for start in sorted(self._open)]
+        until_ms = min(sure_ms + 1, self._next_close_ms)
+        took = self._quick.take(Packed.of(run.values), at, at + many, intakes, until_ms)
+        self.watermark_ms = max(self.watermark_ms, took.latest_ms)
+        return took.records
+
+    def _take_any(self, run: Run, index: int, ingested: Ingested) -> None:
+        """Takes one record, whatever it is. It may close windows."""
         value = run.values[index]
         try:
             if value is None or len(value) > self._windows.max_record_bytes:
@@ -174,16 +156,15 @@ class Ingest:
             self._take(raw, time_ms, value)
         except Rejected as why:
             ingested.dead_letters.append(dead_letter(run, index, why))
-            return None
+            return
         except UNDECODABLE as error:
             rejected = explain(value or b"", error)
             ingested.dead_letters.append(dead_letter(run, index, rejected))
-            return None
+            return
         if time_ms > self.watermark_ms:
             self.watermark_ms = time_ms
             if time_ms >= self._next_close_ms:
                 ingested.batches += self._close()
-        return raw
 
     def _settle_at_times(self, records: int) -> None:
         """Keeps what waits in open windows to a small multiple of what they are."""
@@ -269,7 +250,6 @@ class Ingest:
         batches: list[ObservationBatch] = []
         for start in due:
             intake = self._open.pop(start)
-            self._fold.settle(intake)
             window = intake.window
             batches += self._batches(window.end_ms, window.observations(self._names))
         if not due or due[-1] + self._length_ms < closed_ms:

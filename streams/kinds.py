@@ -16,6 +16,9 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "count": ("requests",),
 }
 
+DECISIVE = {"metric": "metric", "log": "body", "request": "duration_seconds", "count": "requests"}
+"""What makes a record one of its kind, where the source does not say the kind."""
+
 
 def placing(source: Source) -> Callable[[Raw], EventKind | None]:
     """The function that tells the kind of this source's records: `kind_of` or the named kind."""
