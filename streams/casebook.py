@@ -8,7 +8,7 @@ from schemas.anomalies import Anomaly, AnomalyBatch
 from schemas.configuration import Catalogue
 from schemas.incidents import Command, Incident
 from schemas.silences import Silence
-from streams.correlate import groups, home, is_same_trouble
+from streams.correlate import Links, groups, home, is_same_trouble
 from streams.dossier import Count, Dossier, began, key_of
 from streams.feedback import Feedback, Marks
 from streams.graph import ServiceGraph
@@ -52,6 +52,10 @@ class Casebook:
         self.graph = ServiceGraph(catalogue)
         self.memory = memory or Memory()
         self.feedback = Feedback(rules.half_life_ms, self.memory.marks)
+
+    @property
+    def _links(self) -> Links:
+        return Links(self.graph, self.memory.changes)
 
     def take(self, end_ms: int, batches: Sequence[AnomalyBatch]) -> tuple[str, ...]:
         """Files what came for the window ending at `end_ms`; the ids of what it opened."""
@@ -97,7 +101,7 @@ class Casebook:
                 if any(_goes_on(anomaly, dossier) for dossier in by_hand):
                     self._leave_out("goes on after being called resolved", 1)
                     continue
-                found = home(anomaly, self._open_dossiers(), self.graph, self.rules, end_ms)
+                found = home(anomaly, self._open_dossiers(), self._links, self.rules, end_ms)
                 if found is None:
                     left.append(anomaly)
                 else:
@@ -117,7 +121,7 @@ class Casebook:
         Trouble that a quiet incident knows goes back to it without further proof.
         """
         present = [a for a in self.memory.waiting if a.kind != "forecast"]
-        found = groups(present, self.graph, self.rules.max_distance)
+        found = groups(present, self._links, self.rules.max_distance)
         mass = is_mass(found, end_ms)
         if mass:
             found = [[anomaly for group in found for anomaly in group]]

@@ -1,6 +1,7 @@
 """Which anomalies belong together: near in time and joined by the service graph."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from schemas.anomalies import Anomaly
 from schemas.incidents import Prediction
@@ -8,14 +9,23 @@ from streams.beside import is_beside, vague_ties
 from streams.dossier import Dossier, began, sign_of
 from streams.graph import ServiceGraph
 from streams.lifecycle import Rules, is_quiet
+from streams.reports import Change
+from streams.shared import has_shared_change, has_shared_line, shared
 from streams.together import TOGETHER_MS, alike, fronts, is_front, is_like
 
 SILENT_TOGETHER = 3
 """Services that fall silent at once for one reason: their telemetry, not each of them, is lost."""
 
 
+class Links(NamedTuple):
+    """By what services can belong together: who calls whom, and what was changed lately."""
+
+    graph: ServiceGraph
+    changes: Sequence[Change] = ()
+
+
 def home(
-    anomaly: Anomaly, dossiers: Iterable[Dossier], graph: ServiceGraph, rules: Rules, end_ms: int
+    anomaly: Anomaly, dossiers: Iterable[Dossier], links: Links, rules: Rules, end_ms: int
 ) -> Dossier | None:
     """The incident that an anomaly belongs to, or None.
 
@@ -25,7 +35,7 @@ def home(
     best: tuple[int, int, str] | None = None
     found = None
     for dossier in dossiers:
-        nearness = _nearness(anomaly, dossier, graph, rules, end_ms)
+        nearness = _nearness(anomaly, dossier, links, rules, end_ms)
         if nearness is None:
             continue
         key = (nearness, -dossier.last_end_ms, dossier.id)
@@ -35,7 +45,7 @@ def home(
 
 
 def _nearness(
-    anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: Rules, end_ms: int
+    anomaly: Anomaly, dossier: Dossier, links: Links, rules: Rules, end_ms: int
 ) -> int | None:
     """0 for the same service, then hops; None if the anomaly is not this incident's.
 
@@ -57,7 +67,7 @@ def _nearness(
     earliest_ms = dossier.first_anomaly_ms - gap_ms
     if not earliest_ms <= began(anomaly) <= dossier.grown_ms + gap_ms:
         return None
-    return _hops(anomaly, dossier, graph, rules, end_ms)
+    return _hops(anomaly, dossier, links, rules, end_ms)
 
 
 def _takes_in(anomaly: Anomaly, dossier: Dossier, rules: Rules, end_ms: int) -> bool:
@@ -79,13 +89,14 @@ def _is_due(prediction: Prediction, time_ms: int) -> bool:
 
 
 def _hops(
-    anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: Rules, end_ms: int
+    anomaly: Anomaly, dossier: Dossier, links: Links, rules: Rules, end_ms: int
 ) -> int | None:
     """Hops from the anomaly to the nearest service that is out of order in the incident."""
     if edge_caller(anomaly) in dossier.callers():
         return 1
     if anomaly.kind == "silence" and len(dossier.silent()) >= SILENT_TOGETHER:
         return 1
+    graph = links.graph
     hops = graph.near(anomaly.service, rules.max_distance)
     near = min((hops[name] for name in hops if name in dossier.seen), default=None)
     if near is not None:
@@ -95,6 +106,8 @@ def _hops(
         in_mass
         or is_front(anomaly, dossier, graph)
         or is_like(anomaly, dossier, graph)
+        or has_shared_line(anomaly, dossier)
+        or has_shared_change(anomaly, dossier, links.changes)
         or is_beside(anomaly, dossier, graph, 2 * rules.max_distance)
     )
     return rules.max_distance + 1 if joined else None
@@ -121,17 +134,39 @@ def edge_caller(anomaly: Anomaly) -> str | None:
     return anomaly.caller if anomaly.kind == "network" else None
 
 
-def groups(
-    anomalies: Sequence[Anomaly], graph: ServiceGraph, max_distance: int
-) -> list[list[Anomaly]]:
+def groups(anomalies: Sequence[Anomaly], links: Links, max_distance: int) -> list[list[Anomaly]]:
     """Splits anomalies into sets joined by service, by a caller whose calls lose time on the way,
-    by silence of several at once, by doing the same at once beside one another, or by at most
-    `max_distance` hops.
+    by silence of several at once, by doing the same at once beside one another, by the same line
+    of error or the same change, or by at most `max_distance` hops.
 
     Novelty joins nothing: it goes with what else there is of its service, or stays by itself. The
     sets, and the anomalies in them, keep the order of first appearance.
     """
     services = dict.fromkeys(a.service for a in anomalies if a.kind != "novelty")
+    tied = _ties(anomalies, links, max_distance)
+    group_of: dict[str, int] = {}
+    for number, service in enumerate(services):
+        frontier = [service]
+        while frontier:
+            here = frontier.pop()
+            if here in group_of or here not in services:
+                continue
+            group_of[here] = number
+            frontier += links.graph.near(here, max_distance)
+            for together in tied.get(here, ()):
+                frontier += sorted(together)
+    found: dict[int, list[Anomaly]] = {}
+    for anomaly in anomalies:
+        number = group_of.setdefault(anomaly.service, len(group_of))
+        found.setdefault(number, []).append(anomaly)
+    return list(found.values())
+
+
+def _ties(
+    anomalies: Sequence[Anomaly], links: Links, max_distance: int
+) -> dict[str, list[set[str]]]:
+    """By service, the sets of services that it belongs to by anything but call paths."""
+    graph = links.graph
     edges: dict[str, set[str]] = {}
     for anomaly in anomalies:
         if (caller := edge_caller(anomaly)) is not None:
@@ -141,21 +176,10 @@ def groups(
     if len(silent) >= SILENT_TOGETHER:
         linked.append(silent)
     linked += [*fronts(anomalies, graph), *alike(anomalies, graph)]
+    linked += shared(anomalies, links.changes)
     linked += vague_ties(anomalies, graph, 2 * max_distance)
-    group_of: dict[str, int] = {}
-    for number, service in enumerate(services):
-        frontier = [service]
-        while frontier:
-            here = frontier.pop()
-            if here in group_of or here not in services:
-                continue
-            group_of[here] = number
-            frontier += graph.near(here, max_distance)
-            for together in linked:
-                if here in together:
-                    frontier += sorted(together)
-    found: dict[int, list[Anomaly]] = {}
-    for anomaly in anomalies:
-        number = group_of.setdefault(anomaly.service, len(group_of))
-        found.setdefault(number, []).append(anomaly)
-    return list(found.values())
+    tied: dict[str, list[set[str]]] = {}
+    for together in linked:
+        for name in sorted(together):
+            tied.setdefault(name, []).append(together)
+    return tied
