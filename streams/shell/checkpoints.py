@@ -46,12 +46,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     `next_offsets` holds, by `topic/partition`, the next offset to read. `said` is what must be
     published again after a restore, because no record that would be read again leads to it.
+    `said_to` holds, by `topic/partition`, where on the topics that the stage writes begins what it
+    said after this checkpoint.
     """
 
     sequence: int
     state: bytes
     next_offsets: dict[str, int]
     said: tuple[Outgoing, ...] = ()
+    said_to: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -6,8 +6,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
+from aiokafka.structs import RecordMetadata
+from msgspec.structs import replace
+
 from streams.run import Run
 from streams.shell import metrics
+from streams.shell.already import Already
 from streams.shell.checkpoints import Checkpoint, Outgoing, records_of
 from streams.shell.stages import Snapshots
 
@@ -61,11 +65,14 @@ class Keeper(Generic[S]):
         self.stage = stage
         self.next_offsets: dict[str, int] = {}
         self.timestamps_ms: dict[str, int] = {}
+        self.said_to: dict[str, int] = {}
         self._table = table
         self._send = send
         self._commit = commit
         self._sequence = 0
         self._changed = False
+        self._already = Already()
+        self._to_say: tuple[Outgoing, ...] = ()
         self._under_way: list[Awaitable[object]] = []
         self._checkpointing = asyncio.Lock()
         self._lock = asyncio.Lock()
@@ -76,11 +83,33 @@ class Keeper(Generic[S]):
         self._snapshot_seconds = 0.0
 
     async def restore(self, checkpoint: Checkpoint) -> None:
-        """Takes the state over and says again what no replay would say."""
+        """Takes the state over; `go_on` must follow."""
         self.stage.restore(checkpoint.state)
         self.next_offsets = dict(checkpoint.next_offsets)
+        self.said_to = dict(checkpoint.said_to)
         self._sequence = checkpoint.sequence
-        await self.say(checkpoint.said)
+        self._to_say = checkpoint.said
+
+    def repeats(self, ends: Mapping[str, int]) -> bool:
+        """Whether a restored stage may say again what it has said, given the ends of what it
+        reads: records wait for it, or no replay would lead to what it said last."""
+        behind = any(ends.get(s, 0) > offset for s, offset in self.next_offsets.items())
+        return behind or not self.next_offsets or bool(self._to_say)
+
+    async def go_on(self, already: Already, ends: Mapping[str, int]) -> None:
+        """Says what no replay would say, but for what stands `already` on the topics.
+
+        `ends` are where the topics that it writes end now. A stage that never had a checkpoint
+        writes one, so that it is known from where on it speaks.
+        """
+        self._already = already
+        if self._sequence:
+            self.said_to = {**ends, **self.said_to}
+            to_say, self._to_say = self._to_say, ()
+            await self.say(to_say)
+        elif ends:
+            self.said_to = dict(ends)
+            await self._write(self._take())
 
     def begin_after(self, checkpoint: Checkpoint) -> None:
         """Leaves the state as it is, and lets the next checkpoint count as newer than this one."""
@@ -132,6 +161,8 @@ class Keeper(Generic[S]):
     async def say(self, records: Iterable[Outgoing]) -> None:
         """Publishes; returns before the broker has acknowledged, unless much is under way."""
         for record in records:
+            if self._already.take(record):
+                continue
             self._under_way.append(await self._send(record))
             if len(self._under_way) >= MAX_UNDER_WAY:
                 await self._settle()
@@ -153,8 +184,8 @@ class Keeper(Generic[S]):
                 checkpoint = self._take()
                 under_way, self._under_way = self._under_way, []
             try:
-                await asyncio.gather(*under_way)
-                await self._write(checkpoint)
+                said_to = self._note(await asyncio.gather(*under_way), checkpoint.said_to)
+                await self._write(replace(checkpoint, said_to=said_to))
             except BaseException:
                 # What was not acknowledged is lost to any later checkpoint, which would cover it.
                 self._cut_off = True
@@ -184,7 +215,17 @@ class Keeper(Generic[S]):
 
     async def _settle(self) -> None:
         under_way, self._under_way = self._under_way, []
-        await asyncio.gather(*under_way)
+        self._note(await asyncio.gather(*under_way), self.said_to)
+
+    def _note(self, said: Iterable[object], before: Mapping[str, int]) -> dict[str, int]:
+        """Where the broker has put what was said: notes it, and returns `before` moved by it."""
+        moved = dict(before)
+        for each in said:
+            if isinstance(each, RecordMetadata):
+                place, end = f"{each.topic}/{each.partition}", each.offset + 1
+                moved[place] = max(end, moved.get(place, 0))
+                self.said_to[place] = max(end, self.said_to.get(place, 0))
+        return moved
 
     def _take(self, said: tuple[Outgoing, ...] = ()) -> Checkpoint:
         self._sequence += 1
@@ -192,7 +233,8 @@ class Keeper(Generic[S]):
         started = self._clock()
         state = self.stage.snapshot()
         self._snapshot_seconds = self._clock() - started
-        return Checkpoint(self._sequence, state, dict(self.next_offsets), said)
+        offsets, said_to = dict(self.next_offsets), dict(self.said_to)
+        return Checkpoint(self._sequence, state, offsets, said, said_to)
 
     async def _write(self, checkpoint: Checkpoint) -> None:
         started = self._clock()

@@ -1,7 +1,8 @@
 """The three stages on Kafka: who keeps what, what is done with a run, and what the clock adds."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import faust
@@ -15,6 +16,7 @@ from schemas.incidents import Command
 from schemas.observations import ObservationBatch
 from streams.run import Run
 from streams.shell import metrics, outgoing
+from streams.shell.already import Already, Outputs
 from streams.shell.bad_records import BadRecords
 from streams.shell.changelog import Restored
 from streams.shell.checkpoints import Outgoing
@@ -44,6 +46,8 @@ class Pipeline:
         Partition counts of the input topics.
     stages
         Makes the stages.
+    outputs
+        Reads what ended stages have said, so that it is not said again; without it, it is.
     clock
         Seconds that only go forward.
     table
@@ -58,6 +62,7 @@ class Pipeline:
         stages: Stages,
         *,
         table: Callable[[faust.App, str, int], CheckpointTable],
+        outputs: Outputs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
@@ -65,6 +70,7 @@ class Pipeline:
         self.configuration = configuration
         self.topics = configuration.topics
         self._stages = stages
+        self._outputs = outputs
         self._partitions = partitions
         self._bad_records = BadRecords(self.topics.dead_letters, clock)
         self.sources = {source.topic: source for source in configuration.sources}
@@ -114,6 +120,7 @@ class Pipeline:
                     "incident", 0, self._stages.incident(), self._incident_table
                 )
                 await self._restored(self.incident, self._incident_table, found_one)
+        await self._go_on()
         metrics.REBALANCES.inc()
         metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
 
@@ -174,6 +181,43 @@ class Pipeline:
             return
         await keeper.restore(checkpoint)
         logger.info("%s %s goes on from %s", keeper.name, keeper.partition, checkpoint.next_offsets)
+
+    async def _go_on(self) -> None:
+        """Lets the restored stages speak, of what they had not said yet."""
+        keepers, already, ends = self.keepers(), Already(), dict[TP, int]()
+        if self._outputs is not None and keepers:
+            starts = await self._said_to(keepers)
+            already, ends = await self._outputs.since(starts, self._written())
+        said_to = {f"{tp.topic}/{tp.partition}": end for tp, end in ends.items()}
+        await asyncio.gather(*(keeper.go_on(already, said_to) for keeper in keepers))
+
+    async def _said_to(self, keepers: Iterable[Keeper[Any]]) -> dict[TP, int]:
+        """From where on the stages that may repeat themselves have spoken since."""
+        read = {partition_of(source) for keeper in keepers for source in keeper.next_offsets}
+        highwaters = await self.app.consumer.highwaters(*read)
+        ends = {f"{tp.topic}/{tp.partition}": end or 0 for tp, end in highwaters.items()}
+        starts: dict[TP, int] = {}
+        for keeper in keepers:
+            if keeper.repeats(ends):
+                for place, offset in keeper.said_to.items():
+                    tp = partition_of(place)
+                    starts[tp] = min(offset, starts.get(tp, offset))
+        return starts
+
+    def _written(self) -> list[TP]:
+        """The partitions that the stages write."""
+        topics = self.topics
+        return [
+            TP(topic, partition)
+            for topic in (
+                topics.observations,
+                topics.anomalies,
+                topics.incident_events,
+                topics.incidents,
+                topics.dead_letters,
+            )
+            for partition in range(self._partitions[topic])
+        ]
 
     async def _beyond_the_end(self, next_offsets: Mapping[str, int]) -> list[str]:
         positions = {partition_of(source): offset for source, offset in next_offsets.items()}

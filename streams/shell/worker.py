@@ -15,6 +15,7 @@ from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
 from streams.run import Run
+from streams.shell.already import Outputs
 from streams.shell.changelog import Changelogs
 from streams.shell.connection import (
     Client,
@@ -214,7 +215,9 @@ class Worker:
             changelogs=Changelogs(self._client, self._copies),
             copies=self._copies,
         )
-        pipeline = Pipeline(app, configuration, partitions, stages, table=table)
+        pipeline = Pipeline(
+            app, configuration, partitions, stages, table=table, outputs=Outputs(self._client)
+        )
         self._listen(app, pipeline)
         self._agents(app, pipeline)
         return app, pipeline

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 import pytest
+from aiokafka.structs import RecordMetadata, TopicPartition
 
 from streams.run import Run
-from streams.shell.checkpoints import Outgoing, latest
+from streams.shell.already import Already
+from streams.shell.checkpoints import Checkpoint, Outgoing, latest
 from streams.shell.keeper import Keeper
 
 
@@ -28,15 +30,20 @@ class Broker:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.topics: dict[str, list[Outgoing]] = {}
         self.store: dict[bytes, bytes] = {}
         self.acknowledge = True
-        self.in_the_air: list[asyncio.Future[None]] = []
+        self.in_the_air: list[asyncio.Future[RecordMetadata]] = []
 
-    async def send(self, record: Outgoing) -> asyncio.Future[None]:
+    async def send(self, record: Outgoing) -> asyncio.Future[RecordMetadata]:
         self.log.append(f"said {record.topic}")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        written = self.topics.setdefault(record.topic, [])
+        written.append(record)
         if self.acknowledge:
-            future.set_result(None)
+            offset = len(written) - 1
+            place = TopicPartition(record.topic, 0)
+            future.set_result(RecordMetadata(record.topic, 0, place, offset, 0, 0, 0))
         else:
             self.in_the_air.append(future)
         return future
@@ -128,6 +135,7 @@ async def test_a_restored_stage_goes_on_from_its_checkpoint() -> None:
     found = latest(0, broker.store)
     assert found is not None
     await again.restore(found)
+    await again.go_on(Already(), {})
     await take(again, run(1, 2, 3, 4))
     assert again.stage.total == 10
 
@@ -170,6 +178,7 @@ async def test_what_no_replay_repeats_is_in_the_checkpoint_before_it_is_said() -
     found = latest(0, broker.store)
     assert found is not None
     await again.restore(found)
+    await again.go_on(Already(), {})
     assert broker.log[-1] == "said clock"
     await take(again, run(1))
     await again.checkpoint()
@@ -232,3 +241,89 @@ async def test_a_state_that_takes_long_to_save_is_saved_less_often_but_always_at
     broker.log.clear()
     await kept.close()
     assert "checkpoint" in broker.log
+
+
+async def test_what_was_said_after_the_checkpoint_is_not_said_again() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    await say(kept, run(1), "one")
+    await kept.checkpoint()
+    await say(kept, run(2), "two")  # and here it is killed
+    found = checkpoint_of(broker)
+
+    again = keeper(broker)
+    await again.restore(found)
+    assert again.repeats({"raw/0": 3})
+    await again.go_on(standing(broker, found.said_to["out/0"]), {"out/0": 2})
+    await say(again, run(2), "two")
+    await say(again, run(3), "three")
+    assert values(broker) == [b"one", b"two", b"three"]
+
+
+async def test_what_was_said_while_a_checkpoint_was_written_counts_as_said_after_it() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    await say(kept, run(1), "one")
+    slow = asyncio.Event()
+    put = broker.put
+
+    async def put_slowly(partition: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+        await slow.wait()
+        await put(partition, records)
+
+    broker.put = put_slowly  # type: ignore[method-assign]
+    writing = asyncio.create_task(kept.checkpoint())
+    await asyncio.sleep(0)
+    await say(kept, run(2), "two")
+    slow.set()
+    await writing
+    assert checkpoint_of(broker).said_to == {"out/0": 1}
+
+
+async def test_a_clock_s_words_that_stand_on_their_topic_are_not_said_after_a_restore() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    await kept.change_exactly(lambda: [Outgoing("out", None, b"idle")])
+    found = checkpoint_of(broker)
+
+    again = keeper(broker)
+    await again.restore(found)
+    assert again.repeats({})
+    await again.go_on(standing(broker, 0), {"out/0": 1})
+    assert values(broker) == [b"idle"]
+
+
+async def test_a_stage_without_a_checkpoint_notes_from_where_on_it_speaks() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    await kept.go_on(Already(), {"out/0": 7})
+    assert checkpoint_of(broker) == Checkpoint(1, b"0", {}, (), {"out/0": 7})
+
+
+async def test_a_stage_that_has_read_everything_repeats_nothing() -> None:
+    kept = keeper(Broker())
+    await kept.restore(Checkpoint(3, b"1", {"raw/0": 4}))
+    assert not kept.repeats({"raw/0": 4})
+    assert kept.repeats({"raw/0": 5})
+
+
+async def say(kept: Keeper[Sum], taken: Run, text: str) -> None:
+    await kept.take(taken, lambda _: [Outgoing("out", None, text.encode())])
+
+
+def checkpoint_of(broker: Broker) -> Checkpoint:
+    found = latest(0, broker.store)
+    assert found is not None
+    return found
+
+
+def standing(broker: Broker, offset: int) -> Already:
+    """What stands on the topic from an offset on."""
+    already = Already()
+    for record in broker.topics["out"][offset:]:
+        already.add(record)
+    return already
+
+
+def values(broker: Broker) -> list[bytes | None]:
+    return [record.value for record in broker.topics["out"]]
