@@ -24,6 +24,11 @@ MAX_UNDER_WAY = 2000
 S = TypeVar("S", bound=Snapshots)
 Commit = Callable[[Mapping[str, int]], Awaitable[object]]
 Send = Callable[[Outgoing], Awaitable[Awaitable[object]]]
+Confirmed = Callable[[], Awaitable[None]]
+
+
+async def at_once() -> None:
+    """For a stage that nobody else can have."""
 
 
 class Table(Protocol):
@@ -45,6 +50,8 @@ class Keeper(Generic[S]):
         The stage's, for metrics.
     commit
         Commits next offsets by `topic/partition`.
+    confirmed
+        Returns once the partition is surely still this worker's; nothing is written before.
     clock
         Seconds that only go forward.
     """
@@ -58,6 +65,7 @@ class Keeper(Generic[S]):
         table: Table,
         send: Send,
         commit: Commit,
+        confirmed: Confirmed = at_once,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -69,6 +77,7 @@ class Keeper(Generic[S]):
         self._table = table
         self._send = send
         self._commit = commit
+        self._confirmed = confirmed
         self._sequence = 0
         self._changed = False
         self._already = Already()
@@ -163,6 +172,7 @@ class Keeper(Generic[S]):
         for record in records:
             if self._already.take(record):
                 continue
+            await self._confirmed()
             self._under_way.append(await self._send(record))
             if len(self._under_way) >= MAX_UNDER_WAY:
                 await self._settle()
@@ -237,6 +247,7 @@ class Keeper(Generic[S]):
         return Checkpoint(self._sequence, state, offsets, said, said_to)
 
     async def _write(self, checkpoint: Checkpoint) -> None:
+        await self._confirmed()
         started = self._clock()
         await self._table.put(self.partition, records_of(self.partition, checkpoint))
         await self._commit(checkpoint.next_offsets)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import faust
@@ -22,8 +23,9 @@ from streams.shell.changelog import Restored
 from streams.shell.checkpoints import Outgoing
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
-from streams.shell.keeper import Keeper
+from streams.shell.keeper import Confirmed, Keeper, at_once
 from streams.shell.lag import has_lag, observe_lag, partition_of
+from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
 from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
@@ -33,6 +35,15 @@ from streams.shell.telling import tell_answers, tell_incidents
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _unless_lost(keeper: Keeper[Any]) -> Iterator[None]:
+    """A stage that may be another worker's now is cut off in here, and let go by a rebalance."""
+    try:
+        yield
+    except LeaseLostError:
+        logger.warning("%s %s may be another worker's: nothing said", keeper.name, keeper.partition)
 
 
 class Pipeline:
@@ -48,6 +59,8 @@ class Pipeline:
         Makes the stages.
     outputs
         Reads what ended stages have said, so that it is not said again; without it, it is.
+    confirmed
+        Returns once this worker is surely still in its group. Raises `LeaseLostError` if not.
     clock
         Seconds that only go forward.
     table
@@ -63,6 +76,7 @@ class Pipeline:
         *,
         table: Callable[[faust.App, str, int], CheckpointTable],
         outputs: Outputs | None = None,
+        confirmed: Confirmed = at_once,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
@@ -71,6 +85,7 @@ class Pipeline:
         self.topics = configuration.topics
         self._stages = stages
         self._outputs = outputs
+        self._confirmed = confirmed
         self._partitions = partitions
         self._bad_records = BadRecords(self.topics.dead_letters, clock)
         self.sources = {source.topic: source for source in configuration.sources}
@@ -160,6 +175,7 @@ class Pipeline:
             table=table,
             send=self._send,
             commit=self._commit,
+            confirmed=self._confirmed,
             clock=self._now,
         )
 
@@ -227,12 +243,14 @@ class Pipeline:
     async def checkpoint(self) -> None:
         """A checkpoint of every stage that has anything new and for which one is not too dear."""
         for keeper in self.keepers():
-            await keeper.checkpoint_at_leisure()
+            with _unless_lost(keeper):
+                await keeper.checkpoint_at_leisure()
 
     async def drop(self) -> None:
         """Checkpoints everything and lets it go: the partitions may belong to another worker."""
         for keeper in self.keepers():
-            await keeper.close()
+            with _unless_lost(keeper):
+                await keeper.close()
         self.forget()
 
     def positions(self) -> dict[TP, int]:
@@ -341,12 +359,14 @@ class Pipeline:
             metrics.EVENTS.labels(run.topic).inc(len(run))
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
-        await keeper.take_exactly(run, body)
+        with _unless_lost(keeper):
+            await keeper.take_exactly(run, body)
 
     async def _take(
         self, keeper: Keeper[Any], run: Run, body: Callable[[Run], list[Outgoing]]
     ) -> None:
-        await keeper.take(run, body)
+        with _unless_lost(keeper):
+            await keeper.take(run, body)
         metrics.EVENTS.labels(run.topic).inc(len(run))
 
     def _incident_keeper(self, run: Run) -> Keeper[CorrelateStage]:
@@ -388,7 +408,8 @@ class Pipeline:
             batches += keeper.stage.idle()
             return outgoing.observations(batches, self.topics)
 
-        await keeper.change_exactly(change)
+        with _unless_lost(keeper):
+            await keeper.change_exactly(change)
 
     def observe_lag(self) -> tuple[int, int]:
         """Sets the lag metrics; returns all records left and the sum of all positions."""

@@ -10,6 +10,7 @@ against Faust 0.15.3 and aiokafka 0.14. Differs from Faust's own aiokafka transp
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from mode.utils.futures import notify
 
 from streams.run import Run
 from streams.shell.fetch import fetched_runs
+from streams.shell.lease import Lease
 
 try:
     from uvloop import new_event_loop
@@ -65,6 +67,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = 500
         return consumer
+
+    async def on_start(self) -> None:
+        """Starts, and lets every heartbeat that is answered renew the lease."""
+        await super().on_start()
+        coordinator, lease = self._ensure_consumer()._coordinator, self.consumer.lease
+        beat = coordinator._do_heartbeat
+
+        async def renewing() -> bool:
+            sent_at = time.monotonic()
+            is_member = bool(await beat())
+            if is_member:
+                lease.renew(sent_at)
+            return is_member
+
+        coordinator._do_heartbeat = renewing
 
     async def _fetch_records(
         self,
@@ -111,6 +128,9 @@ def _records_of(run: Run) -> list[_Record]:
 class Consumer(driver.Consumer):
     """Delivers runs, bounds what is unacknowledged, and commits where it is told to."""
 
+    lease: Lease
+    """Whether the group still counts this worker in."""
+
     positions: Callable[[], Mapping[TP, int]] = dict
     """Where the states are; whoever restores them sets it."""
 
@@ -118,6 +138,7 @@ class Consumer(driver.Consumer):
         self._unacked_runs: dict[TP, set[int]] = defaultdict(set)
         self._place_freed = asyncio.Event()
         super().__init__(*args, **kwargs)
+        self.lease = Lease(self.app.conf.broker_session_timeout)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(
@@ -205,8 +226,14 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forgets what was delivered of the revoked partitions; its places are free."""
+        self.lease.give_up()
         self._clear(revoked)
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The coordinator has just confirmed the membership."""
+        self.lease.renew(time.monotonic())
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
         """Seeks to where the states are, else to what is committed.

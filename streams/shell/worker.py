@@ -215,8 +215,18 @@ class Worker:
             changelogs=Changelogs(self._client, self._copies),
             copies=self._copies,
         )
+
+        async def confirmed() -> None:
+            await app.consumer.lease.confirmed()
+
         pipeline = Pipeline(
-            app, configuration, partitions, stages, table=table, outputs=Outputs(self._client)
+            app,
+            configuration,
+            partitions,
+            stages,
+            table=table,
+            outputs=Outputs(self._client),
+            confirmed=confirmed,
         )
         self._listen(app, pipeline)
         self._agents(app, pipeline)

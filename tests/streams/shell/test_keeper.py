@@ -10,6 +10,7 @@ from streams.run import Run
 from streams.shell.already import Already
 from streams.shell.checkpoints import Checkpoint, Outgoing, latest
 from streams.shell.keeper import Keeper
+from streams.shell.lease import LeaseLostError
 
 
 class Sum:
@@ -305,6 +306,33 @@ async def test_a_stage_that_has_read_everything_repeats_nothing() -> None:
     await kept.restore(Checkpoint(3, b"1", {"raw/0": 4}))
     assert not kept.repeats({"raw/0": 4})
     assert kept.repeats({"raw/0": 5})
+
+
+async def test_a_stage_whose_partition_is_taken_away_says_and_writes_nothing_more() -> None:
+    broker, lost = Broker(), False
+
+    async def confirmed() -> None:
+        if lost:
+            raise LeaseLostError
+
+    kept = Keeper(
+        "sum",
+        0,
+        Sum(),
+        table=broker,
+        send=broker.send,
+        commit=broker.commit,
+        confirmed=confirmed,
+    )
+    await say(kept, run(1), "one")
+    lost = True
+    with pytest.raises(LeaseLostError):
+        await say(kept, run(2), "two")
+    lost = False
+    await say(kept, run(3), "three")
+    await kept.close()
+    assert values(broker) == [b"one"]
+    assert "checkpoint" not in broker.log
 
 
 async def say(kept: Keeper[Sum], taken: Run, text: str) -> None:
