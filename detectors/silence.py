@@ -1,5 +1,6 @@
 """Instances and series that reported regularly and have stopped."""
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -103,6 +104,15 @@ class SilenceWatch:
             self._note(o.series, Reporter(o.service, o.instance, within, end_ms, end_ms))
         elif o.kind == "requests" and o.operation is None and o.caller is None:
             self._note(o.series, Reporter(o.service, None, None, end_ms, end_ms))
+
+    def excuse(self, services: Callable[[str], bool], end_ms: int) -> None:
+        """Takes note that of these services nothing can have been heard until `end_ms`.
+
+        Their intervals count from there, and nothing is learnt of how long they were.
+        """
+        for r in self._reporters.values():
+            if services(r.service) and r.last_ms < end_ms and not r.told_ms:
+                r.last_ms = end_ms
 
     def _note(self, name: str, new: Reporter) -> None:
         r = self._reporters.get(name)

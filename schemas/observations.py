@@ -64,7 +64,8 @@ class ObservationBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     nothing more will come from `source` for windows ending at or before it. Batches of a source
     come in increasing `window_end_ms`; a gap without records is one empty batch at its end.
     `idle` says that the source has been quiet for the idle time-out and must not be waited for
-    until it speaks again.
+    until it speaks again. `shed_tier` says that records of services less critical than this tier
+    were left out of the window, as the worker was overloaded; None if nothing was.
     """
 
     source: str
@@ -72,6 +73,7 @@ class ObservationBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     window_end_ms: int
     observations: tuple[Observation, ...] = ()
     idle: bool = False
+    shed_tier: int | None = None
     schema_version: int = 1
 
     @property

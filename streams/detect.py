@@ -21,6 +21,7 @@ from streams.detect_versions import DETECT
 from streams.graph import MAX_EDGES
 from streams.merge import merge
 from streams.series import series_id
+from streams.shed import DEFAULT_TIER
 from streams.steps import steps_of
 
 _FORGET_MS = 14 * DAY_MS
@@ -63,17 +64,17 @@ class Detect:
         self.source = f"shard/{shard}"
         self._window_ms = round(windows.window_seconds * 1000)
         self._registry = Registry(detection, rules_of(detection, catalogue))
-        tiers = {service.name: service.tier for service in catalogue.services}
-        self._bank = Bank(self._registry, tiers, windows.max_series)
+        self._tiers = {service.name: service.tier for service in catalogue.services}
+        self._bank = Bank(self._registry, self._tiers, windows.max_series)
         self._aligner: Aligner[ObservationBatch] = Aligner(sources)
         self._silence = SilenceWatch(self._window_ms, detection.silence_after_intervals)
-        self._logs = LogTemplates(
-            pool_ms=max(180_000, 6 * self._window_ms), most=windows.max_series
-        )
+        self._pool_ms = max(180_000, 6 * self._window_ms)
+        self._logs = LogTemplates(pool_ms=self._pool_ms, most=windows.max_series)
         self._steps = StepWatch()
         self._calls: set[tuple[str, str]] = set()
         self._calls_left_out = 0
         self._tick_ms: int | None = None
+        self._shed: tuple[int, int] | None = None
 
     @property
     def watermark_ms(self) -> int | None:
@@ -105,11 +106,37 @@ class Detect:
         said: list[AnomalyBatch] = []
         released = self._aligner.add(batch)
         for end_ms, batches in released:
+            self._note_shed(end_ms, batches)
             self._pass_silent_ticks(end_ms, said)
-            self._tick(end_ms, merge([o for b in batches for o in b.observations]), said)
+            observations = merge([o for b in batches for o in b.observations])
+            self._tick(end_ms, self._whole(end_ms, observations), said)
         if released and (not said or said[-1].window_end_ms < released[-1][0]):
             said.append(AnomalyBatch(source=self.source, window_end_ms=released[-1][0]))
         return said
+
+    def _note_shed(self, end_ms: int, batches: Sequence[ObservationBatch]) -> None:
+        """Takes note of what an overloaded worker has left out of a window."""
+        found = [batch.shed_tier for batch in batches if batch.shed_tier is not None]
+        if found:
+            self._shed = (min(found), end_ms)
+            self._silence.excuse(self._is_shed, end_ms)
+
+    def _is_shed(self, service: str) -> bool:
+        """Whether the service is less critical than what was read of the last such window."""
+        tier = self._tiers.get(service, DEFAULT_TIER)
+        return self._shed is not None and tier > self._shed[0]
+
+    def _whole(self, end_ms: int, observations: list[Observation]) -> list[Observation]:
+        """Without those of services of which a part may have been left out."""
+        if self._shed is None or self._shed[1] < end_ms:
+            return observations
+        return [o for o in observations if not self._is_shed(o.service)]
+
+    def _pools(self, end_ms: int, service: str) -> bool:
+        """Whether what was left out is still in what is counted over several windows."""
+        if self._shed is None or end_ms - self._shed[1] > self._pool_ms:
+            return False
+        return self._is_shed(service)
 
     def _pass_silent_ticks(self, end_ms: int, said: list[AnomalyBatch]) -> None:
         """Works through the ticks before `end_ms` at which a silence may fall due."""
@@ -146,7 +173,7 @@ class Detect:
                 threshold=self._bank.threshold(f.series, f.service),
             )
             for f in self._logs.process(*window, logs, CORROBORATES_FROM)
-            if self._registry.enabled(f.series)
+            if self._registry.enabled(f.series) and not self._pools(end_ms, f.service)
         ]
 
     def _judge_steps(self, end_ms: int, observations: list[Observation]) -> list[Anomaly]:
@@ -164,6 +191,7 @@ class Detect:
             )
             for f in found
             if self._registry.enabled(series := series_id("steps", {"service": f.service}))
+            and not self._pools(end_ms, f.service)
         ]
 
     def _judge_silence(self, end_ms: int) -> list[Anomaly]:
@@ -243,6 +271,7 @@ class Detect:
                 self._logs.dump(),
                 self._steps.dump(),
                 sorted(self._calls),
+                self._shed,
             ]
         )
 
@@ -253,10 +282,11 @@ class Detect:
         configuration has changed since starts to learn anew.
         """
         _, *state = msgspec.msgpack.decode(DETECT.lift(data))
-        aligner, self._tick_ms, bank, silence, logs, steps, calls = state
+        aligner, self._tick_ms, bank, silence, logs, steps, calls, shed = state
         self._aligner.restore(aligner, ObservationBatch)
         self._bank.load(bank)
         self._silence.load(silence)
         self._logs.load(logs)
         self._steps.load(steps)
         self._calls = {(caller, callee) for caller, callee in calls}
+        self._shed = None if shed is None else (shed[0], shed[1])

@@ -3,7 +3,8 @@
 Parts of version 4, in this order: the aligner's bytes; the last tick, Unix milliseconds; the bank
 (see `Bank.dump`: what fleets have in common, then `[name, service, kind, last_ms, since_ms,
 [[detector class, its state], …]]` for each series, then the parts of the novelty bank); the
-silence watch; log templates; steps; calls.
+silence watch; log templates; steps; calls. Version 5 has after these what was shed last: the tier
+that was still read, and the end of the window.
 """
 
 from collections.abc import Callable
@@ -30,4 +31,14 @@ def each_detector(
     return [*parts[:BANK], [fleets, changed, *rest], *parts[BANK + 1 :]]
 
 
-DETECT: Final = Ladder("the detect stage", oldest=4, steps=())
+def _5(parts: list[Any]) -> list[Any]:
+    """The seasonal detectors of gauges are saved in the parts of the bank, with their novelty.
+
+    Nothing is moved here: a seasonal detector that was saved by itself is put into the bank when it
+    is read, and so is a part that holds only novelty. The step says that earlier releases cannot
+    read what this one writes. What an overloaded worker has left out comes last: nothing until now.
+    """
+    return [*parts, None]
+
+
+DETECT: Final = Ladder("the detect stage", oldest=4, steps=(_5,))
