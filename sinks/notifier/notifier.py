@@ -98,17 +98,17 @@ class Notifier:
         password = resolve(section.store_password) if section.store_password else None
         self._database = database or Database(tables.SCHEMA, section.store, password)
         self._deliveries = DeliveryLog(self._database, publish, configuration.topics.deliveries)
+        self._outgoing = Outgoing.of(configuration.outgoing)
         if channels is None:
             owners = {s.name: s.owner for s in configuration.catalogue.services if s.owner}
-            self._outgoing = Outgoing.of(configuration.outgoing)
-        channels = open_channels(
-            section.channels,
-            resolve,
-            now_ms,
-            console=console,
-            owners=owners,
-            outgoing=self._outgoing,
-        )
+            channels = open_channels(
+                section.channels,
+                resolve,
+                now_ms,
+                console=console,
+                owners=owners,
+                outgoing=self._outgoing,
+            )
         self._sender = Sender(
             self._database,
             channels,
