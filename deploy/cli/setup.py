@@ -18,8 +18,21 @@ def check(*, config: Config = None, offline: bool = False) -> int:
 
 
 @app.command(group=SETUP)
-def topics(*, config: Config = None, apply: bool = False) -> int:
-    """List the topics that tocsin needs; create the missing ones with --apply."""
-    from deploy.commands.topics import run_topics
+def topics(
+    *, config: Config = None, apply: bool = False, acls: bool = False, principal: str | None = None
+) -> int:
+    """List the topics that tocsin needs; create the missing ones with --apply.
 
+    Parameters
+    ----------
+    acls
+        Instead of the topics, show what each part may do on Kafka at least. Asks no broker.
+    principal
+        With --acls: how the parts' users begin, `tocsin-` for `User:tocsin-worker`. Prints the
+        commands that give them their rights.
+    """
+    from deploy.commands.topics import run_acls, run_topics
+
+    if acls or principal is not None:
+        return run_acls(config, principal=principal)
     return run_topics(config, create=apply)

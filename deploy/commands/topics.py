@@ -1,8 +1,9 @@
-"""`tocsin topics`: what tocsin writes to, what of it is missing or differs."""
+"""`tocsin topics`: what tocsin writes to, what of it is missing or differs, who may do what."""
 
 import sys
 from pathlib import Path
 
+from deploy import acls
 from deploy.configuration import load
 from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
@@ -25,3 +26,15 @@ def run_topics(config: Path | None, *, create: bool) -> int:
         others = "; the processes do so too" if configuration.kafka.create_topics else ""
         print(f"{missing} missing: `tocsin topics --apply` creates them{others}")
     return 1 if any(row.mend for row in rows) else 0
+
+
+def run_acls(config: Path | None, *, principal: str | None) -> int:
+    """Prints what each part needs of Kafka; as commands for users that begin with `principal`."""
+    configuration = load(config)
+    needed = acls.acls(configuration)
+    if principal is None:
+        new_console().print(acls.table(needed))
+    else:
+        for line in acls.commands(needed, configuration.kafka.bootstrap_servers, principal):
+            print(line)
+    return 0
