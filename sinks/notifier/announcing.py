@@ -35,9 +35,16 @@ def missed(incident: Incident, promise: Promise, now_ms: int, detail: str = "") 
     return _of_promise(incident, promise, "missed", detail or late, now_ms)
 
 
+def passed_on(incident: Incident, promise: Promise, heir: str, now_ms: int) -> Delivery:
+    """That another incident keeps it, in which this one goes on."""
+    return _of_promise(incident, promise, "called_off", f"kept by {heir} from now on", now_ms)
+
+
 def replaced(incident: Incident, promise: Promise, now_ms: int) -> Delivery:
-    """That another promise is in its place."""
-    detail = f"the incident is {incident.severity} now: sooner"
+    """That a sooner promise is in its place."""
+    is_graver = incident.severity < promise.severity
+    why = f"the incident is {incident.severity} now: " if is_graver else ""
+    detail = f"{why}sooner"
     return _of_promise(incident, promise, "called_off", detail, now_ms)
 
 

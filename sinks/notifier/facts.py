@@ -162,6 +162,7 @@ class Facts:
             "reopened": incident.reopened,
             "opened_ms": incident.opened_ms,
             "split_from": incident.split_from,
+            "merged_into": incident.merged_into,
             "acknowledged_by": incident.acknowledged_by,
             "actor": event.actor,
             "is_by_person": event.actor != "tocsin",

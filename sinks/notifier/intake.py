@@ -8,15 +8,18 @@ from schemas.configuration import Configuration
 from schemas.incidents import Delivery, IncidentEvent
 from sinks.notifier import outbox
 from sinks.notifier.desk import Desk, Order
+from sinks.notifier.escalation.records import as_event
 from sinks.notifier.escalation.run import Escalations
+from sinks.notifier.family import TOLD_WITH, Family, goes_on, heir_of
 from sinks.notifier.messages import Ask
 from sinks.notifier.muting import inhibited, silenced
 from sinks.notifier.people import People
 from sinks.notifier.promises import Promises
-from sinks.notifier.routing import PIPELINE, Decision, Moment, Router
+from sinks.notifier.routing import ALONE, PIPELINE, Decision, Moment, Router
 from sinks.notifier.store import (
     add_deliveries,
     add_taken,
+    kin_of,
     older_open,
     read_version,
     unsubscribed,
@@ -56,7 +59,7 @@ class Intake:
         known_version = await read_version(connection, event.incident_id)
         if event.version <= known_version:
             return False
-        await write_incident(connection, event.incident, event.version)
+        family_name = await write_incident(connection, event.incident, event.version)
         await add_taken(connection, event, self._now_ms())
         if recorded_ms <= 0:  # Kafka's word for a record without a timestamp
             recorded_ms = self._now_ms()
@@ -66,15 +69,22 @@ class Intake:
         stale = self._now_ms() - said_ms > self._stale_after_ms
         is_new = known_version == 0  # nothing can be known of it: a storm need not ask
         heard = {} if is_new else await outbox.heard(connection, event.incident_id)
+        family = ALONE
+        if not is_new or event.incident.split_from is not None:
+            family = await self._family(connection, family_name, event.incident_id)
         moment = Moment(
             told={name: rule for name, (rule, _) in heard.items()},
             unheard=frozenset(name for name, (_, more) in heard.items() if not more),
             stale=stale,
             muted=await self._muted(connection, event),
             unsubscribed=await self._read_unsubscribed(connection),
+            family=family,
         )
         decisions = self._router.decide_at(event, moment, self._on_call)
-        promised_ms = await self._promises.take(connection, event, decisions, is_new=is_new)
+        heir = heir_of(event.incident, [each.withheld for each in decisions], family)
+        promised_ms = await self._promises.take(
+            connection, event, decisions, is_new=is_new, heir=heir
+        )
         orders = [
             Order(
                 ask=_ask(event, decision, promised_ms),
@@ -84,6 +94,7 @@ class Intake:
             )
             for decision in decisions
         ]
+        orders += self._know_of_heir(event, decisions, family, recorded_ms)
         await self._desk.take(connection, orders)
         await self._desk.take(connection, self._reviews(event, moment, decisions, recorded_ms))
         await self._say_nobody_is_on_call(connection, event)
@@ -95,6 +106,41 @@ class Intake:
             is_new=is_new,
         )
         return True
+
+    async def _family(self, connection: AsyncConnection, name: str, incident_id: str) -> Family:
+        kin = await kin_of(connection, name, incident_id)
+        heard = {each.id: await outbox.heard(connection, each.id) for each in kin}
+        return Family(kin=tuple(kin), heard=heard) if kin else ALONE
+
+    def _know_of_heir(
+        self,
+        event: IncidentEvent,
+        decisions: tuple[Decision, ...],
+        family: Family,
+        recorded_ms: int,
+    ) -> list[Order]:
+        """Notes who knows of an incident from what was merged into it, so that they hear how it
+        goes on."""
+        name = event.incident.merged_into
+        into = next((each for each in family.kin if each.id == name), None)
+        if into is None or name is None:
+            return []
+        return [
+            Order(
+                Ask(
+                    stage="opened",
+                    recipient=decision.recipient,
+                    rule=decision.rule,
+                    event=as_event(into),
+                    key=f"{TOLD_WITH}{event.incident_id}",
+                ),
+                recorded_ms,
+                f"{TOLD_WITH}{event.incident_id}",
+            )
+            for decision in decisions
+            if decision.withheld == goes_on(name)
+            and decision.recipient.name not in family.heard.get(name, ())
+        ]
 
     async def _read_unsubscribed(self, connection: AsyncConnection) -> frozenset[str]:
         """Once in a transaction: nobody else writes meanwhile."""

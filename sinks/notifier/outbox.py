@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.incidents import Delivery, DeliveryStatus, FailureClass
 from sinks.database import insert, upsert
 from sinks.notifier.channels.channel import Message
+from sinks.notifier.family import TOLD_WITH
 from sinks.notifier.store import add_deliveries
 from sinks.notifier.tables import message, pause, thread
 
@@ -130,13 +131,14 @@ async def told(connection: AsyncConnection, incident_id: str) -> dict[str, str]:
 
 async def heard(connection: AsyncConnection, incident_id: str) -> dict[str, tuple[str, bool]]:
     """Who was told of the incident, or is about to be: the rule by which first, and whether
-    anything of it is more than held back."""
+    anything of it is more than held back. Who knows of it from another incident was told, too."""
     states = (*UNSENT, "sent", "held", "digested")
+    is_known = sa.and_(message.c.state == "withheld", message.c.detail.startswith(TOLD_WITH))
     query = (
         sa.select(message.c.recipient, message.c.rule, message.c.state)
         .where(
             message.c.incident_id == incident_id,
-            message.c.state.in_(states),
+            sa.or_(message.c.state.in_(states), is_known),
         )
         .order_by(message.c.seq)
     )

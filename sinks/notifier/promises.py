@@ -47,13 +47,18 @@ class Promises:
         decisions: Sequence[Decision],
         *,
         is_new: bool = False,
+        heir: str | None = None,
     ) -> int | None:
         """An event has come; returns the promise that its messages make, Unix ms. `is_new` says
-        that it is the first of its incident."""
+        that it is the first of its incident, `heir` which incident it goes on in, if it is over."""
         before = None if is_new else await self._read(connection, event.incident_id)
         if event.incident.state in ("resolved", "closed"):
             if before is not None:
-                await self._settle(connection, event.incident, before, automatic=False)
+                is_passed_on = heir is not None and await self._pass_on(
+                    connection, event.incident, before, heir
+                )
+                if not is_passed_on:
+                    await self._settle(connection, event.incident, before, automatic=False)
                 await timers.drop(connection, PROMISE, event.incident_id)
             return None
         tells = any(
@@ -75,6 +80,24 @@ class Promises:
         if after != before:
             await self._write(connection, event.incident, after, before)
         return after.due_ms
+
+    async def _pass_on(
+        self, connection: AsyncConnection, incident: Incident, promise: Promise, heir: str
+    ) -> bool:
+        """Whether another incident keeps the promise from now on; its own if that is sooner."""
+        other = await read_incident(connection, heir)
+        if other is None or other.state in ("resolved", "closed"):
+            return False
+        known = await self._read(connection, heir)
+        if known is None or promise.due_ms < known.due_ms:
+            passed = msgspec.structs.replace(promise, severity=other.severity)
+            if known is not None:
+                gone = announcing.replaced(other, known, self._now_ms())
+                await add_deliveries(connection, [gone])
+            await self._write(connection, other, passed, known)
+        step = announcing.passed_on(incident, promise, heir, self._now_ms())
+        await add_deliveries(connection, [step])
+        return True
 
     async def fire(self, connection: AsyncConnection, timer: Timer) -> None:
         """The time of a promise's next moment has come."""

@@ -6,6 +6,7 @@ from typing import get_args
 
 from schemas.configuration import Catalogue, Recipient, Route
 from schemas.incidents import EventType, Incident, IncidentEvent, Severity
+from sinks.notifier.family import Family, goes_on
 from sinks.notifier.messages import Stage
 from sinks.notifier.stakeholders import (
     OWN_SUBSCRIPTION,
@@ -23,6 +24,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 _BEGINNINGS: frozenset[Stage] = frozenset(("opened", "reopened", "severity_changed", "updated"))
 PIPELINE = "tocsin"
 """The actor of what no person did."""
+ALONE = Family()
 REPORTED: frozenset[Severity] = frozenset(("P1", "P2"))
 """Severities of which a closing report is sent, as the incident is closed."""
 _LETS_TELL: frozenset[EventType] = frozenset(("approved", "unsilenced"))
@@ -54,7 +56,8 @@ class Moment:
     `told` holds the recipients who were told of this incident before, with the rule by which, and
     `unheard` those among them whose messages are all still held back. `stale` marks an event too
     old to be news; `muted` is the silence or inhibition that applies to it; `unsubscribed` are
-    recipients who want to hear nothing more.
+    recipients who want to hear nothing more. `family` are the incidents that it was taken out of,
+    that were taken out of it, or merged.
     """
 
     told: Mapping[str, str]
@@ -62,6 +65,7 @@ class Moment:
     stale: bool = False
     muted: str | None = None
     unsubscribed: Collection[str] = frozenset()
+    family: Family = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,7 @@ class Router:
         if choice.recipient.name in moment.unsubscribed:
             return "unsubscribed"
         reason = self._not_for_them(event.incident, choice)
+        reason = reason or self._known_already(event.incident, stage, choice, moment.family)
         if reason is not None:
             return reason
         # What was told has an end, and what a person says to those who know of it is no alert:
@@ -213,6 +218,17 @@ class Router:
         if stage == "updated" and choice.recipient.audience == "engineer" and by:
             return f"already acknowledged by {by}"
         return "the event is too old to be news" if moment.stale else None
+
+    def _known_already(
+        self, incident: Incident, stage: Stage, choice: _Choice, family: Family
+    ) -> str | None:
+        """Why it is no news to them, or not over for them, by another incident of the family."""
+        if choice.first and stage == "opened":
+            return family.known_with(incident, choice.recipient)
+        if stage != "resolved":
+            return None
+        other = family.goes_on_in(incident, choice.recipient, self.catalogue)
+        return None if other is None else goes_on(other)
 
     def _not_for_them(self, incident: Incident, choice: _Choice) -> str | None:
         """Why it is nothing for people of that audience."""

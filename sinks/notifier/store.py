@@ -42,8 +42,9 @@ async def read_version(connection: AsyncConnection, incident_id: str) -> int:
     return int(found or 0)
 
 
-async def write_incident(connection: AsyncConnection, state: Incident, version: int) -> None:
-    """Notes the latest state of an incident."""
+async def write_incident(connection: AsyncConnection, state: Incident, version: int) -> str:
+    """Notes the latest state of an incident; its family."""
+    family = await _family(connection, state)
     values = {
         "incident_id": state.id,
         "version": version,
@@ -51,8 +52,35 @@ async def write_incident(connection: AsyncConnection, state: Incident, version: 
         "is_open": state.state not in ("resolved", "closed"),
         "severity": state.severity,
         "opened_ms": state.opened_ms,
+        "family": family,
     }
     await upsert(connection, incident, values)
+    return family
+
+
+async def _family(connection: AsyncConnection, state: Incident) -> str:
+    """That of what it was taken out of or merged into; a merge makes one family of two."""
+    other = state.merged_into or state.split_from
+    if other is None:
+        return state.id
+    known = sa.select(incident.c.family).where(incident.c.incident_id == other)
+    family = await connection.scalar(known) or other
+    if state.merged_into is not None:
+        own = sa.select(incident.c.family).where(incident.c.incident_id == state.id)
+        if (before := await connection.scalar(own)) not in (None, family):
+            joins = incident.update().where(incident.c.family == before)
+            await connection.execute(joins.values(family=family))
+    return str(family)
+
+
+async def kin_of(connection: AsyncConnection, family: str, incident_id: str) -> list[Incident]:
+    """The other incidents of a family, by age."""
+    query = (
+        sa.select(incident.c.state)
+        .where(incident.c.family == family, incident.c.incident_id != incident_id)
+        .order_by(incident.c.opened_ms, incident.c.incident_id)
+    )
+    return [msgspec.json.decode(state, type=Incident) for state in await connection.scalars(query)]
 
 
 async def open_incidents(connection: AsyncConnection, limit: int = 1000) -> list[Incident]:

@@ -30,8 +30,11 @@ incident = sa.Table(
     sa.Column("is_open", sa.Boolean, nullable=False),
     sa.Column("severity", sa.String, nullable=False),
     sa.Column("opened_ms", sa.BigInteger, nullable=False),
+    sa.Column("family", sa.String, nullable=False, server_default=""),
+    sa.Index("notifier_incident_family", "family"),
 )
-"""The latest state of each incident as JSON, and its version: an event at or below is a repeat."""
+"""The latest state of each incident as JSON, and its version: an event at or below is a repeat.
+Incidents that were taken out of one another, or merged, have the same `family`."""
 
 message = sa.Table(
     "notifier_message",

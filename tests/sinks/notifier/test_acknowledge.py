@@ -108,7 +108,7 @@ async def test_an_incident_that_somebody_has_says_who(bench: Bench) -> None:
     ("code", "zone", "asked", "pressed", "moment"),
     [
         ("de", "Europe/Berlin", "Diese Störung übernehmen?", "Sie haben übernommen", "04:35 MESZ"),
-        ("fr", "Europe/Paris", "Prendre en charge cet incident ?", "pris l’incident", "04:35 CEST"),
+        ("fr", "Europe/Paris", "Prendre en charge cet incident", "pris l’incident", "04:35 CEST"),
     ],
 )
 async def test_the_pages_speak_the_language_of_who_got_the_link_and_their_time(
