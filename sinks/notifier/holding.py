@@ -153,6 +153,14 @@ async def cancel(
     return entries
 
 
+async def was_taken_back(connection: AsyncConnection, entry: Entry) -> bool:
+    """Whether a message was taken back while it was being sent; it is then withheld from now on."""
+    change = message.update().where(
+        message.c.message_id == entry.content.id, message.c.cancelled != ""
+    )
+    return (await connection.execute(change.values(state="withheld"))).rowcount > 0
+
+
 async def give_up(connection: AsyncConnection, recipient: str, detail: str) -> list[Entry]:
     """Nothing of what is held back from a recipient will be sent; returns what that is."""
     where = (message.c.recipient == recipient, message.c.state == "held")

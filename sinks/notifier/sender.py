@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
-from sinks.notifier import metrics, outbox
+from sinks.notifier import holding, metrics, outbox
 from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
 from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
@@ -191,6 +191,9 @@ class Sender:
                 "failed", now_ms, attempt=entry.attempts + 1, failure=failure, detail=detail
             )
         ]
+        if await holding.was_taken_back(connection, entry):  # no way is tried any more
+            await add_deliveries(connection, steps)
+            return
         other = await outbox.fall_over(connection, entry, now_ms, _note(entry))
         if other is None:
             await outbox.mark_failed(connection, entry, detail, now_ms)
