@@ -22,14 +22,19 @@ class Host:
         Makes one life.
     chance
         Decides how long it is away.
+    now_ms
+        The wall clock.
     """
 
-    def __init__(self, name: str, main: Main, chance: random.Random) -> None:
+    def __init__(
+        self, name: str, main: Main, chance: random.Random, now_ms: Callable[[], int]
+    ) -> None:
         self.name = name
         self.lives = 0
         self.gave_up: list[BaseException] = []
         self.process: Process | None = None
         self._main = main
+        self._now_ms = now_ms
         self._chance = chance
         self._stop: asyncio.Event | None = None
         self._is_over = False
@@ -38,7 +43,7 @@ class Host:
         """One life after the other."""
         while not self._is_over:
             self.lives += 1
-            process = self.process = Process(f"{self.name}, life {self.lives}")
+            process = self.process = Process(f"{self.name}, life {self.lives}", self._now_ms)
             body, self._stop = self._main(process)
             process.start(body)
             await process.ended.wait()

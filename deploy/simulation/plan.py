@@ -59,6 +59,7 @@ def plan_of(seed: int, without: frozenset[int] = frozenset()) -> Plan:
 
 WHOLE_SHARE = 0.4
 SINKS = ("notifier", "case-store", "status-page")
+RECEIVERS = ("pager", "desk", "spare")
 
 
 def _moment(chance: random.Random) -> float:
@@ -93,6 +94,6 @@ def _of_sinks(chance: random.Random) -> Disturbance:
     if kind == "full":
         return Disturbance(kind, _moment(chance), chance.choice((1.0, 5.0)), whom)
     if kind == "deaf":
-        receiver = chance.choice(("pager", "desk", "spare"))
-        return Disturbance(kind, _moment(chance), chance.choice((2.0, 15.0)), receiver)
+        seconds = chance.choice((2.0, 15.0))
+        return Disturbance(kind, _moment(chance), seconds, chance.choice(RECEIVERS))
     return Disturbance(kind, _moment(chance), whom=whom)

@@ -19,12 +19,15 @@ class Process:
     ----------
     name
         Its name in what is told of a failure.
+    now_ms
+        Its wall clock.
     last_step
         The step at which it dies; it never does by itself if None.
     """
 
-    def __init__(self, name: str, last_step: int | None = None) -> None:
+    def __init__(self, name: str, now_ms: Callable[[], int], last_step: int | None = None) -> None:
         self.name = name
+        self.now_ms = now_ms
         self.steps = 0
         self.last_step = last_step
         self.is_dead = False

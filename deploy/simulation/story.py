@@ -258,5 +258,5 @@ def _notifier(chance: random.Random) -> NotifierSection:
                 severities=("P1", "P2", "P3", "P4"),
             ),
         ),
-        limit=MessageLimit(messages=chance.choice((0, 0, 5)), per_seconds=60),
+        limit=MessageLimit(messages=chance.choice((0, 0, 5)), per_seconds=15),
     )

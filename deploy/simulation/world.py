@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,21 +10,38 @@ from typing import Any
 from deploy.simulation.broker import Broker, Partition
 from deploy.simulation.core_checks import core_violations
 from deploy.simulation.group import Group
-from deploy.simulation.hosting import Host
+from deploy.simulation.hosting import Host, Main
 from deploy.simulation.journal import ROOT, Journal, JournalledStages
 from deploy.simulation.loop import StuckError, VirtualLoop
-from deploy.simulation.plan import Disturbance, Plan
+from deploy.simulation.people import People
+from deploy.simulation.plan import RECEIVERS, SINKS, Disturbance, Plan
 from deploy.simulation.process import Process, task_factory
+from deploy.simulation.receivers import Receiver
 from deploy.simulation.reference import Reference, reference_of
+from deploy.simulation.sink_checks import LATE_SECONDS, sink_violations
+from deploy.simulation.sinks import SCHEMAS, Life, Outside
+from deploy.simulation.stores import Store
 from deploy.simulation.story import LENGTH_MS, RAW, START_MS, TAIL_MS, Story, story_of
 from deploy.simulation.table import changelog
 from deploy.simulation.worker import SimulatedWorker
+from sinks.notifier.clockwork import SETTLE_SECONDS
 from streams.shell.checkpoints import Checkpoint, latest, records_of
 
 SESSION_SECONDS = 6.0
 LONGEST_SECONDS = 400.0
 """By then everything must have been done, however much was in the way."""
 _BATCH_SECONDS = 0.5
+_LOOK_SECONDS = 2.5
+_DISK_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.002, 0.05)
+_UNSENT = (
+    "SELECT message_id, state FROM notifier_message WHERE state IN ('waiting', 'sending', 'held')"
+)
+_UNPUBLISHED = "SELECT count(*) FROM notifier_delivery"
+_POSITIONS = {
+    "notifier": "SELECT topic, partition, next_offset FROM notifier_position",
+    "case-store": "SELECT topic, partition, next_offset FROM position",
+    "status-page": "SELECT topic, partition, next_offset FROM status_page_positions",
+}
 _LONGEST_DELAY_SECONDS = 3.0
 
 
@@ -59,9 +76,12 @@ def run(plan: Plan) -> Ended:
 
 async def _run(plan: Plan, loop: VirtualLoop) -> Ended:
     world = World(plan, loop)
-    violations = [f"not done: {what}" for what in await world.live()]
-    if not violations:
-        violations = list(world.violations())
+    try:
+        violations = await world.live()
+        if not violations:
+            violations = await world.violations()
+    finally:
+        world.close()
     lives = sum(host.lives for host in world.hosts.values())
     return Ended(tuple(violations), loop.time(), lives, world.group.generations)
 
@@ -80,13 +100,21 @@ class World:
         self.journal = Journal()
         self.group = Group("workers", self._bundles(), self.chance, SESSION_SECONDS)
         self.hosts: dict[str, Host] = {}
+        self.stores: dict[str, Store] = {}
+        self.receivers = {name: Receiver(name, self.chance) for name in RECEIVERS}
+        self.people = People(self.chance, self._running, self.now_ms)
+        self.late: list[str] = []
+        self._lives: dict[str, Life] = {}
         self._stages = JournalledStages(self.configuration, self.journal)
         self._tasks: list[asyncio.Task[Any]] = []
-        self._hosting: list[asyncio.Task[Any]] = []
+        self._hosting: dict[str, asyncio.Task[None]] = {}
         self._silent_partitions = 0
+        self._is_ending = False
         self._begin()
         for number in range(plan.workers):
             self._add_worker(number)
+        for name in SINKS if plan.is_whole else ():
+            self._add_sink(name)
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -130,8 +158,28 @@ class World:
         self.journal.by_state[begin.state] = ROOT
 
     def _add_worker(self, number: int) -> Host:
-        host = self.hosts[f"worker {number}"] = Host(f"worker {number}", self._worker, self.chance)
+        return self._host(f"worker {number}", self._worker)
+
+    def _host(self, name: str, main: Main) -> Host:
+        host = self.hosts[name] = Host(name, main, self.chance, self.now_ms)
         return host
+
+    def _add_sink(self, name: str) -> None:
+        store = self.stores[name] = Store(SCHEMAS[name], self._disk_seconds)
+        outside = Outside(self.configuration, self.broker, self.receivers)
+
+        def main(process: Process) -> tuple[Coroutine[Any, Any, None], asyncio.Event]:
+            life = self._lives[name] = Life(outside, name, process, store)
+            return life.main()
+
+        self._host(name, main)
+
+    def _disk_seconds(self) -> float:
+        return self.chance.choice(_DISK_SECONDS)
+
+    def _running(self, sink: str) -> tuple[Process, Life] | None:
+        process, life = self.hosts[sink].process, self._lives.get(sink)
+        return (process, life) if process and life and life.is_up else None
 
     def _worker(self, process: Process) -> tuple[Coroutine[Any, Any, None], asyncio.Event]:
         worker = SimulatedWorker(self.broker, self.group, process, self.configuration, self._stages)
@@ -142,18 +190,38 @@ class World:
     async def live(self) -> list[str]:
         """From the first record until all is done; what is not done in time."""
         self._spawn(self.group.run())
-        self._hosting = [self._spawn(host.run()) for host in self.hosts.values()]
+        for host in self.hosts.values():
+            self._hosting[host.name] = self._spawn(host.run())
         for partition in range(self.story.partitions):
             self._spawn(self._produce(partition))
+        if self.plan.is_whole:
+            watching = [self._spawn(self.people.watch(r)) for r in self.receivers.values()]
+            watching.append(self._spawn(self._look_at_timers()))
         for disturbance in self.plan.active:
             self.loop.call_at(disturbance.at_seconds, partial(self._disturb, disturbance))
         await asyncio.sleep((LENGTH_MS + TAIL_MS) / 1000)
-        while left := self._left():
+        left = await self._until_empty(self._left)
+        self.people.rest()
+        self._is_ending = True
+        left = left or await self._until_empty(self._left)
+        await self._end(name for name in self.hosts if name not in SINKS)
+        left = left or await self._until_empty(self._left_of_sinks)
+        await self._end(self.hosts)
+        return [*left, *self.late]
+
+    async def _until_empty(self, left: Callable[[], list[str]]) -> list[str]:
+        """Waits until nothing is left to do; what is, if that takes too long."""
+        while found := left():
             if self.loop.time() > LONGEST_SECONDS:
-                return left
+                return [f"not done: {what}" for what in found]
             await asyncio.sleep(1)
-        await self._end()
         return []
+
+    async def _end(self, names: Iterable[str]) -> None:
+        ending = [name for name in names if name in self.hosts]
+        for name in ending:
+            self.hosts[name].end()
+        await asyncio.gather(*(self._hosting[name] for name in ending))
 
     def _spawn(self, body: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self.loop.create_task(body)
@@ -186,6 +254,51 @@ class World:
             if covered.get(f"{topic}/{p}", 0) < self.broker.end((topic, p))
         ]
 
+    def _left_of_sinks(self) -> list[str]:
+        """What the stores do not hold yet of their topics, and what is still to be sent."""
+        if not self.plan.is_whole:
+            return []
+        left = [
+            f"{topic}/{p} at {sink}"
+            for sink, topics in self._read_by_sinks().items()
+            for topic in topics
+            for p in range(self.broker.partitions[topic])
+            if self._next_offset(sink, topic, p) < self.broker.end((topic, p))
+        ]
+        rows = self.stores["notifier"].rows
+        left += [f"message {id} is {state}" for id, state in rows(_UNSENT)]
+        left += [f"{count} records to publish" for (count,) in rows(_UNPUBLISHED) if count]
+        return left
+
+    def _read_by_sinks(self) -> dict[str, tuple[str, ...]]:
+        topics = self.configuration.topics
+        events = (topics.incident_events,)
+        return {
+            "notifier": events,
+            "case-store": (*events, topics.deliveries),
+            "status-page": events,
+        }
+
+    def _next_offset(self, sink: str, topic: str, partition: int) -> int:
+        rows = self.stores[sink].rows(_POSITIONS[sink])
+        return next((o for t, p, o in rows if (t, p) == (topic, partition)), 0)
+
+    async def _look_at_timers(self) -> None:
+        """Notes timers that are overdue although their notifier could have fired them."""
+        able_since = None
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self.loop.time()
+            store = self.stores["notifier"]
+            if self._running("notifier") is None or store.is_full:
+                able_since = None
+                continue
+            able_since = now if able_since is None else able_since
+            ((due_ms,),) = store.rows("SELECT min(due_ms) FROM notifier_timer")
+            late = (self.now_ms() - due_ms) / 1000 if due_ms is not None else 0
+            if min(late, now - able_since) > LATE_SECONDS + SETTLE_SECONDS:
+                self.late.append(f"a timer is {late:.0f} s late")
+
     def _checkpoints(self) -> Iterator[Checkpoint]:
         for (topic, partition), log in self.broker.logs.items():
             if topic.startswith(changelog("")):
@@ -193,11 +306,6 @@ class World:
                 found = latest(partition, records)
                 if found is not None:
                     yield found
-
-    async def _end(self) -> None:
-        for host in self.hosts.values():
-            host.end()
-        await asyncio.wait(self._hosting)
 
     # what is in the way
 
@@ -210,9 +318,13 @@ class World:
         elif what.kind == "freeze" and host is not None:
             self._freeze(host, what.seconds)
         elif what.kind == "rebalance":
-            self.group.rebalance()
+            self._rebalance(what.whom)
+        elif what.kind == "full":
+            self._fill(what.whom, what.seconds)
+        elif what.kind == "deaf":
+            self._deafen(what.whom, what.seconds)
         elif what.kind == "join":
-            self._hosting.append(self._spawn(self._add_worker(len(self.hosts)).run()))
+            self._join()
         elif what.kind == "away":
             self.broker.go_away(what.seconds)
         elif what.kind == "slow":
@@ -220,6 +332,28 @@ class World:
         elif what.kind == "unsure":
             self.broker.lost_acks = 0.2
             self.loop.call_later(what.seconds, self._be_sure)
+
+    def _join(self) -> None:
+        if not self._is_ending:
+            host = self._add_worker(len(self.hosts))
+            self._hosting[host.name] = self._spawn(host.run())
+
+    def _rebalance(self, whom: str) -> None:
+        running = self._running(whom) if whom in SINKS else None
+        if running is None:
+            self.group.rebalance()
+        elif (client := running[1].consumer.client) is not None:
+            client.rebalance()
+
+    def _fill(self, sink: str, seconds: float) -> None:
+        store = self.stores[sink]
+        store.is_full = True
+        self.loop.call_later(seconds, setattr, store, "is_full", False)
+
+    def _deafen(self, name: str, seconds: float) -> None:
+        receiver = self.receivers[name]
+        receiver.is_deaf = True
+        self.loop.call_later(seconds, setattr, receiver, "is_deaf", False)
 
     def _be_sure(self) -> None:
         self.broker.lost_acks = 0.0
@@ -235,8 +369,25 @@ class World:
 
     # what must hold
 
-    def violations(self) -> Iterator[str]:
+    def close(self) -> None:
+        """Lets the stores go."""
+        for store in self.stores.values():
+            store.close()
+
+    async def violations(self) -> list[str]:
         """What does not hold once all is done."""
+        found = list(self._core_violations())
+        if self.plan.is_whole:
+            found += await sink_violations(
+                self.broker,
+                self.configuration,
+                self.stores,
+                self.receivers,
+                self.people.pressed,
+            )
+        return found
+
+    def _core_violations(self) -> Iterator[str]:
         topic = changelog("incident")
         log = self.broker.logs[topic, 0]
         last = latest(0, {stored.key or b"": stored.value or b"" for stored in log.records})
