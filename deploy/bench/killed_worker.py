@@ -153,7 +153,7 @@ class KilledWorker:
         """Until detection has judged a window."""
         self.until(self._has_judged, timeout_seconds)
 
-    def until_caught_up(self, feed: Feed, timeout_seconds: float) -> None:
+    def until_caught_up(self, feed: Feed, timeout_seconds: float) -> Metrics:
         """Until what is left to read is no more than comes in two seconds."""
 
         def caught_up(seen: Metrics) -> bool:
@@ -164,7 +164,7 @@ class KilledWorker:
                 and left.get(self._observations, 0.0) <= PARTITIONS * SHARDS
             )
 
-        self.until(caught_up, timeout_seconds)
+        return self.until(caught_up, timeout_seconds)
 
     def _has_judged(self, seen: Metrics) -> bool:
         return seen.sum("tocsin_events_total", topic=self._observations) > 0
@@ -183,6 +183,15 @@ class KilledWorker:
         """The most memory that any of its processes had resident so far, MB."""
         self._note_rss()
         return self._peak_rss_mb
+
+    def cpu_seconds(self) -> float:
+        """Processor time of this process so far; 0 where the system does not say."""
+        try:
+            assert self._process is not None
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            return 0.0
 
     def _note_rss(self) -> None:
         with contextlib.suppress(OSError, StopIteration):
