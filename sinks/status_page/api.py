@@ -146,7 +146,7 @@ def _status(board: Board) -> dict[str, str]:
 
 def _update(incident: PublicIncident, update: Update) -> dict[str, Any]:
     return {
-        "id": public_id("update", f"{incident.id}/{update.version}"),
+        "id": public_id("update", f"{update.of or incident.id}/{update.version}"),
         "status": update.phase,
         "body": update.body,
         "incident_id": incident.id,

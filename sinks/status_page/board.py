@@ -6,6 +6,7 @@ from typing import Literal
 
 from schemas.times import DAY_MS
 from sinks.status_page.components import PublicComponent, Status, worst
+from sinks.status_page.family import gathered
 from sinks.status_page.incident import PublicIncident
 from sinks.status_page.uptime import Day, Interval, day_of, days, percentage, uptime_ratio
 
@@ -85,9 +86,10 @@ def build(
     history_days: int,
     now_ms: int,
 ) -> Board:
-    """Puts the board together; incidents that touch no component of now are left out."""
+    """Puts the board together; incidents that touch no component of now are left out, and those
+    that were split or merged are one."""
     ids = {component.id for component in components}
-    shown = tuple(one for one in incidents if one.component_ids & ids)
+    shown = gathered([one for one in incidents if one.component_ids & ids], components)
     first_day_ms = first_day(history_days, now_ms)
     lines = [
         _line(component, since.get(component.id, now_ms), shown, first_day_ms, now_ms)

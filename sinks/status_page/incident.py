@@ -48,7 +48,8 @@ class Affected(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True):
     """One public statement. `version` is that of the incident event that it was made from.
 
-    `automatic` says that the words are ours and not a person's.
+    `automatic` says that the words are ours and not a person's. `of` is the incident that it was
+    made of, where that is another one than the one that it is shown with.
     """
 
     version: int
@@ -58,6 +59,7 @@ class Update(msgspec.Struct, frozen=True):
     edited_ms: int
     affected: tuple[Affected, ...]
     automatic: bool
+    of: str = ""
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -73,7 +75,8 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `public` is False if the incident is internal, was withdrawn or touches no component; then
     nothing but the version is kept. `updates` and `stretches` are in order of time. `next_ms` is
     when the next update is promised, None where none is; `told_ms` when the first was made, and
-    `changes_ms` when facts changed lately, by which the promise is made.
+    `changes_ms` when facts changed lately, by which the promise is made. `also` are further
+    incidents for which this one is shown, since they were split or merged.
     """
 
     id: str
@@ -92,6 +95,9 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     next_ms: int | None = None
     told_ms: int = 0
     changes_ms: tuple[int, ...] = ()
+    split_from: str | None = None
+    merged_into: str | None = None
+    also: tuple[str, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     updates: tuple[Update, ...] = ()
 
@@ -158,6 +164,8 @@ def _revised(
         opened_ms=incident.opened_ms,
         monitoring_ms=_monitoring_ms(known, event),
         resolved_ms=resolved_ms,
+        split_from=incident.split_from,
+        merged_into=incident.merged_into,
         symptoms=symptoms,
         message=message,
         stretches=_stretches(known.stretches, event, peak, resolved_ms),

@@ -133,7 +133,7 @@ class Serving:
     async def _incident(self, request: Request) -> Response:
         now = await self._current()
         incident_id = request.path_params["incident_id"]
-        known = {one.id: one for one in now.board.incidents}
+        known = {name: one for one in now.board.incidents for name in (one.id, *one.also)}
         try:
             found = known.get(incident_id) or await self._old_incident(incident_id)
         except SQLAlchemyError as error:

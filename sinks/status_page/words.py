@@ -4,7 +4,7 @@ They are made of component names, the kind of trouble and times only; what a sig
 itself (its series, reason, example) has no way in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +60,11 @@ def symptoms_of(signals: Sequence[Signal]) -> tuple[Symptom, ...]:
 
     Fast answers and many requests are no trouble that customers could name.
     """
-    found = {_SYMPTOM_OF_KIND.get(signal.kind) for signal in signals if hurts(signal)}
+    return ordered({_SYMPTOM_OF_KIND.get(signal.kind) for signal in signals if hurts(signal)})
+
+
+def ordered(found: Collection[Symptom | None]) -> tuple[Symptom, ...]:
+    """The symptoms, worst first."""
     order: tuple[Symptom, ...] = ("unavailable", "errors", "slow")
     return tuple(symptom for symptom in order if symptom in found)
 
