@@ -2,11 +2,12 @@
 
 from bisect import insort
 from collections.abc import Iterable
-from math import log, log10
+from math import inf, log, log10
 
 from detectors.base import State
 
 LN10 = log(10)
+_NO_TAIL = (inf, inf, 1.0)
 
 
 class TailCalibrator:
@@ -97,15 +98,18 @@ class TailCalibrator:
         return own if self.fleet is None else min(own, self.fleet.score(raw))
 
     def _score(self, raw: float) -> float:
-        if raw < 1.0 or self._before + self._n < 1:
+        if raw < 1.0:
             return raw
         base, edge, slope = self.tail()
         return min(raw, base if raw <= edge else base + (raw - edge) / slope)
 
     def tail(self) -> tuple[float, float, float]:
         """The score of a raw score up to the edge of the tail, that edge, and how much further
-        out a raw score must be to score one more."""
+        out a raw score must be to score one more. All raw scores stand while there is no history.
+        """
         n = self._before + self._n
+        if n < 1:
+            return _NO_TAIL
         top = sorted(self._top + self._before_top)[-self.peaks :]
         k = max(1, min(self.peaks, int(n / 10)))
         edge = top[-k] if len(top) >= k else 0.0

@@ -34,7 +34,7 @@ class NoveltyDetector:
     views, of weight times distance to the nearest remembered number in parts of the range
     remembered: holes within the range count like leaving it. After a novelty the same or a little
     more is no news for a while. There is no model of noise, no range known beforehand, and all
-    state has a fixed size (about 2 KiB), so a bank of many series is arrays (`NoveltyBank`).
+    state has a fixed size (about 2 KiB), so a bank of many series is arrays (`GaugeBank`).
 
     The score is proportional to the novelty, `NOTABLE_SCORE` at `NOTABLE_NOVELTY`: a number on the
     product's scale, found where it serves all recorded series alike, not a fitted probability.

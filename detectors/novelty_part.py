@@ -1,9 +1,8 @@
 """A block of series that are scored together: the state of their novelty detectors as arrays."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +22,7 @@ from detectors.novelty_columns import Looks, ViewColumns
 from detectors.novelty_grids import Flags, Floats, Integers, ValueGrids
 from detectors.novelty_views import LEAST
 
-_VERSION: Final = 1
 _WEIGHTS = np.array(WEIGHTS)[:, None]
-
-
-class PartStateError(ValueError):
-    """A dumped part is not one of this version and size."""
 
 
 class _Scored(NamedTuple):
@@ -141,39 +135,16 @@ class NoveltyPart:
         self.grids.clear(series)
         self.peak[series] = 0.0
         self.since_peak[series] = QUIET_SAMPLES
-        self.least_difference[series] = 0.0
 
-    def _arrays(self) -> Mapping[str, tuple[NDArray[Any], int]]:
+    def arrays(self) -> Mapping[str, tuple[NDArray[Any], int]]:
         """All state by name, each with the axis that is the series."""
         arrays = {name: (a, 1) for name, a in self.grids.arrays().items()}
         arrays |= {name: (a, a.ndim - 1) for name, a in self.views.arrays().items()}
         return {**arrays, "peak": (self.peak, 0), "since_peak": (self.since_peak, 0)}
 
-    @property
-    def bytes_per_series(self) -> float:
-        """Bytes of all state, a series."""
-        return sum(array.nbytes for array, _ in self._arrays().values()) / self.size
-
-    def dump(self, series: Integers) -> bytes:
-        """The state of some of the series."""
-        arrays = {n: a.take(series, axis).tobytes() for n, (a, axis) in self._arrays().items()}
-        return msgspec.msgpack.encode([_VERSION, len(series), arrays])
-
-    def load(self, series: Integers, dumped: bytes) -> None:
-        """Takes the state of as many series from `dump`; the others stay as they are.
-
-        Raises `PartStateError` if it is of another version or number of series.
-        """
-        try:
-            version, many, arrays = msgspec.msgpack.decode(dumped)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise PartStateError(f"a part of the bank cannot be read: {error}") from error
-        if (version, many) != (_VERSION, len(series)):
-            raise PartStateError(
-                f"a part of the bank is of version {version} with {many} series, not of version "
-                f"{_VERSION} with {len(series)}; begin with an empty bank"
-            )
-        for name, (array, axis) in self._arrays().items():
-            shape = (*array.shape[:axis], many, *array.shape[axis + 1 :])
-            loaded = np.frombuffer(arrays[name], array.dtype).reshape(shape)
+    def load(self, series: Integers, dumped: Mapping[str, bytes]) -> None:
+        """Takes what `arrays` held of as many series. Raises `KeyError` if an array is missing."""
+        for name, (array, axis) in self.arrays().items():
+            shape = (*array.shape[:axis], len(series), *array.shape[axis + 1 :])
+            loaded = np.frombuffer(dumped[name], array.dtype).reshape(shape)
             array[(slice(None),) * axis + (series,)] = loaded

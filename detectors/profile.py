@@ -4,12 +4,13 @@ from detectors.base import State
 from schemas.times import DAY_MS
 
 HOUR_MS = 3_600_000
-_HOURS = 24
-_BLOCKS = 12
+HOURS = 24
+BLOCKS = 12
 """Parts of a day of the week's profile: nights, mornings and evenings differ by day."""
-_BLOCK_HOURS = _HOURS // _BLOCKS
-_MOST_DAYS = 14
-_MOST_WEEKS = 6
+BLOCK_HOURS = HOURS // BLOCKS
+MOST_DAYS = 14
+MOST_WEEKS = 6
+SHRINKAGE = 2.0
 
 
 Band = tuple[float, float, float]
@@ -57,7 +58,7 @@ class SeasonalProfile:
         "shrinkage",
     )
 
-    def __init__(self, shrinkage: float = 2.0) -> None:
+    def __init__(self, shrinkage: float = SHRINKAGE) -> None:
         self.shrinkage = shrinkage
         self._day: list[float] = []
         self._days: list[int] = []
@@ -103,37 +104,37 @@ class SeasonalProfile:
         before, left, right, after = (self._expected(h) for h in range(hour - 1, hour + 3))
         near = (0.0, before - left, right - left, left - right, after - right)
         below, above = min(near), max(near)
-        if min(self._weeks) >= _BLOCK_HOURS:
-            block = hour % _HOURS // _BLOCK_HOURS
-            own = self._week_part(hour // _HOURS % 7, block)
+        if min(self._weeks) >= BLOCK_HOURS:
+            block = hour % HOURS // BLOCK_HOURS
+            own = self._week_part(hour // HOURS % 7, block)
             others = [self._week_part(d, block) - own for d in range(7)]
             below, above = below + min(others), above + max(others)
         return left, (right - left) / HOUR_MS, below, above
 
     def _expected(self, hour: int) -> float:
-        i = hour % _HOURS
+        i = hour % HOURS
         days = self._days[i]
         value = self._day[i] * days / (days + self.shrinkage)
-        return value + self._week_part(hour // _HOURS % 7, i // _BLOCK_HOURS)
+        return value + self._week_part(hour // HOURS % 7, i // BLOCK_HOURS)
 
     def _week_part(self, weekday: int, block: int) -> float:
-        at = weekday * _BLOCKS + block
-        weeks = self._weeks[at] / _BLOCK_HOURS
+        at = weekday * BLOCKS + block
+        weeks = self._weeks[at] / BLOCK_HOURS
         return self._week[at] * weeks / (weeks + self.shrinkage)
 
     def _fold(self, hour: int, deviation: float) -> None:
         """Learns the mean of an hour that is over."""
         if not self._day:
-            self._day, self._days = [0.0] * _HOURS, [0] * _HOURS
-            self._week, self._weeks = [0.0] * (7 * _BLOCKS), [0] * (7 * _BLOCKS)
-        i = hour % _HOURS
-        at = hour // _HOURS % 7 * _BLOCKS + i // _BLOCK_HOURS
-        week = self._week_part(hour // _HOURS % 7, i // _BLOCK_HOURS)
-        days = self._days[i] = min(self._days[i] + 1, _MOST_DAYS)
+            self._day, self._days = [0.0] * HOURS, [0] * HOURS
+            self._week, self._weeks = [0.0] * (7 * BLOCKS), [0] * (7 * BLOCKS)
+        i = hour % HOURS
+        at = hour // HOURS % 7 * BLOCKS + i // BLOCK_HOURS
+        week = self._week_part(hour // HOURS % 7, i // BLOCK_HOURS)
+        days = self._days[i] = min(self._days[i] + 1, MOST_DAYS)
         self._day[i] += (deviation - week - self._day[i]) / days
         if days > 1:
-            weeks = self._weeks[at] = min(self._weeks[at] + 1, _MOST_WEEKS * _BLOCK_HOURS)
-            rate = 1.0 / (weeks + _BLOCK_HOURS)
+            weeks = self._weeks[at] = min(self._weeks[at] + 1, MOST_WEEKS * BLOCK_HOURS)
+            rate = 1.0 / (weeks + BLOCK_HOURS)
             self._week[at] += rate * (deviation - self._day[i] - self._week[at])
         self._segment_ms = -HOUR_MS
 

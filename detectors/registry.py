@@ -13,7 +13,7 @@ from detectors.limits import expiry_unit_ms, limit_of
 from detectors.novelty import NoveltyDetector
 from detectors.ratio import ErrorRatioDetector
 from detectors.saturation import SaturationDetector, is_utilisation
-from detectors.seasonal import SeasonalDetector
+from detectors.seasonal import Parameters, SeasonalDetector
 from detectors.traffic import TrafficDetector
 from detectors.units import smallest_difference
 from schemas.configuration import Detection, DetectorRule, SeriesLimit
@@ -44,6 +44,11 @@ class Registry:
                 self._check(rule)
             except (UnknownDetectorError, TypeError) as error:
                 raise UnknownDetectorError(f"detection.rules[{number}]: {error}") from error
+
+    @property
+    def parameters(self) -> Parameters:
+        """With which seasonal detectors are made where no rule says otherwise."""
+        return Parameters(warmup_samples=self._detection.warmup_samples)
 
     def rule(self, series: str) -> DetectorRule | None:
         """The rule for a series, if any matches."""

@@ -2,12 +2,12 @@
 
 from math import sinh, sqrt
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import FleetCalibrator, TailCalibrator
 from detectors.profile import NO_BAND, SeasonalProfile
-from detectors.shift import LevelShift
+from detectors.shift import TO_SIGMA, LevelShift
 from detectors.squash import squash
 from detectors.tails import student_score
 from detectors.units import (
@@ -23,8 +23,6 @@ from schemas.units import metric_of
 TAIL_DEGREES = 16
 INSIDE = 0.2
 """How much of a deviation moves the level where the season leaves it open what to expect."""
-TO_SIGMA = 1.2533
-"""Standard deviations in a mean absolute deviation, of a Gaussian."""
 LEAST_SIZE = 1e-30
 MOST_SIZES = 1e15
 CARRY = 0.5
@@ -33,6 +31,24 @@ BASE_MS = 2 * DAY_MS
 within hours, and would leave the season nothing to learn."""
 _WORK_SCORE = 10.0
 """What counts bytes or system calls follows the load, so alone it must be this far out."""
+
+
+class Parameters(NamedTuple):
+    """What a `SeasonalDetector` is made with, but for its fleet."""
+
+    warmup_samples: int = 20
+    memory: int = 40
+    relative_floor: float = 0.05
+    confirm_samples: int = 3
+    confirm_ms: int = 300_000
+    confirm_history: int = 120
+    adopt_after_ms: int = 3_600_000
+    harmless_low: bool = False
+
+    def learns_as(self, other: "Parameters") -> bool:
+        """Whether detectors made with the two score and learn alike, whatever they confirm."""
+        names = ("warmup_samples", "memory", "relative_floor", "adopt_after_ms")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 class SeasonalDetector:
@@ -99,6 +115,7 @@ class SeasonalDetector:
         "_warmup",
         "_y",
         "_z",
+        "adopt_after_ms",
         "calibrator",
         "confirm_history",
         "confirm_ms",
@@ -141,6 +158,7 @@ class SeasonalDetector:
         self._scatter = 0.0
         self._base = 0.0
         self._end_ms = 0
+        self.adopt_after_ms = adopt_after_ms
         self._shift = LevelShift(adopt_after_ms, memory)
         self._is_back = False
         self._last: Sample | None = None
@@ -152,6 +170,11 @@ class SeasonalDetector:
         self._y = 0.0
         self._z = 0.0
         self._evidence = 0.0
+
+    @property
+    def parameters(self) -> Parameters:
+        """What it was made with."""
+        return Parameters(*(getattr(self, name) for name in Parameters._fields))
 
     def score_one(self, x: Sample) -> float:
         self._last = x

@@ -3,8 +3,10 @@
 from detectors.base import State
 from schemas.times import DAY_MS
 
-_ADOPT_SAMPLES = 10
-_BACK_SAMPLES = 3
+ADOPT_SAMPLES = 10
+BACK_SAMPLES = 3
+TO_SIGMA = 1.2533
+"""Standard deviations in a mean absolute deviation, of a Gaussian."""
 
 
 class LevelShift:
@@ -58,10 +60,10 @@ class LevelShift:
         rate = 1.0 / min(abs(self.out), self.memory)
         self._dev += rate * (abs(y - self._mean) - self._dev)
         self._mean += rate * (y - self._mean)
-        if end_ms - self.since_ms < self.adopt_after_ms or abs(self.out) < _ADOPT_SAMPLES:
+        if end_ms - self.since_ms < self.adopt_after_ms or abs(self.out) < ADOPT_SAMPLES:
             return None
         self.out = 0
-        return self._mean, 1.2533 * self._dev
+        return self._mean, TO_SIGMA * self._dev
 
     def adopted(self, end_ms: int, former: float) -> None:
         """Remembers the level that another has taken the place of."""
@@ -74,7 +76,7 @@ class LevelShift:
     def back(self) -> float | None:
         """Counts a sample that was back at the level from before; that level once it has stayed."""
         self._back += 1
-        if self._back < _BACK_SAMPLES:
+        if self._back < BACK_SAMPLES:
             return None
         self._former_until_ms = 0
         return self._former

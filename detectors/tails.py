@@ -3,6 +3,7 @@
 from math import lgamma, log10
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, gammaln, stdtr  # type: ignore[import-untyped]
 
 _MOST_TERMS = 400
@@ -56,6 +57,12 @@ def gamma_poisson_scores(count: float, mean: float, shape: float) -> tuple[float
 def student_score(z: float, degrees: int) -> float:
     """-log10 P(|T| >= z) for Student's t with so many degrees of freedom."""
     return -log10(max(2.0 * float(stdtr(degrees, -z)), _LOWEST_P))
+
+
+def student_scores(z: NDArray[np.float64], degrees: int) -> NDArray[np.float64]:
+    """`student_score` of each, to the bit."""
+    tails = np.maximum(2.0 * stdtr(degrees, -z), _LOWEST_P)
+    return np.array([-log10(tail) for tail in tails.tolist()])
 
 
 def beta_score(value: float, mean: float, variance: float) -> float:

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from detectors.base import Detector, Explanation, Sample, State
+from detectors.gauge_bank import GaugeBank
+from detectors.gauge_member import Gauge, NoveltyMember, SeasonalMember
 from detectors.novelty import NoveltyDetector
-from detectors.novelty_bank import NoveltyBank
-from detectors.novelty_member import NoveltyMember
 from detectors.registry import Registry
+from detectors.seasonal import Parameters, SeasonalDetector
 from schemas.anomalies import Anomaly
 from schemas.observations import Observation, ObservationKind
 from schemas.units import metric_of
@@ -20,17 +21,17 @@ CORROBORATES_FROM = 4.0
 """Scores from here up to the threshold are told too, as corroboration."""
 
 _PART_SERIES = 256
-"""Series a part of the novelty bank. Larger parts serve 100,000 series a third faster, smaller ones
+"""Gauges a part of their bank. Larger parts serve 100,000 series a third faster, smaller ones
 the hundreds that most shards have."""
 
 
 class Series:
     """The detectors of one series, since when each has been anomalous, and its threshold.
 
-    `novelty` is the detector among them that is in the bank of these, if there is one.
+    `gauge` is what of them is in the bank of gauges, if any is.
     """
 
-    __slots__ = ("detectors", "kind", "last_ms", "novelty", "service", "since_ms", "threshold")
+    __slots__ = ("detectors", "gauge", "kind", "last_ms", "service", "since_ms", "threshold")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Series:
         kind: ObservationKind,
         detectors: Sequence[Detector],
         threshold: float,
+        gauge: Gauge | None,
     ) -> None:
         self.service = service
         self.kind = kind
@@ -45,15 +47,14 @@ class Series:
         self.since_ms = [0] * len(detectors)
         self.threshold = threshold
         self.last_ms = 0
-        members = (d for d in detectors if isinstance(d, NoveltyMember))
-        self.novelty: NoveltyMember | None = next(members, None)
+        self.gauge = gauge
 
 
 class Bank:
     """One set of detectors a series, made when the series is first seen.
 
-    Their novelty detectors are one `NoveltyBank`: what they say is the same, and where many series
-    report at once takes a fifth of the time.
+    The default detectors of gauges are one `GaugeBank`: what they say is the same, and where many
+    gauges report at once takes a fifth of the time.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ class Bank:
         self._registry = registry
         self._tiers = tiers
         self._default_tier = default_tier
-        self._novelty = NoveltyBank(_PART_SERIES)
+        self._gauges = GaugeBank(_PART_SERIES, parameters=registry.parameters)
+        self._parameters: dict[Parameters, Parameters] = {}
         self._series: dict[str, Series] = {}
 
     def __len__(self) -> int:
@@ -99,14 +101,14 @@ class Bank:
         """
         known = [(self._series[x.observation.series], x) for x in samples]
         taken = [(s, x) for s, x in known if self._takes(s, x.observation)]
-        self._score_novelty(taken)
+        self._score_gauges(taken)
         told: list[Anomaly] = []
         for series, x in taken:
             told += self._judge_one(series, x)
         for series, x in taken:
             for detector in series.detectors:
                 detector.learn_one(x)
-        self._novelty.learn()
+        self._gauges.learn()
         self._registry.settle()
         return told
 
@@ -114,21 +116,25 @@ class Bank:
     def _takes(series: Series, o: Observation) -> bool:
         return series.kind == o.kind and isfinite(o.sum)
 
-    def _score_novelty(self, taken: Sequence[tuple[Series, Sample]]) -> None:
-        """Has the bank score all novelties of a window at once, or each by itself if they are few;
+    def _score_gauges(self, taken: Sequence[tuple[Series, Sample]]) -> None:
+        """Has the bank score the gauges of a window at once, or each by itself where they are few;
         what is told is the same."""
-        found = [(s.novelty, x.observation.mean) for s, x in taken if s.novelty is not None]
+        found = [(s.gauge, x.observation.mean) for s, x in taken if s.gauge is not None]
         if not found:
             return
-        if not self._novelty.pays(len(found)):
-            for member, _ in found:
-                member.leave()
-            return
-        row = np.full(self._novelty.places, np.nan)
-        for member, value in found:
-            member.join()
-            row[member.place] = value
-        self._novelty.score(taken[0][1].start_ms, row)
+        together = self._gauges.together([gauge.place for gauge, _ in found])
+        row: dict[int, float] = {}
+        for gauge, value in found:
+            if together[gauge.place // _PART_SERIES]:
+                gauge.join()
+                row[gauge.place] = value
+            else:
+                gauge.leave()
+        if row:
+            values = np.full(self._gauges.places, np.nan)
+            values[list(row)] = list(row.values())
+            x = taken[0][1]
+            self._gauges.score(x.start_ms, x.end_ms, values)
 
     @staticmethod
     def _judge_one(series: Series, x: Sample) -> list[Anomaly]:
@@ -148,26 +154,36 @@ class Bank:
         return self._registry.threshold(series, self._tiers.get(service, self._default_tier))
 
     def _new(self, name: str, kind: ObservationKind, service: str) -> Series:
-        detectors = [
-            NoveltyMember(self._novelty, name, d.least_difference)
-            if isinstance(d, NoveltyDetector)
-            else d
-            for d in self._registry.detectors(name, kind)
-        ]
-        return Series(service, kind, detectors, self.threshold(name, service))
+        detectors = self._registry.detectors(name, kind)
+        gauge = self._gauge(name, detectors)
+        if gauge is not None:
+            detectors = [_member(d, gauge) for d in detectors]
+        return Series(service, kind, detectors, self.threshold(name, service), gauge)
+
+    def _gauge(self, name: str, detectors: Sequence[Detector]) -> Gauge | None:
+        """The series' place in the bank of gauges, if it has a novelty detector."""
+        novelty = next((d for d in detectors if isinstance(d, NoveltyDetector)), None)
+        if novelty is None:
+            return None
+        least = novelty.least_difference
+        seasonal = next((d for d in detectors if isinstance(d, SeasonalDetector)), None)
+        if seasonal is None or not seasonal.parameters.learns_as(self._gauges.parameters):
+            return Gauge(self._gauges, name, least)
+        parameters = self._parameters.setdefault(seasonal.parameters, seasonal.parameters)
+        return Gauge(self._gauges, name, least, parameters, seasonal.calibrator.fleet)
 
     def forget(self, before_ms: int) -> None:
         """Drops the series that have not been seen since, and what only they had in common."""
         for name in [n for n, s in self._series.items() if s.last_ms < before_ms]:
-            if self._series.pop(name).novelty is not None:
-                self._novelty.forget(name)
+            if self._series.pop(name).gauge is not None:
+                self._gauges.forget(name)
         self._registry.keep({metric_of(n) for n, s in self._series.items() if s.kind == "gauge"})
 
     def dump(self) -> State:
         """What the detectors have learnt, and what they have in common."""
         for one in self._series.values():
-            if one.novelty is not None:
-                one.novelty.save()
+            if one.gauge is not None:
+                one.gauge.save()
         series: list[Any] = [
             [
                 name,
@@ -175,37 +191,57 @@ class Bank:
                 s.kind,
                 s.last_ms,
                 s.since_ms,
-                [[type(d).__name__, d.dump()] for d in s.detectors],
+                [[_kept_as(d), d.dump()] for d in s.detectors],
             ]
             for name, s in self._series.items()
         ]
-        return [self._registry.dump(), series, list(self._novelty.dump(every=True).values())]
+        return [self._registry.dump(), series, list(self._gauges.dump(every=True).values())]
 
     def load(self, state: State) -> None:
         """Takes a state from `dump`; series whose detectors are others now start anew."""
         fleets, dumped, parts = state
         self._registry.load(fleets)
-        self._novelty.load(dict(enumerate(parts)))
+        self._gauges.load(dict(enumerate(parts)))
         self._series = {}
         for name, service, kind, last_ms, since_ms, learnt in dumped:
             s = self._series[name] = self._new(name, kind, service)
             s.last_ms = last_ms
             had = [n for n, _ in learnt]
-            if [type(d).__name__ for d in s.detectors] != had:
+            if [_kept_as(d) for d in s.detectors] != had:
                 self._begin_anew(name, s, had)
                 continue
             s.since_ms = list(since_ms)
             for detector, (_, state_of_one) in zip(s.detectors, learnt, strict=True):
-                detector.load(state_of_one)
+                if isinstance(detector, SeasonalDetector) and not state_of_one and s.gauge:
+                    # It was in the bank of gauges until a rule gave it parameters of its own.
+                    self._gauges.season_of(s.gauge.place, detector)
+                else:
+                    detector.load(state_of_one)
 
     def _begin_anew(self, name: str, series: Series, had: Sequence[str]) -> None:
-        """Drops what the novelty bank knew of a series whose detectors are others now."""
-        if NoveltyMember.__name__ not in had:
+        """Drops what the bank of gauges knew of a series whose detectors are others now."""
+        if NoveltyMember.kept_as not in had:
             return
-        if series.novelty is None:
-            self._novelty.forget(name)
+        if series.gauge is None:
+            self._gauges.forget(name)
         else:
-            self._novelty.clear(name)
+            self._gauges.clear(name)
+
+
+def _member(detector: Detector, gauge: Gauge) -> Detector:
+    """The detector, or what stands for it in the bank of gauges."""
+    if isinstance(detector, NoveltyDetector):
+        return NoveltyMember(gauge)
+    if isinstance(detector, SeasonalDetector) and gauge.parameters is not None:
+        return SeasonalMember(gauge)
+    return detector
+
+
+def _kept_as(detector: Detector) -> str:
+    """By which name a detector is saved: the same in the bank of gauges and outside."""
+    if isinstance(detector, NoveltyMember | SeasonalMember):
+        return detector.kept_as
+    return type(detector).__name__
 
 
 def anomaly_of(series: str, service: str, x: tuple[int, int], e: Explanation) -> Anomaly:

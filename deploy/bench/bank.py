@@ -1,4 +1,4 @@
-"""`tocsin bench bank`: the novelty detector of gauges over many series at once, on one core."""
+"""`tocsin bench bank`: the default detectors of gauges over many series at once, on one core."""
 
 import zlib
 from collections.abc import Callable
@@ -12,13 +12,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deploy.bench.bank_rivals import RIVALS, measure
-from deploy.bench.bank_workload import Fleet
+from deploy.bench.bank_workload import STEP_MS, Fleet
 from deploy.console import new_console
+from detectors.calibration import FleetCalibrator
+from detectors.gauge_bank import GaugeBank
 from detectors.novelty import NOTABLE_SCORE
-from detectors.novelty_bank import NoveltyBank
 from detectors.novelty_grid import EPOCH_SAMPLES
 
 _WARMUP_TICKS = 96
+_METRICS = 20
+"""Different metrics that the series are of: what is noisy by nature is learnt by metric."""
 _RIVAL_SAMPLES = 4_000
 _RIVAL_SECONDS = 1.0
 
@@ -34,7 +37,8 @@ class RivalResult(msgspec.Struct, frozen=True, kw_only=True):
 class BankResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result for scripts. Rates and seconds are of the process's own processor time.
 
-    `points` are samples scored and learnt; missing ones do not count. A snapshot is all parts:
+    Each series has both detectors that a gauge has, its season and its novelty. `points` are
+    samples scored and learnt; missing ones do not count. A snapshot is all parts:
     `snapshot_seconds` to make, `restore_seconds` to take back.
     """
 
@@ -78,16 +82,19 @@ def main(series: int = 100_000, *, ticks: int = EPOCH_SAMPLES, json: Path | None
 
 def run(series: int, ticks: int, done: Callable[[], None] = lambda: None) -> BankResult:
     """Measures the bank and then its rivals; calls `done` after each step."""
-    bank, fleet = NoveltyBank(), Fleet(series)
+    bank, fleet = GaugeBank(), Fleet(series)
+    metrics = [FleetCalibrator() for _ in range(_METRICS)]
     for i in range(series):
-        bank.place(f'gauge{{instance="{i}"}}')
+        bank.place(f'gauge{{instance="{i}"}}', fleet=metrics[i % _METRICS])
     row = np.full(bank.places, np.nan)
     seconds, points, notable = [], 0, 0
     for tick in range(_WARMUP_TICKS + ticks):
         time_ms, values = fleet.next()
         row[:series] = values
         began = process_time()
-        scores = bank.observe(time_ms, row)
+        scores = bank.observe(time_ms, time_ms + STEP_MS, row)
+        for metric in metrics:
+            metric.settle()
         elapsed = process_time() - began
         if tick >= _WARMUP_TICKS:
             seconds.append(elapsed)
@@ -97,7 +104,7 @@ def run(series: int, ticks: int, done: Callable[[], None] = lambda: None) -> Ban
     began = process_time()
     parts = bank.dump(every=True)
     saved = process_time()
-    NoveltyBank().load(parts)
+    GaugeBank().load(parts)
     restored = process_time()
     return BankResult(
         series=series,

@@ -11,7 +11,9 @@ from river import anomaly, preprocessing
 
 from deploy.bench.bank_workload import STEP_MS, Fleet
 from detectors.base import Sample
+from detectors.calibration import FleetCalibrator
 from detectors.novelty import NoveltyDetector
+from detectors.seasonal import SeasonalDetector
 from schemas.observations import Observation
 
 _LEARNT = 500
@@ -26,13 +28,16 @@ class Rival(NamedTuple):
 
 
 def _ours() -> Callable[[int, float], object]:
-    detector = NoveltyDetector()
+    fleet = FleetCalibrator()
+    detectors = (SeasonalDetector(fleet=fleet), NoveltyDetector())
 
     def judge(tick: int, value: float) -> float:
         o = Observation("value", "", "gauge", 1, value, value, value, value)
         x = Sample(tick * STEP_MS, (tick + 1) * STEP_MS, o)
-        score = detector.score_one(x)
-        detector.learn_one(x)
+        score = max(detector.score_one(x) for detector in detectors)
+        for detector in detectors:
+            detector.learn_one(x)
+        fleet.settle()
         return score
 
     return judge
@@ -60,7 +65,7 @@ def _supervised(model: Any) -> Callable[[int, float], object]:
 
 
 RIVALS: Sequence[Rival] = (
-    Rival("tocsin, one detector a series", _ours),
+    Rival("tocsin, detectors a series", _ours),
     Rival("river GaussianScorer", lambda: _supervised(anomaly.GaussianScorer())),
     Rival(
         "river StandardAbsoluteDeviation", lambda: _supervised(anomaly.StandardAbsoluteDeviation())

@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.novelty_grids import Floats
 
-STEP_MS = 60_000
+STEP_MS = 300_000
 _START_MS = 1_700_006_400_000
 _DAY_STEPS = 86_400_000 // STEP_MS
 _SPIKES = 0.0005
@@ -15,7 +15,7 @@ _GAPS = 0.01
 
 
 class Fleet:
-    """`series` series with one sample a minute, the same for the same `seed`.
+    """`series` series with one sample in five minutes, the same for the same `seed`.
 
     Levels are spread over several orders of magnitude. Each series swings with the day and has its
     own noise; of the samples 1 in 2,000 is a spike, 1 in 5,000 begins a new level, and 1 in 100 is
@@ -31,7 +31,7 @@ class Fleet:
         self._tick = 0
 
     def next(self) -> tuple[int, Floats]:
-        """The next minute, Unix milliseconds, and one value a series, NaN where one is missing."""
+        """The next time, Unix milliseconds, and one value a series, NaN where one is missing."""
         random, many = self._random, len(self._level)
         steps = random.random(many) < _STEPS
         self._level[steps] *= random.uniform(0.7, 1.4, int(steps.sum()))

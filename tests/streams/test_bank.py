@@ -7,7 +7,7 @@ from math import inf
 import msgspec
 
 from detectors.base import Detector, Sample
-from detectors.novelty_member import NoveltyMember
+from detectors.gauge_member import Gauge, NoveltyMember, SeasonalMember
 from detectors.registry import Registry
 from schemas.configuration import Detection, DetectorRule
 from schemas.observations import Observation
@@ -24,7 +24,7 @@ def gauge(tick: int, series: str, value: float) -> Sample:
 def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
     """Gauges with spikes, a step and gaps; at two of three minutes 100 report, else only four.
 
-    So their novelty is judged by the bank at times and at times by detectors of their own.
+    So they are judged by the bank at times and at times by detectors of their own.
     """
     chance = random.Random(seed)
     kinds = ("queue_length", "cpu_usage_ratio", "heap_bytes", "temperature_celsius")
@@ -41,7 +41,9 @@ def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
 
 
 def bank(detection: Detection | None = None) -> Bank:
-    return Bank(Registry(detection or Detection()), {}, most=1000)
+    made = Bank(Registry(detection or Detection()), {}, most=1000)
+    made._gauges.patience = 0.1
+    return made
 
 
 def judged(bank: Bank, samples: Sequence[Sample]) -> list[tuple[str, float, str]]:
@@ -95,6 +97,50 @@ def test_a_restored_bank_goes_on_as_the_one_it_was() -> None:
     assert two.dump() == one.dump()
 
 
+def test_detectors_that_an_earlier_release_saved_one_by_one_go_on_in_the_bank() -> None:
+    one, two = bank(), bank()
+    rows = list(ticks(140))
+    for samples in rows[:110]:
+        judged(one, samples)
+    fleets, series, parts = one.dump()
+    for name, *_, learnt in series:
+        gauge = one._series[name].gauge
+        assert gauge is not None
+        own = one._gauges.season_of(gauge.place, gauge.new_seasonal())
+        learnt[:] = [[kind, own.dump() if kind == "SeasonalDetector" else s] for kind, s in learnt]
+    two.load([fleets, series, [without_seasons(part) for part in parts]])
+    for samples in rows[110:]:
+        assert judged(two, samples) == judged(one, samples)
+    assert two.dump() == one.dump()
+
+
+def without_seasons(part: bytes) -> bytes:
+    """A part of the bank as it was when only novelty was in it."""
+    size, names, state = msgspec.msgpack.decode(part)
+    _, many, arrays = msgspec.msgpack.decode(state)
+    novelty = {name: array for name, array in arrays.items() if not name.startswith("season_")}
+    return msgspec.msgpack.encode([size, names, msgspec.msgpack.encode([1, many, novelty])])
+
+
+def test_a_gauge_keeps_what_it_has_learnt_when_a_rule_gives_it_parameters_and_takes_them_back() -> (
+    None
+):
+    plain, ruled = (
+        Detection(),
+        Detection(rules=(DetectorRule(series="queue*", parameters={"memory": 80}),)),
+    )
+    one, two, three = bank(plain), bank(ruled), bank(plain)
+    rows = list(ticks(100))
+    for samples in rows:
+        judged(one, samples)
+    two.load(one.dump())
+    three.load(two.dump())
+    name = 'queue_length{service="cart",instance="2"}'
+    spike = [gauge(100, name, 900.0)]
+    assert judged(two, spike)[0][0] == name
+    assert judged(three, spike) == judged(one, spike) != []
+
+
 def test_a_series_with_other_detectors_than_before_starts_anew_and_the_rest_goes_on() -> None:
     one = bank()
     rows = list(ticks(130))
@@ -127,8 +173,24 @@ def test_what_is_no_number_or_of_another_kind_is_left_out() -> None:
     assert watched.dump() == before
 
 
-def test_gauges_have_their_novelty_in_the_bank() -> None:
+def test_gauges_go_in_and_out_of_the_arrays_as_it_pays() -> None:
+    hasty, patient, apart = bank(), bank(), []
+    patient._gauges.patience = 10.0
+    for samples in ticks(40):
+        judged(hasty, samples)
+        judged(patient, samples)
+        apart.append(sum(is_apart(s.gauge) for s in hasty._series.values()))
+        assert not any(is_apart(s.gauge) for s in patient._series.values())
+    assert min(apart[3:]) < 10
+    assert max(apart) > 50
+
+
+def is_apart(gauge: Gauge | None) -> bool:
+    return gauge is not None and gauge.novelty is not None
+
+
+def test_gauges_have_their_detectors_in_the_bank() -> None:
     watched = bank()
     judged(watched, list(ticks(2))[1])
     kinds = [type(d) for s in watched._series.values() for d in s.detectors]
-    assert kinds.count(NoveltyMember) == len(watched)
+    assert kinds.count(NoveltyMember) == kinds.count(SeasonalMember) == len(watched)
