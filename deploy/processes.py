@@ -171,7 +171,7 @@ async def _look(part: "Worker", health: Health) -> None:
     """Takes over how the worker is."""
     while True:
         if not part.live():
-            health.fail("no progress for a minute while records wait")
+            health.fail("; ".join(part.stalls()))
         elif part.ready():
             health.good("worker")
         else:

@@ -22,7 +22,7 @@ MAX_UNDER_WAY = 2000
 """Records said and not yet acknowledged by the broker, before a stage waits for them."""
 
 S = TypeVar("S", bound=Snapshots)
-Commit = Callable[[Mapping[str, int]], Awaitable[object]]
+Commit = Callable[[Mapping[str, int]], Awaitable[bool]]
 Send = Callable[[Outgoing], Awaitable[Awaitable[object]]]
 Confirmed = Callable[[], Awaitable[None]]
 
@@ -49,7 +49,8 @@ class Keeper(Generic[S]):
     name
         The stage's, for metrics.
     commit
-        Commits next offsets by `topic/partition`.
+        Commits next offsets by `topic/partition`; whether it did, as a group that rebalances
+        commits nothing.
     confirmed
         Returns once the partition is surely still this worker's; nothing is written before.
     clock
@@ -74,6 +75,8 @@ class Keeper(Generic[S]):
         self.next_offsets: dict[str, int] = {}
         self.timestamps_ms: dict[str, int] = {}
         self.said_to: dict[str, int] = {}
+        self.committed: dict[str, int] = {}
+        self._covered: dict[str, int] = {}
         self._table = table
         self._send = send
         self._commit = commit
@@ -96,6 +99,7 @@ class Keeper(Generic[S]):
         self.stage.restore(checkpoint.state)
         self.next_offsets = dict(checkpoint.next_offsets)
         self.said_to = dict(checkpoint.said_to)
+        self._covered = dict(checkpoint.next_offsets)
         self._sequence = checkpoint.sequence
         self._to_say = checkpoint.said
 
@@ -179,8 +183,12 @@ class Keeper(Generic[S]):
 
     async def checkpoint_at_leisure(self) -> None:
         """A checkpoint unless the last one, of a large state, was dear and is not long ago."""
-        if self.checkpoint_age_seconds() >= self._snapshot_seconds / SNAPSHOT_SHARE:
+        if self.checkpoint_age_seconds() >= self.rest_seconds():
             await self.checkpoint()
+
+    def rest_seconds(self) -> float:
+        """How long a stage goes on between two checkpoints, as they are dear."""
+        return self._snapshot_seconds / SNAPSHOT_SHARE
 
     async def checkpoint(self) -> None:
         """Writes a checkpoint and commits, if there is anything new. The stage may go on.
@@ -189,7 +197,10 @@ class Keeper(Generic[S]):
         """
         async with self._checkpointing:
             async with self._lock:
-                if not self._changed or self._cut_off or self._closed:
+                if self._cut_off or self._closed:
+                    return
+                if not self._changed:
+                    await self._commit_covered()
                     return
                 checkpoint = self._take()
                 under_way, self._under_way = self._under_way, []
@@ -250,10 +261,17 @@ class Keeper(Generic[S]):
         await self._confirmed()
         started = self._clock()
         await self._table.put(self.partition, records_of(self.partition, checkpoint))
-        await self._commit(checkpoint.next_offsets)
+        self._covered = dict(checkpoint.next_offsets)
+        await self._commit_covered()
         self._checkpointed_at = self._clock()
         metrics.CHECKPOINT_SECONDS.labels(self.name).observe(self._checkpointed_at - started)
         metrics.CHECKPOINT_BYTES.labels(self.name, self.partition).set(len(checkpoint.state))
+
+    async def _commit_covered(self) -> None:
+        """Commits what the last checkpoint covers, unless that is done. What a rebalance kept from
+        being committed is so at the next turn, or other tools would see a lag that is none."""
+        if self.committed != self._covered and await self._commit(self._covered):
+            self.committed = dict(self._covered)
 
     def checkpoint_age_seconds(self) -> float:
         """Since the last checkpoint, or since the start."""

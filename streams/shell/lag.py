@@ -1,13 +1,14 @@
 """How far the stages are behind the ends of what they read."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from faust.types import TP
 
 from streams.shell import metrics
 from streams.shell.keeper import Keeper
+from streams.shell.watchdog import Progress
 
 
 def partition_of(source: str) -> TP:
@@ -16,22 +17,50 @@ def partition_of(source: str) -> TP:
     return TP(topic, int(partition))
 
 
-def observe_lag(consumer: Any, keepers: Iterable[Keeper[Any]]) -> tuple[int, int]:
-    """Sets the lag metrics; returns all records left and the sum of all positions."""
-    left = done = 0
-    for keeper in keepers:
-        for source, offset in keeper.next_offsets.items():
-            tp = partition_of(source)
-            lag = max((consumer.highwater(tp) or 0) - offset, 0)
-            left, done = left + lag, done + offset
-            metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
-            at_ms = keeper.timestamps_ms.get(source)  # None until the first after a restart
-            if at_ms is not None or not lag:
-                behind = time.time() - at_ms / 1000 if at_ms is not None and lag else 0
-                metrics.LAG_SECONDS.labels(tp.topic, tp.partition).set(behind)
+class Ends(NamedTuple):
+    """Where the broker says that partitions begin and end."""
+
+    begins: Mapping[TP, int]
+    ends: Mapping[TP, int]
+
+
+NO_ENDS: Final = Ends({}, {})
+
+
+async def ask_ends(consumer: Any, sources: Iterable[str]) -> Ends:
+    """Asks the broker, whatever has been fetched. Raises what the consumer raises."""
+    places = [partition_of(source) for source in sources]
+    if not places:
+        return NO_ENDS
+    return Ends(await consumer.earliest_offsets(*places), await consumer.highwaters(*places))
+
+
+def observe_lag(
+    consumer: Any, keepers: Mapping[str, Keeper[Any]], asked: Ends, checkpoint_seconds: float
+) -> dict[str, Progress]:
+    """Sets the lag metrics; returns how far each source is. `keepers` are by what they read.
+
+    An end is the highest that the broker was heard to say, in answer to a question or with what it
+    handed out: a partition that is not fetched says nothing by itself.
+    """
+    found: dict[str, Progress] = {}
+    for source, keeper in keepers.items():
+        tp = partition_of(source)
+        end = max(consumer.highwater(tp) or 0, asked.ends.get(tp) or 0)
+        position = keeper.next_offsets.get(source, asked.begins.get(tp) or 0)
+        lag = max(end - position, 0)
+        metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
+        at_ms = keeper.timestamps_ms.get(source)  # None until the first after a restart
+        if at_ms is not None or not lag:
+            behind = time.time() - at_ms / 1000 if at_ms is not None and lag else 0
+            metrics.LAG_SECONDS.labels(tp.topic, tp.partition).set(behind)
+        committed = keeper.committed.get(source, position)
+        rest = checkpoint_seconds + keeper.rest_seconds()
+        found[source] = Progress(position, committed, end, rest)
+    for keeper in keepers.values():
         age = keeper.checkpoint_age_seconds()
         metrics.CHECKPOINT_AGE_SECONDS.labels(keeper.name, keeper.partition).set(age)
-    return left, done
+    return found
 
 
 async def has_lag(consumer: Any, source: str) -> bool:

@@ -80,6 +80,7 @@ RESTORE_SECONDS = Histogram(
     buckets=(0.1, 0.3, 1, 3, 5, 10, 30, 60, 120, 300),
 )
 ASSIGNED_PARTITIONS = Gauge("tocsin_assigned_partitions", "Input partitions of this worker")
+STALLS = Counter("tocsin_worker_stalls_total", "Stalls at which the worker began anew")
 REBALANCES = Counter("tocsin_rebalances_total", "Assignments received from the group")
 
 OF_PARTITIONS = (

@@ -24,13 +24,14 @@ from streams.shell.checkpoints import Outgoing
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
 from streams.shell.keeper import Confirmed, Keeper, at_once
-from streams.shell.lag import has_lag, observe_lag, partition_of
+from streams.shell.lag import NO_ENDS, ask_ends, has_lag, observe_lag, partition_of
 from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
 from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
 from streams.shell.telling import tell_answers, tell_incidents
+from streams.shell.watchdog import Progress
 
 logger = get_logger(__name__)
 
@@ -92,6 +93,7 @@ class Pipeline:
         self.ingest: dict[str, Keeper[IngestStage]] = {}
         self.detect: dict[int, Keeper[DetectStage]] = {}
         self.incident: Keeper[CorrelateStage] | None = None
+        self._ends = NO_ENDS
         self._tables = {
             topic: table(app, f"ingest-{topic}", partitions[topic]) for topic in self.sources
         }
@@ -268,6 +270,7 @@ class Pipeline:
         self.ingest.clear()
         self.detect.clear()
         self.incident = None
+        self._ends = NO_ENDS
         metrics.ASSIGNED_PARTITIONS.set(0)
         for gauge in metrics.OF_PARTITIONS:
             gauge.clear()
@@ -281,9 +284,11 @@ class Pipeline:
             headers=list(record.headers),
         )
 
-    async def _commit(self, next_offsets: Mapping[str, int]) -> None:
-        await self.app.consumer.commit_positions(
-            {partition_of(source): offset for source, offset in next_offsets.items()}
+    async def _commit(self, next_offsets: Mapping[str, int]) -> bool:
+        return bool(
+            await self.app.consumer.commit_positions(
+                {partition_of(source): offset for source, offset in next_offsets.items()}
+            )
         )
 
     # what is done with a run
@@ -411,6 +416,20 @@ class Pipeline:
         with _unless_lost(keeper):
             await keeper.change_exactly(change)
 
-    def observe_lag(self) -> tuple[int, int]:
-        """Sets the lag metrics; returns all records left and the sum of all positions."""
-        return observe_lag(self.app.consumer, self.keepers())
+    def reads(self) -> dict[str, Keeper[Any]]:
+        """The stages that this worker has now, by each source that they read."""
+        topics = self.topics
+        found: dict[str, Keeper[Any]] = dict(self.ingest)
+        found |= {f"{topics.observations}/{shard}": keeper for shard, keeper in self.detect.items()}
+        if self.incident is not None:
+            found |= {f"{topics.anomalies}/0": self.incident, f"{topics.commands}/0": self.incident}
+        return found
+
+    async def ask_ends(self) -> None:
+        """Asks the broker where the sources end. Raises what the consumer raises."""
+        self._ends = await ask_ends(self.app.consumer, self.reads())
+
+    def observe_lag(self) -> dict[str, Progress]:
+        """Sets the lag metrics; returns how far each source is."""
+        seconds = self.configuration.worker.checkpoint_seconds
+        return observe_lag(self.app.consumer, self.reads(), self._ends, seconds)

@@ -15,6 +15,7 @@ from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
 from streams.run import Run
+from streams.shell import metrics
 from streams.shell.already import Outputs
 from streams.shell.changelog import Changelogs
 from streams.shell.connection import (
@@ -30,7 +31,7 @@ from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.table import CheckpointTable, CheckpointTables
 from streams.shell.transport import RunSchema
-from streams.shell.watchdog import Watchdog
+from streams.shell.watchdog import STALL_SECONDS, Guard, Watchdog
 
 logger = get_logger(__name__)
 
@@ -41,6 +42,7 @@ STOP_SECONDS = 8.0
 """For the last checkpoint, and again for Faust to stop; a broker that is gone must not hold us."""
 
 _TICK_SECONDS = 1.0
+_ASK_SECONDS = 10.0
 
 
 class Worker:
@@ -52,6 +54,8 @@ class Worker:
         Settings of aiokafka's clients with all secrets; by default a plain connection.
     stages
         Makes the stages; the real ones by default.
+    stall_seconds
+        How long a partition may stand still.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Worker:
         configuration: Configuration,
         client: Client | None = None,
         stages: Stages | None = None,
+        *,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.configuration = configuration
         self._client = client or {
@@ -67,7 +73,7 @@ class Worker:
         }
         self._stages = stages
         self._pipeline: Pipeline | None = None
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(stall_seconds)
         self._copies = Copies(Path(configuration.worker.data_dir) / "checkpoints")
         self._restoring: asyncio.Task[None] | None = None
         self._restored = False
@@ -75,6 +81,10 @@ class Worker:
     def live(self) -> bool:
         """Whether the event loop turns and records are processed while there are any."""
         return self._watchdog.live(time.monotonic())
+
+    def stalls(self) -> list[str]:
+        """What stands still, in words."""
+        return self._watchdog.stalls(time.monotonic())
 
     def ready(self) -> bool:
         """Whether partitions are assigned and their stages restored."""
@@ -89,6 +99,8 @@ class Worker:
         suit_runs()
         app, pipeline = await self._new_app()
         self._pipeline = pipeline
+        guard = Guard(self.stalls)
+        guard.start()
         try:
             await app.start()
             await self._work(app, pipeline, stop)
@@ -100,6 +112,7 @@ class Worker:
         finally:
             await self._abandon_restoring()
             await self._end(app)
+            guard.stop()
         reason = app.crash_reason
         if isinstance(reason, WorkerError):
             raise reason
@@ -116,6 +129,7 @@ class Worker:
             )
         ]
         observing = asyncio.create_task(self._observe(pipeline))
+        asking = asyncio.create_task(self._ask(pipeline))
         copying = asyncio.create_task(self._copies.run())
         ends = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app._crashed.wait())]
         try:
@@ -128,7 +142,7 @@ class Worker:
                 await self._last_checkpoint(app, pipeline)
                 await asyncio.wait_for(self._copies.flush(), STOP_SECONDS)
         finally:
-            own = [*rounds, observing, copying, *ends]
+            own = [*rounds, observing, asking, copying, *ends]
             for task in own:
                 task.cancel()
             await asyncio.gather(*own, return_exceptions=True)
@@ -162,13 +176,28 @@ class Worker:
                 await body()
 
     async def _observe(self, pipeline: Pipeline) -> None:
-        """Lag and progress, for metrics and the watchdog."""
+        """Lag and progress, for metrics and the watchdog. Raises `WorkerError` at a stall, since
+        a worker that begins anew works again, whatever has kept it from working."""
         while True:
             if self._restored:
-                self._watchdog.turn(time.monotonic(), *pipeline.observe_lag())
+                self._watchdog.turn(time.monotonic(), pipeline.observe_lag())
             else:
                 self._watchdog.wait(time.monotonic())
+            if stalls := self.stalls():
+                metrics.STALLS.inc()
+                raise WorkerError(f"{'; '.join(stalls)}: the worker has to begin anew")
             await asyncio.sleep(_TICK_SECONDS)
+
+    async def _ask(self, pipeline: Pipeline) -> None:
+        """Asks the broker for what it has, as a consumer that has died does not hear of it."""
+        while True:
+            if self._restored:
+                try:
+                    await asyncio.wait_for(pipeline.ask_ends(), _ASK_SECONDS)
+                    self._watchdog.answered(time.monotonic())
+                except Exception as error:  # whatever it is, the watchdog knows how long it lasts
+                    logger.warning("the broker does not say where partitions end: %r", error)
+            await asyncio.sleep(_ASK_SECONDS)
 
     # Faust's app
 

@@ -6,7 +6,6 @@ from streams.align import Aligner
 from streams.ingest import Ingest
 from streams.run import Run
 from streams.shell.clock import IdleClock
-from streams.shell.watchdog import PROGRESS_SECONDS, RESTORE_SECONDS, TURN_SECONDS, Watchdog
 
 START_MS = 1_700_000_000_000
 WATERMARK_MS = START_MS + 3_000
@@ -110,38 +109,3 @@ def test_a_source_of_another_worker_is_not_waited_for() -> None:
     idle.newly_idle("raw/0", WATERMARK_MS, 130.0)
     idle.remove("raw/1")
     assert idle.advance_to_ms("raw/0", 140.0) is not None
-
-
-def test_a_worker_is_live_until_its_loop_stands_still() -> None:
-    watchdog = Watchdog()
-    assert watchdog.live(10_000.0)
-    watchdog.turn(0.0, lag_records=0, processed_records=0)
-    assert watchdog.live(TURN_SECONDS - 1)
-    assert not watchdog.live(TURN_SECONDS)
-
-
-def test_lag_without_progress_is_not_live_and_progress_mends_it() -> None:
-    watchdog = Watchdog()
-    for second in range(int(PROGRESS_SECONDS) + 1):
-        watchdog.turn(float(second), lag_records=5, processed_records=100)
-    assert not watchdog.live(PROGRESS_SECONDS)
-    watchdog.turn(PROGRESS_SECONDS, lag_records=5, processed_records=101)
-    assert watchdog.live(PROGRESS_SECONDS)
-
-
-def test_nothing_to_do_is_live_for_ever() -> None:
-    watchdog = Watchdog()
-    for second in range(0, 1000, 10):
-        watchdog.turn(float(second), lag_records=0, processed_records=100)
-    assert watchdog.live(999.0)
-
-
-def test_a_restore_that_does_not_end_is_not_live_and_its_end_mends_it() -> None:
-    watchdog = Watchdog()
-    watchdog.turn(0.0, lag_records=0, processed_records=0)
-    for second in range(10, 10 + int(RESTORE_SECONDS) + 1):
-        watchdog.wait(float(second))
-    assert watchdog.live(10 + RESTORE_SECONDS - 1)
-    assert not watchdog.live(10 + RESTORE_SECONDS)
-    watchdog.turn(10 + RESTORE_SECONDS, lag_records=0, processed_records=0)
-    assert watchdog.live(10 + RESTORE_SECONDS)

@@ -34,6 +34,7 @@ class Broker:
         self.topics: dict[str, list[Outgoing]] = {}
         self.store: dict[bytes, bytes] = {}
         self.acknowledge = True
+        self.rebalancing = False
         self.in_the_air: list[asyncio.Future[RecordMetadata]] = []
 
     async def send(self, record: Outgoing) -> asyncio.Future[RecordMetadata]:
@@ -53,8 +54,11 @@ class Broker:
         self.log.append("checkpoint")
         self.store.update(records)
 
-    async def commit(self, next_offsets: Mapping[str, int]) -> None:
+    async def commit(self, next_offsets: Mapping[str, int]) -> bool:
+        if self.rebalancing:
+            return False
         self.log.append(f"commit {dict(next_offsets)}")
+        return True
 
 
 def keeper(broker: Broker) -> Keeper[Sum]:
@@ -173,7 +177,7 @@ async def test_what_no_replay_repeats_is_in_the_checkpoint_before_it_is_said() -
     broker = Broker()
     kept = keeper(broker)
     await kept.change_exactly(lambda: [Outgoing("clock", None, None)])
-    assert broker.log == ["checkpoint", "commit {}", "said clock"]
+    assert broker.log == ["checkpoint", "said clock"]
 
     again = keeper(broker)
     found = latest(0, broker.store)
@@ -306,6 +310,19 @@ async def test_a_stage_that_has_read_everything_repeats_nothing() -> None:
     await kept.restore(Checkpoint(3, b"1", {"raw/0": 4}))
     assert not kept.repeats({"raw/0": 4})
     assert kept.repeats({"raw/0": 5})
+
+
+async def test_what_a_rebalance_kept_from_being_committed_is_committed_at_the_next_turn() -> None:
+    broker = Broker()
+    kept = keeper(broker)
+    broker.rebalancing = True
+    await take(kept, run(1))
+    await kept.checkpoint()
+    assert (kept.committed, broker.log) == ({}, ["said out", "checkpoint"])
+    broker.rebalancing = False
+    await kept.checkpoint()
+    await kept.checkpoint()
+    assert (kept.committed, broker.log[2:]) == ({"raw/0": 2}, ["commit {'raw/0': 2}"])
 
 
 async def test_a_stage_whose_partition_is_taken_away_says_and_writes_nothing_more() -> None:
