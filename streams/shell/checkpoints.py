@@ -129,6 +129,24 @@ def assemble(
     return opened(manifest, b"".join(chunks))
 
 
+def is_manifest(key: bytes) -> bool:
+    """Whether a record with this key ends a checkpoint."""
+    return key.endswith(b"/manifest")
+
+
+def chunks_of(
+    partition: int, manifest: bytes, records: Mapping[bytes, bytes]
+) -> list[bytes] | None:
+    """The chunks that go with a manifest; None if some lack, or nobody here can read them."""
+    try:
+        known = _manifest(manifest)
+    except (msgspec.MsgspecError, UnknownVersionError):
+        return None
+    slot = known.sequence % SLOTS
+    chunks = [records.get(_key(partition, slot, str(i)), b"") for i in range(known.chunks)]
+    return chunks if _digest(b"".join(chunks)) == known.digest else None
+
+
 def opened(manifest: Manifest, payload: bytes) -> Checkpoint | None:
     """The checkpoint that these bytes are; None if they are not those of the manifest."""
     if _digest(payload) != manifest.digest:
