@@ -1,7 +1,9 @@
 """A run: the consecutive records that one fetch returned for one partition, as columns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+Headers = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,8 +11,7 @@ class Run:
     """Records of one partition in offset order, as columns of equal length.
 
     `offsets` may have gaps (compaction, transactions). `headers` holds only the records that have
-    any, by their index. `most_bytes` and `least_ms`, if set, bound the values' sizes, none of which
-    is missing, and the timestamps: who makes a run has them in the processor's cache.
+    any, by their index. No timestamp is below `least_ms`, if it is set: who makes a run knows.
     """
 
     topic: str
@@ -19,8 +20,7 @@ class Run:
     timestamps_ms: Sequence[int]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
-    headers: Mapping[int, tuple[tuple[str, bytes], ...]] = field(default_factory=dict)
-    most_bytes: int | None = None
+    headers: Mapping[int, Headers] = field(default_factory=dict)
     least_ms: int | None = None
 
     def __len__(self) -> int:
@@ -36,14 +36,11 @@ class Run:
         if not self.offsets or self.offsets[0] > offset:
             return self
         start = next((i for i, o in enumerate(self.offsets) if o > offset), len(self.offsets))
-        return Run(
-            self.topic,
-            self.partition,
-            self.offsets[start:],
-            self.timestamps_ms[start:],
-            self.keys[start:],
-            self.values[start:],
-            {i - start: h for i, h in self.headers.items() if i >= start},
-            self.most_bytes,
-            self.least_ms,
+        return replace(
+            self,
+            offsets=self.offsets[start:],
+            timestamps_ms=self.timestamps_ms[start:],
+            keys=self.keys[start:],
+            values=self.values[start:],
+            headers={i - start: h for i, h in self.headers.items() if i >= start},
         )

@@ -210,6 +210,5 @@ def _picked(run: Run, kept: Sequence[int]) -> Run:
         [run.keys[i] for i in kept],
         [run.values[i] for i in kept],
         {at: run.headers[i] for at, i in enumerate(kept) if i in run.headers},
-        run.most_bytes,
         run.least_ms,
     )

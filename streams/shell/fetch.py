@@ -1,19 +1,21 @@
-"""Takes fetched records out of aiokafka's fetcher as runs, without a ConsumerRecord for each."""
+"""Takes fetched records out of aiokafka's fetcher as runs, without an object for each."""
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
-from operator import attrgetter
+from collections.abc import Collection
 from typing import Any
 
+import aiokafka.consumer.fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 
 from streams.run import Run
+from streams.shell.batches import Columns, Fetched, ends_aborted
 
 Partition = tuple[str, int]
 
-_HEADERS = attrgetter("headers")
+aiokafka.consumer.fetcher.MemoryRecords = Fetched
+"""It keeps the bytes, which aiokafka's own does not give away, and serves other consumers too."""
 
 
 async def fetched_runs(
@@ -91,85 +93,23 @@ def read_run(fetched: Any, tp: Partition, max_records: int) -> tuple[Run, bool]:
     Returns the run, which may be empty, and whether nothing is left. Transactions are honoured as
     aiokafka does; a batch is never split, so a run can be larger than `max_records` by one batch.
     """
-    columns = _Columns()
-    source = fetched._records
-    while len(columns.values) < max_records and source.has_next():
-        batch = source.next_batch()
+    source, columns = fetched._records, Columns()
+    from_offset = fetched.next_fetch_offset
+    while columns.count < max_records and source.has_next():
+        batch = source.take()
         if fetched._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
-        if not batch.is_control_batch and not _aborted(fetched, batch):
-            columns.add(list(batch), fetched.next_fetch_offset)
+        if not _aborted(fetched, batch) and not batch.is_control_batch:
+            columns.add(batch)
         fetched.next_fetch_offset = batch.next_offset
-    return columns.run(tp), not source.has_next()
+    return columns.run(*tp, from_offset), not source.has_next()
 
 
 def _aborted(fetched: Any, batch: Any) -> bool:
+    """Whether a batch is of a transaction that was aborted; keeps account of those."""
     if fetched._isolation_level != READ_COMMITTED or batch.producer_id is None:
         return False
     fetched._consume_aborted_up_to(batch.base_offset)
+    if batch.is_control_batch and ends_aborted(batch):
+        fetched._aborted_producers.discard(batch.producer_id)
     return bool(batch.is_transactional and batch.producer_id in fetched._aborted_producers)
-
-
-class _Columns:
-    """What batches hold, column by column, so that their record objects can go at once.
-
-    These are then made again in the same memory, which is still in the processor's cache.
-    """
-
-    def __init__(self) -> None:
-        self.values: list[bytes | None] = []
-        self._keys: list[bytes | None] = []
-        self._timestamps_ms: list[int] = []
-        self._spans: list[Sequence[int]] = []
-        self._headers: dict[int, tuple[tuple[str, bytes], ...]] = {}
-        self._most_bytes: int | None = 0
-        self._least_ms: int | None = None
-
-    def add(self, records: list[Any], from_offset: int) -> None:
-        """Takes in a batch's records from this offset on."""
-        if records and records[0].offset < from_offset:
-            records = [r for r in records if r.offset >= from_offset]
-        if not records:
-            return
-        if any(map(_HEADERS, records)):
-            at = len(self.values)
-            self._headers |= {at + i: tuple(r.headers) for i, r in enumerate(records) if r.headers}
-        values, timestamps_ms = [r.value for r in records], [r.timestamp for r in records]
-        self.values += values
-        self._keys += [r.key for r in records]
-        self._timestamps_ms += timestamps_ms
-        self._bound(values, min(timestamps_ms))
-        first, last = records[0].offset, records[-1].offset
-        span = range(first, last + 1)
-        self._spans.append(span if len(span) == len(records) else [r.offset for r in records])
-
-    def _bound(self, values: list[bytes], least_ms: int) -> None:
-        self._least_ms = least_ms if self._least_ms is None else min(self._least_ms, least_ms)
-        try:
-            if self._most_bytes is not None:
-                largest = max(map(len, values))
-                self._most_bytes = max(self._most_bytes, largest)
-        except TypeError:  # one is missing
-            self._most_bytes = None
-
-    def run(self, tp: Partition) -> Run:
-        """All of it."""
-        return Run(
-            topic=tp[0],
-            partition=tp[1],
-            offsets=_joined(self._spans),
-            timestamps_ms=self._timestamps_ms,
-            keys=self._keys,
-            values=self.values,
-            headers=self._headers,
-            most_bytes=self._most_bytes,
-            least_ms=self._least_ms,
-        )
-
-
-def _joined(spans: list[Sequence[int]]) -> Sequence[int]:
-    """The offsets of several batches; a range where none is left out."""
-    if not spans:
-        return range(0)
-    whole = range(spans[0][0], spans[-1][-1] + 1)
-    return whole if len(whole) == sum(map(len, spans)) else [o for span in spans for o in span]
