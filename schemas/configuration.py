@@ -217,6 +217,9 @@ class Incidents(Section, frozen=True, kw_only=True):
     stale_after_seconds: Positive = 604_800
     """An incident that nobody has taken and that has drawn nothing in for so long is over: what
     goes on unchanged for a week is how things are now, and wakes nobody for as long again."""
+    suppress_children: bool = True
+    """An incident that follows from an open one, no less grave, of a service that it depends on
+    wakes nobody for as long as that one goes on; it is logged, graded and shown as ever."""
     public_severities: tuple[SeverityName, ...] = ("P1", "P2", "P3")
     review_severities: tuple[SeverityName, ...] = ()
     """What the public is told of these waits until it is approved, by another than its author."""
@@ -279,6 +282,12 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     instance_id: str | None = None
     """Static membership; name one a process (`hostname`) so that a restart moves no partition."""
     data_dir: str = "var/worker"
+    """Holds copies of the checkpoints, from which a restart goes on without reading them anew."""
+    standby: bool = False
+    """Also keep copies of what other workers of the group save, for a quick take-over."""
+    shed_after_seconds: Positive | None = None
+    """So late, the worker begins to leave out services: of tier 4, at twice this of tier 3, at four
+    times of tier 2, until it has made up for it. The windows say so. Without it nothing is."""
 
 
 class EmailChannel(Section, frozen=True, kw_only=True):

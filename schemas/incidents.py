@@ -184,7 +184,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     are people's words for customers; `expected_resolution_ms` is wall time, as a person said it.
     `category` is read off the signals unless `category_by` says who set it; `outlook` is what
     closed incidents teach of this one, as of when it was opened. While `silenced_by` names a
-    silence or a maintenance window, nobody is to be woken.
+    silence, a maintenance window, a playbook or an outage, nobody is to be woken; `suppressed_by`
+    is the open incident that this one follows from, if it is such an outage.
     """
 
     id: str
@@ -232,6 +233,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     playbook_result: Literal["running", "worked", "failed"] | None = None
     silenced_by: str | None = None
     silenced_until_ms: int | None = None
+    suppressed_by: str | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()

@@ -110,6 +110,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     merged_into: str | None = None
     split_from: str | None = None
     silence: Silence | None = None
+    suppressed_by: str | None = None
     playbook: str | None = None
     playbook_result: Literal["running", "worked", "failed"] | None = None
     held_until_ms: int | None = None
@@ -122,6 +123,13 @@ class Dossier(msgspec.Struct, kw_only=True):
     def is_over(self) -> bool:
         """Resolved or closed."""
         return self.state in ("resolved", "closed")
+
+    @property
+    def silenced_by(self) -> str | None:
+        """Why nobody is to be woken now; None if people are."""
+        if self.silence is not None:
+            return self.silence.id
+        return f"outage {self.suppressed_by}" if self.suppressed_by else None
 
     @property
     def cause(self) -> str | None:

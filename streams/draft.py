@@ -15,6 +15,16 @@ from streams.words import clock, number, summary, title
 
 UNKNOWN_TIER = 3
 MAX_SERVICES = 200
+_SAID = (
+    ("severity set by", "severity_override_by", "tocsin"),
+    ("public message", "public_message", "none"),
+    ("workaround", "workaround", "none"),
+    ("reason", "reason", "none"),
+    ("solution", "solution", "none"),
+    ("follows from", "suppressed_by", "nothing"),
+    ("acknowledged by", "acknowledged_by", "nobody"),
+)
+"""What the log calls a field whose change is told as it is, and what it says where it is empty."""
 
 
 def impact_of(dossier: Dossier, catalogue: Mapping[str, Service], currency: str) -> Impact:
@@ -119,8 +129,9 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         split_from=dossier.split_from,
         playbook=dossier.playbook,
         playbook_result=dossier.playbook_result,
-        silenced_by=dossier.silence.id if dossier.silence else None,
+        silenced_by=dossier.silenced_by,
         silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
+        suppressed_by=dossier.suppressed_by,
         prediction=dossier.prediction,
         false_alarm_by=dossier.false_alarm_by,
         feedback=dossier.feedback,
@@ -152,16 +163,10 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     fresh = _fresh(old, new)
     if fresh:
         found["signals"] = f"{len(old.signals)} → also {', '.join(sorted(fresh))}"
-    if old.severity_override_by != new.severity_override_by:
-        found["severity set by"] = f"{old.severity_override_by or 'tocsin'} → " + (
-            new.severity_override_by or "tocsin"
-        )
-    if old.public_message != new.public_message:
-        found["public message"] = f"{old.public_message or 'none'} → {new.public_message or 'none'}"
-    for name in ("workaround", "reason", "solution"):
-        before, after = getattr(old, name), getattr(new, name)
+    for label, name, nothing in _SAID:
+        before, after = getattr(old, name) or nothing, getattr(new, name) or nothing
         if before != after:
-            found[name] = f"{before or 'none'} → {after or 'none'}"
+            found[label] = f"{before} → {after}"
     if old.expected_resolution_ms != new.expected_resolution_ms:
         found["expected to be over"] = (
             f"{_by(old.expected_resolution_ms)} → {_by(new.expected_resolution_ms)}"
@@ -169,10 +174,6 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     found.update(prediction_changes(old.prediction, new.prediction, new.updated_ms))
     if old.false_alarm_by != new.false_alarm_by:
         found["false alarm"] = f"no → says {new.false_alarm_by}"
-    if old.acknowledged_by != new.acknowledged_by:
-        found["acknowledged by"] = (
-            f"{old.acknowledged_by or 'nobody'} → {new.acknowledged_by or 'nobody'}"
-        )
     return found
 
 
@@ -238,7 +239,8 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
         case "silenced":
             text = _silence_of(incident)
         case "unsilenced":
-            text = f"Its silence has ended, and it is still out of order. {incident.summary}"
+            text = f"{_what_ended(incident, changed)}, and it is still out of order. "
+            text += incident.summary
         case "closed":
             text = "Closed: it has not come back."
         case _:
@@ -247,8 +249,18 @@ def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, 
 
 
 def _silence_of(incident: Incident) -> str:
+    if incident.silenced_until_ms is None:
+        return (
+            f"It follows from {incident.suppressed_by}, which is out of order upstream, and wakes "
+            "nobody while that lasts."
+        )
     until = stamp(incident.silenced_until_ms or 0)
     return f"Silenced by {incident.silenced_by} until {until} UTC: it wakes nobody."
+
+
+def _what_ended(incident: Incident, changed: Mapping[str, str]) -> str:
+    before = changed.get("follows from", "").partition(" → ")[0]
+    return f"{before} is out of order no more" if before else "Its silence has ended"
 
 
 def _changes_text(changed: Mapping[str, str]) -> str:

@@ -11,8 +11,9 @@ from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
 from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
-from streams.lifecycle import Rules, is_due, is_stale, phase_after, state_at
+from streams.lifecycle import Rules, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
+from streams.parents import parent_of
 from streams.playbooks import begin, hold
 from streams.prediction import (
     follow,
@@ -57,6 +58,7 @@ class Ledger:
         self._base = catalogue
         self._grading = incidents.grading
         self._playbooks = incidents.playbooks
+        self._suppresses = incidents.suppress_children
 
     @property
     def memory(self) -> Memory:
@@ -85,8 +87,9 @@ class Ledger:
         """Brings every incident up to `end_ms` and says what changed, at most once each."""
         events: list[IncidentEvent] = []
         self._turn_silences(end_ms + self.rules.lateness_ms)
-        for name in sorted(self.memory.dossiers):
-            dossier = self.memory.dossiers[name]
+        # The older first: what follows from another sees what has become of that.
+        for dossier in sorted(self.memory.dossiers.values(), key=lambda d: (d.opened_ms, d.id)):
+            name = dossier.id
             events += self._settle_one(dossier, end_ms, name in opened)
             dossier.settled_ms = end_ms
             if dossier.state == "closed":
@@ -124,7 +127,12 @@ class Ledger:
         return events
 
     def _settle_one(self, dossier: Dossier, end_ms: int, opened: bool) -> list[IncidentEvent]:
-        if not opened and not dossier.touched and not is_due(dossier, end_ms, self.rules):
+        if not (
+            opened
+            or dossier.touched
+            or is_due(dossier, end_ms, self.rules)
+            or self._is_let_go(dossier, end_ms)
+        ):
             return []
         dossier.touched = False
         was = dossier.state
@@ -141,7 +149,7 @@ class Ledger:
         if dossier.state == "closed":
             dossier.closed_ms = end_ms + self.rules.lateness_ms
         if not dossier.is_over or dossier.told is None:
-            self._assess(dossier, causes, end_ms)
+            self._assess(dossier, causes, end_ms, opened=opened)
         return self._report(dossier, was, opened)
 
     def _causes(self, dossier: Dossier) -> tuple[tuple[Cause, ...], bool]:
@@ -153,12 +161,32 @@ class Ledger:
         causes = weigh(causes, self.memory.changes, dossier.since_ms())
         return causes, is_clear(causes, trusted)
 
+    def _suppress(self, dossier: Dossier, end_ms: int, *, opened: bool) -> None:
+        """Decides whether it wakes nobody because of another, at its opening or coming back; later
+        that can only end."""
+        if opened or self._is_let_go(dossier, end_ms):
+            dossier.suppressed_by = self._parent(dossier, end_ms)
+
+    def _is_let_go(self, dossier: Dossier, end_ms: int) -> bool:
+        """Whether it goes on, and no more because of the incident that suppresses it."""
+        if dossier.suppressed_by is None or is_quiet(dossier, end_ms, self.rules):
+            return False
+        return not dossier.is_over and self._parent(dossier, end_ms) != dossier.suppressed_by
+
+    def _parent(self, dossier: Dossier, end_ms: int) -> str | None:
+        if not self._suppresses:
+            return None
+        graph, dossiers = self.casebook.graph, self.memory.dossiers
+        return parent_of(dossier, dossiers, graph, end_ms, self.rules)
+
     def assess_again(self, dossier: Dossier) -> None:
         """Ranks and grades an open incident anew, at once, as people have changed what it holds."""
         self._assess(dossier, self._causes(dossier)[0], self.end_ms)
         dossier.touched = False
 
-    def _assess(self, dossier: Dossier, causes: tuple[Cause, ...], end_ms: int) -> None:
+    def _assess(
+        self, dossier: Dossier, causes: tuple[Cause, ...], end_ms: int, *, opened: bool = False
+    ) -> None:
         """Writes causes, impact and severity into the dossier.
 
         The severity of an incident that has gone quiet stays as it was while it went on: that is
@@ -183,7 +211,8 @@ class Ledger:
             else grade(facts, self._grading)
         )
         hold_severity(dossier, graded, end_ms, self.rules.resolve_ms)
-        if dossier.told is None:
+        self._suppress(dossier, end_ms, opened=opened)
+        if dossier.told is None and dossier.suppressed_by is None:
             begin(dossier, self._playbooks, end_ms, self.rules)
         if not ahead:
             show(dossier, self.rules)
@@ -200,8 +229,8 @@ class Ledger:
             return "opened" if told is None else "reopened"
         if dossier.state != was and dossier.state in ("resolved", "closed"):
             return "resolved" if dossier.state == "resolved" else "closed"
-        if not dossier.is_over and (told.silenced_by is None) != (dossier.silence is None):
-            return "silenced" if dossier.silence else "unsilenced"
+        if not dossier.is_over and (told.silenced_by is None) != (dossier.silenced_by is None):
+            return "silenced" if dossier.silenced_by else "unsilenced"
         if told.severity != (dossier.override or dossier.severity):
             return "severity_changed"
         return "updated" if changes(told, self._draft(dossier)) else None
