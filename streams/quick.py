@@ -60,6 +60,12 @@ class Quick:
         self._fold = fold
         self._known = Known(fold.line_key, fold.failed)
         self._room(1_024)
+        self._load()
+
+    def _load(self) -> None:
+        """Loads what is compiled, or compiles it, before the first record waits for it."""
+        read, many, _ = self._read(Packed.of([]), 0, np.zeros(1, np.int64), 0)
+        self._chunk(read, many)
 
     def _room(self, count: int) -> None:
         self._columns, self._ordered = (
@@ -77,33 +83,42 @@ class Quick:
         """
         intakes = intakes[-MOST_WINDOWS:]
         stop = min(stop, first + MOST_RECORDS)
-        starts, ends = values.starts[first:stop], values.ends[first:stop]
-        if starts.size > self._columns.time_ms.size:
-            self._room(starts.size)
+        part = values[first:stop]
+        if len(part) > self._columns.time_ms.size:
+            self._room(len(part))
         windows = np.array([intake.window.start_ms for intake in intakes], np.int64)
         begun, latest_ms = 0, -1
         while True:
-            read, many, why = records.read(
-                values.buffer,
-                starts,
-                ends,
-                begun,
-                windows,
-                self._length_ms,
-                until_ms,
-                self._most_bytes,
-                self._never,
-                self._known.tables,
-                self._columns,
-                self._groups,
-            )
+            read, many, why = self._read(part, begun, windows, until_ms)
             if read:
                 latest_ms = max(latest_ms, int(self._columns.time_ms[:read].max()))
-                self._take_groups(values, first + begun, intakes, self._chunk(read, many))
+                self._take_groups(part, begun, intakes, self._chunk(read, many))
                 begun += read
             if why != NO_ROOM:
                 return Took(begun, latest_ms)
             self._known.make_room()
+
+    def _read(
+        self,
+        part: Packed,
+        first: int,
+        windows: npt.NDArray[np.int64],
+        until_ms: int,
+    ) -> tuple[int, int, int]:
+        return records.read(
+            part.buffer,
+            part.starts,
+            part.ends,
+            first,
+            windows,
+            self._length_ms,
+            until_ms,
+            self._most_bytes,
+            self._never,
+            self._known.tables,
+            self._columns,
+            self._groups,
+        )
 
     def _chunk(self, read: int, many: int) -> "_Chunk":
         records.in_order(read, many, self._columns, self._groups, self._ordered)
