@@ -32,7 +32,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A case in the list."""
+    """A case in the list. `reason`, `solution` and `workaround` are people's words; times are Unix
+    ms, event time but for `expected_resolution_ms`, which is as a person said it."""
 
     number: int
     url: str
@@ -45,6 +46,11 @@ class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
     updated_ms: int
     resolved_ms: int | None
     acknowledged_by: str | None
+    category: Category
+    expected_resolution_ms: int | None
+    workaround: str | None
+    reason: str | None
+    solution: str | None
 
 
 class CaseList(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +256,11 @@ class Api:
             updated_ms=incident.updated_ms,
             resolved_ms=incident.resolved_ms,
             acknowledged_by=incident.acknowledged_by,
+            category=incident.category,
+            expected_resolution_ms=incident.expected_resolution_ms,
+            workaround=incident.workaround,
+            reason=incident.reason,
+            solution=incident.solution,
         )
 
 

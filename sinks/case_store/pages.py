@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from schemas.configuration import Catalogue
+from schemas.incidents import Command
 from sinks.case_store import views
 from sinks.case_store.access import Access, Session, safe_path
 from sinks.case_store.answers import TooLargeError, body
 from sinks.case_store.api import Endpoint, wanted
 from sinks.case_store.commands import (
     LONGEST_NAME,
+    LONGEST_TEXT,
     CommandNotSentError,
     CommandRefusedError,
     Desk,
@@ -26,6 +29,7 @@ from sinks.case_store.commands import (
 )
 from sinks.case_store.metrics import SIGN_INS
 from sinks.case_store.reader import Filter, Reader
+from sinks.case_store.records import clean
 from sinks.html import content_security_policy, templates
 
 HERE = Path(__file__).parent
@@ -37,7 +41,23 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-FORMS = ("acknowledge", "note", "set_severity", "public_message", "resolve", "not_an_incident")
+FORMS = (
+    "acknowledge",
+    "unacknowledge",
+    "note",
+    "set_severity",
+    "public_message",
+    "workaround",
+    "expect",
+    "conclude",
+    "no_change",
+    "approve",
+    "retract",
+    "resolve",
+    "not_an_incident",
+)
+MINUTE_MS = 60_000
+LONGEST_MINUTES = 366 * 24 * 60
 
 
 class Pages:
@@ -136,6 +156,7 @@ class Pages:
             incident=file.case.incident,
             page=views.page(file, self._now_ms()),
             catalogue=self._catalogue,
+            natures=views.NATURES,
             problem=problem,
             typed=typed or {},
             command_ids={form: str(uuid.uuid4()) for form in FORMS},
@@ -161,7 +182,7 @@ class Pages:
                 text=form.get("text", ""),
                 severity=form.get("severity"),
             )
-            await self._desk.submit(command, "page")
+            await self._desk.submit(_with_fields(command, form), "page")
         except CommandRefusedError as error:
             typed = {**form, "command_id": str(uuid.uuid4())}
             return await self._show(request, number, status=422, problem=str(error), typed=typed)
@@ -244,6 +265,23 @@ class Pages:
             **content,
         )
         return Response(html, status, HEADERS, "text/html; charset=utf-8")
+
+
+def _with_fields(command: Command, form: dict[str, str]) -> Command:
+    """With what only some forms have. Raises `CommandRefusedError`."""
+    if command.type == "conclude":
+        solution = clean(form.get("solution", "")).strip()[:LONGEST_TEXT]
+        return msgspec.structs.replace(command, solution=solution)
+    if command.type != "expect":
+        return command
+    said = form.get("minutes", "").strip()
+    minutes = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
+    if not 0 < minutes <= LONGEST_MINUTES:
+        raise CommandRefusedError(
+            f"{said or 'nothing'!r} is no number of minutes; say in how many it will be over"
+        )
+    expected_ms = command.issued_ms + minutes * MINUTE_MS
+    return msgspec.structs.replace(command, expected_ms=expected_ms)
 
 
 def _sign_in_address(request: Request) -> str:

@@ -31,6 +31,16 @@ STATUS_WORDS = {
     "missed": "promise missed",
 }
 """What a step is called; of two at one moment the later in this list is the later one."""
+NATURES: dict[str, str] = {
+    "capacity": "a resource is at its limit, or soon will be",
+    "network": "calls lose time or are lost on the way",
+    "software": "a service itself fails",
+    "performance": "a service is slow, and nothing says why",
+    "demand": "far more or fewer requests than expected",
+    "availability": "a service, or its telemetry, is gone",
+    "other": "of no known kind",
+}
+"""What the categories mean."""
 NO_CHANNELS = ("escalation", "cadence", "schedule")
 """What stands in place of a channel where a step is no message's."""
 SOON_MS = 1_000
@@ -83,6 +93,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """First, folded away, last: a long incident has hundreds of lines."""
     pending: tuple[AuditEntry, ...]
     replayed: bool
+    promise: Delivery | None
+    """The last step of the promise of a next update, while it is not settled or was missed."""
 
 
 def page(file: File, now_ms: int) -> Page:
@@ -99,8 +111,15 @@ def page(file: File, now_ms: int) -> Page:
         messages=messages(file.deliveries, file.events, now_ms if file.case.open else None),
         entries=_folded(merged(file.events, file.deliveries)),
         pending=_pending(file, now_ms),
+        promise=_promise(file.deliveries) if file.case.open else None,
         replayed=any(abs(e.recorded_ms - e.time_ms) > REPLAY_MS for e in file.events),
     )
+
+
+def _promise(deliveries: Sequence[Delivery]) -> Delivery | None:
+    steps = [each for each in deliveries if each.channel == "cadence"]
+    last = steps[-1] if steps else None
+    return last if last is not None and last.status in ("scheduled", "missed") else None
 
 
 def merged(events: Sequence[TimelineEvent], deliveries: Sequence[Delivery]) -> tuple[Entry, ...]:

@@ -60,6 +60,11 @@ async def test_the_list_has_what_a_script_needs(client: aiohttp.ClientSession) -
         "updated_ms": examples.NETWORK_START_MS + 75_000,
         "resolved_ms": None,
         "acknowledged_by": None,
+        "category": "other",
+        "expected_resolution_ms": None,
+        "workaround": None,
+        "reason": None,
+        "solution": None,
     }
     assert (await get(client, "/api/v1/cases?state=open"))["total"] == 1
     assert (await get(client, "/api/v1/cases?severity=P2&service=ts-order-service"))["total"] == 1

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from schemas.anomalies import Forecast
-from schemas.incidents import Bar, Prediction
+from schemas.incidents import Bar, Prediction, Proposal
 from schemas.outlook import Guess, Outlook
 from sinks.case_store import CaseStore
 from tests.sinks import examples
-from tests.sinks.case_store.conftest import READ_TOKEN, TOKEN, Commands, Make, serving
+from tests.sinks.case_store.conftest import NOW_MS, READ_TOKEN, TOKEN, Commands, Make, serving
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ async def test_a_case_says_what_closed_ones_teach_and_what_holds_it_back(
         "(such guesses were right in 90 %)",
         "recovery self healing",
         "learned from 34 closed incidents",
-        "set by ada",
+        "says ada",
         "flaps, reopened 2×",
         "by backup/2026",
         '<a href="/incidents/INC-OTHER">INC-OTHER</a>',
@@ -165,6 +165,83 @@ async def test_a_case_says_what_became_of_its_forecast_and_what_feedback_changed
         "ada said that INC-1 was no incident",
     ):
         assert part in page, part
+
+
+async def test_a_case_says_what_customers_were_told_and_what_waits(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    told = examples.network_incident(
+        id="INC-TOLD",
+        category="network",
+        public_message="Some carts load slowly.",
+        workaround="Reload the page.",
+        expected_resolution_ms=NOW_MS + 60_000,
+        reason="A cable was cut.",
+        solution="It was mended.",
+        proposal=Proposal(kind="follow_up", text="A switch was at fault.", by="grace"),
+        awaits_review=True,
+    )
+    opened = examples.event(told, "opened")
+    promise = examples.delivery(
+        opened, "scheduled", recipient="customers and support", channel="cadence", due_ms=NOW_MS
+    )
+    await sqlite_store.apply([examples.record(opened, 90), examples.record(promise, 91)])
+    page = unescape(await text(client, "/cases/3"))
+    for part in (
+        "Calls lose time or are lost on the way",
+        "A cable was cut.",
+        "It was mended.",
+        "Reload the page.",
+        "Some carts load slowly.",
+        "2026-09-21 14:14:20",
+        "A switch was at fault.",
+        "by grace; somebody else has to approve it",
+        "Promised to customers and support by",
+    ):
+        assert part in page, part
+    listed = await (await client.get("/api/v1/cases")).json()
+    (found,) = [case for case in listed["cases"] if case["incident_id"] == "INC-TOLD"]
+    wanted = ("category", "workaround", "reason", "solution", "expected_resolution_ms")
+    assert [found[name] for name in wanted] == [
+        "network",
+        "Reload the page.",
+        "A cable was cut.",
+        "It was mended.",
+        NOW_MS + 60_000,
+    ]
+
+
+async def test_a_case_of_which_nobody_has_said_anything_says_that(
+    client: aiohttp.ClientSession,
+) -> None:
+    page = unescape(await text(client, "/cases/2"))
+    account = page.split("Nature, reason and solution")[1].split("</section>")[0]
+    assert account.count("Nobody has stated it yet") == 2
+    assert "None is known." in account
+    assert "Nobody has said yet." in account
+
+
+async def test_customers_are_told_from_the_page_what_to_expect_and_why_it_was(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    await sign_in(client)
+    expect = await form(client, "/cases/2", "expect")
+    assert await post(client, expect | {"minutes": "45", "text": ""}) == 303
+    conclude = await form(client, "/cases/2", "conclude")
+    said = {"text": "A cable was cut.", "solution": "It was mended."}
+    assert await post(client, conclude | said) == 303
+    workaround = await form(client, "/cases/2", "workaround")
+    assert await post(client, workaround | {"text": "Use the telephone."}) == 303
+    made = [(c.type, c.text, c.solution, c.expected_ms) for c in commands.sent]
+    assert made == [
+        ("expect", "", "", NOW_MS + 45 * 60_000),
+        ("conclude", "A cable was cut.", "It was mended.", None),
+        ("workaround", "Use the telephone.", "", None),
+    ]
+    for minutes in ("", "soon", "-5", "0", "9" * 12, "²"):
+        again = await form(client, "/cases/2", "expect")
+        assert await post(client, again | {"minutes": minutes, "text": "x"}) == 422
+    assert len(commands.sent) == 3
 
 
 async def test_the_timeline_puts_a_delivery_after_its_event_and_before_later_ones(
