@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -95,16 +95,19 @@ class Clockwork:
 
     async def _turn(self) -> float:
         """Fires what is due; how long until there may be more, seconds."""
-        while not self._is_stopping and await self._fire_due():
+        while True:
+            async with self._database.reading() as connection:
+                next_ms = await timers.next_due_ms(connection)
+                now_ms = self._now_ms()
+                if next_ms is None:
+                    return LONGEST_WAIT_SECONDS
+                if next_ms > now_ms or self._is_stopping:
+                    return (next_ms - now_ms) / 1000
+                waiting = await timers.due(connection, now_ms, BATCH)
+            await self._fire_all(waiting)
             self._on_fired()
-        async with self._database.reading() as connection:
-            next_ms = await timers.next_due_ms(connection)
-        return LONGEST_WAIT_SECONDS if next_ms is None else (next_ms - self._now_ms()) / 1000
 
-    async def _fire_due(self) -> bool:
-        """Fires each timer that is due; whether there was any."""
-        async with self._database.reading() as connection:
-            waiting = await timers.due(connection, self._now_ms(), BATCH)
+    async def _fire_all(self, waiting: Sequence[Timer]) -> None:
         for due in waiting:
             try:
                 async with self._database.writing() as connection:
@@ -116,7 +119,6 @@ class Clockwork:
                 async with self._database.writing() as connection:
                     later_ms = self._now_ms() + PUT_OFF_MS
                     await timers.put(connection, due._replace(due_ms=later_ms))
-        return bool(waiting)
 
     async def _fire_one(self, connection: AsyncConnection, due: Timer) -> None:
         # It may have been moved since it was read: by an acknowledgement, most of all.

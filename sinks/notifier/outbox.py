@@ -25,6 +25,7 @@ UNSENT = ("waiting", "sending")
 _NAMESPACE = uuid.UUID("6a0b5f0e-54f3-5c0c-9f4e-0d2a6f1a7c11")
 
 
+_earlier = message.alias()
 _RETRIED = {"state": sa.case((message.c.cancelled != "", "withheld"), else_="waiting")}
 """What a message that was being sent becomes: it waits again, unless it was cancelled meanwhile."""
 
@@ -169,12 +170,11 @@ async def claim_due(
     connection: AsyncConnection, channel: str, now_ms: int, limit: int
 ) -> list[Entry]:
     """Claims the first message of each lane whose time has come; with the thread it follows."""
-    earlier = message.alias()
     is_behind = sa.exists().where(
-        earlier.c.incident_id == message.c.incident_id,
-        earlier.c.recipient == message.c.recipient,
-        earlier.c.state.in_(UNSENT),
-        earlier.c.seq < message.c.seq,
+        _earlier.c.incident_id == message.c.incident_id,
+        _earlier.c.recipient == message.c.recipient,
+        _earlier.c.state.in_(UNSENT),
+        _earlier.c.seq < message.c.seq,
     )
     first = (
         sa.select(message.c.seq)

@@ -8,6 +8,7 @@ filters that cannot grow their input are there.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from jinja2 import (
@@ -19,6 +20,7 @@ from jinja2 import (
     TemplateRuntimeError,
     nodes,
 )
+from jinja2.bccache import Bucket, BytecodeCache
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
@@ -62,6 +64,24 @@ class TemplateTooGreedyError(TemplateError):
     """A template wanted more than a message needs; says what."""
 
 
+class _Compiled(BytecodeCache):
+    """What templates compile to, for all environments of the process: most differ in their folders
+    alone, and a template that several of them include would be compiled by each."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if isinstance(bucket.code, CodeType):
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_compiled = _Compiled()
+
+
 class Sandbox(SandboxedEnvironment):
     """An environment whose templates are bounded in time, memory and what they can reach."""
 
@@ -75,6 +95,7 @@ class Sandbox(SandboxedEnvironment):
             lstrip_blocks=True,
             finalize=finalize,
             auto_reload=False,
+            bytecode_cache=_compiled,
         )
         self.filters = {name: self.filters[name] for name in sorted(FILTERS)}
         self.globals = {}
