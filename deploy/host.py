@@ -67,6 +67,8 @@ class SinkHost:
         Where the sink's own routes are served.
     admin
         Where health and metrics are served; beside the routes if it is None.
+    publishes
+        Whether the sink writes to Kafka; without, it needs no right to.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class SinkHost:
         listen: Listen,
         *,
         admin: Listen | None = None,
+        publishes: bool = True,
     ) -> None:
+        self._publishes = publishes
         self.health = Health(store="not opened yet")
         self._sink = sink
         self._publisher = publisher
@@ -117,7 +121,7 @@ class SinkHost:
 
     async def _work(self, stop: asyncio.Event) -> None:
         """Consumes and publishes until `stop`, or until one of them fails."""
-        connecting = asyncio.create_task(self._publisher.start(), name="publisher")
+        connecting = asyncio.create_task(self._connect(), name="publisher")
         consuming = asyncio.create_task(self._consumer.run(stop), name="consumer")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         waiting: set[asyncio.Task[object]] = {connecting, consuming, stopping}
@@ -133,6 +137,10 @@ class SinkHost:
             for task in (connecting, consuming, stopping):
                 task.cancel()
             await asyncio.gather(connecting, consuming, stopping, return_exceptions=True)
+
+    async def _connect(self) -> None:
+        if self._publishes:
+            await self._publisher.start()
 
     async def _end(self) -> None:
         try:
@@ -155,6 +163,7 @@ def run_sink_process(
     listen: Listen,
     *,
     admin: Listen | None = None,
+    publishes: bool = True,
 ) -> int:
     """Hosts a sink as this process until SIGTERM or SIGINT; the exit code, 1 after a failure.
 
@@ -167,7 +176,9 @@ def run_sink_process(
             sink = make_sink(publisher)
         except (SecretError, ValueError) as error:  # nothing is reached for yet
             raise MisconfiguredError(str(error)) from error
-        host = SinkHost(sink, publisher, settings, consumer_group, listen, admin=admin)
+        host = SinkHost(
+            sink, publisher, settings, consumer_group, listen, admin=admin, publishes=publishes
+        )
         with stop_on_signals(stop):
             await host.run(stop)
 

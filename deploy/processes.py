@@ -108,7 +108,7 @@ def _status_page(configuration: Configuration, settings: KafkaSettings) -> int:
         del publish  # it says nothing to Kafka
         return StatusPage(configuration, **given)
 
-    return _host(configuration, settings, configuration.status_page, silent)
+    return _host(configuration, settings, configuration.status_page, silent, publishes=False)
 
 
 def _playbooks(configuration: Configuration, settings: KafkaSettings) -> int:
@@ -122,6 +122,8 @@ def _host(
     settings: KafkaSettings,
     section: c.Notifier | c.CaseStore | c.StatusPage | c.Playbooks,
     make: Callable[..., Sink],
+    *,
+    publishes: bool = True,
 ) -> int:
     """Hosts the sink that `make` makes, as its section of the configuration says."""
     resolve_one = _resolver(configuration)
@@ -131,6 +133,7 @@ def _host(
         section.consumer_group,
         section.listen,
         admin=section.admin,
+        publishes=publishes,
     )
 
 
