@@ -5,6 +5,7 @@ from statistics import median
 
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
+from detectors.shift import TO_SIGMA, LevelShift
 from detectors.tails import student_score
 from detectors.units import failing_side, show_in_unit, subject
 from schemas.units import metric_of, split_unit
@@ -52,15 +53,13 @@ class FailureShareDetector:
         "_last",
         "_level",
         "_n",
-        "_out",
-        "_out_mean",
-        "_out_since",
         "_raw",
         "_scatter",
         "_score",
+        "_shift",
         "_spread",
         "_warmup",
-        "adopt_after_ms",
+        "_y",
         "calibrator",
         "confirm_history",
         "confirm_samples",
@@ -81,16 +80,14 @@ class FailureShareDetector:
         self.memory = memory
         self.confirm_samples = confirm_samples
         self.confirm_history = confirm_history
-        self.adopt_after_ms = adopt_after_ms
         self.calibrator = TailCalibrator(cap=60.0, prior_excess=0.6, outage_samples=2)
         self._warmup: list[float] = []
         self._n = 0
         self._level = 0.0
         self._scatter = 0.0
-        self._out = 0
-        self._out_since = 0
-        self._out_mean = 0.0
+        self._shift = LevelShift(adopt_after_ms, memory)
         self._last: Sample | None = None
+        self._y = 0.0
         self._raw = 0.0
         self._score = 0.0
         self._expected = 0.0
@@ -100,9 +97,9 @@ class FailureShareDetector:
     def score_one(self, x: Sample) -> float:
         self._last = x
         self._raw = self._score = 0.0
+        self._y = y = asinh(failing_share(x) / _MATTERS)
         if not self._n:
             return 0.0
-        y = asinh(failing_share(x) / _MATTERS)
         self._expected = self._level
         floor = max(_FLOOR / cosh(y), _RELATIVE_FLOOR * min(max(y, 0.3), 1.0))
         self._spread = max(self._scatter, floor) * sqrt(1.0 + 2.0 / self._n)
@@ -115,14 +112,16 @@ class FailureShareDetector:
         return self._score
 
     def learn_one(self, x: Sample) -> None:
-        y = asinh(failing_share(x) / _MATTERS)
         if not self._n:
-            self._warm_up(y)
+            self._warm_up(self._y)
             return
         self.calibrator.learn(self._raw)
         self._evidence = self._raw
-        deviation = y - self._expected
-        if self._note_shift(x, y, deviation / self._spread):
+        deviation = self._y - self._expected
+        above = int(deviation > 4.0 * self._spread)
+        adopted = self._shift.note(x.start_ms, x.end_ms, self._y, above)
+        if adopted is not None:
+            self._level = adopted[0]
             return
         anomalous = self._score >= 4.0
         factor = 0.1 if anomalous else 1.0
@@ -130,7 +129,7 @@ class FailureShareDetector:
         step = max(1.0 / self._n, 1.0 / self.memory) * factor
         self._level += step * max(-2.5 * self._spread, min(2.5 * self._spread, deviation))
         size = min(abs(deviation), 4.0 * self._spread)
-        self._scatter += max(1.0 / self._n, 0.02) * factor * (1.2533 * size - self._scatter)
+        self._scatter += max(1.0 / self._n, 0.02) * factor * (TO_SIGMA * size - self._scatter)
 
     def _warm_up(self, y: float) -> None:
         self._warmup.append(y)
@@ -140,20 +139,6 @@ class FailureShareDetector:
         self._level = median(ys)
         self._scatter = 1.4826 * median(abs(y - self._level) for y in ys)
         self._n = len(ys)
-
-    def _note_shift(self, x: Sample, y: float, z: float) -> bool:
-        """Counts a run above the bounds; True when it has become the new level."""
-        if z <= 4.0:
-            self._out = 0
-            return False
-        if not self._out:
-            self._out_since, self._out_mean = x.start_ms, y
-        self._out += 1
-        self._out_mean += (y - self._out_mean) / min(self._out, self.memory)
-        if x.end_ms - self._out_since < self.adopt_after_ms or self._out < 5:
-            return False
-        self._level, self._out = self._out_mean, 0
-        return True
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"
@@ -172,7 +157,7 @@ class FailureShareDetector:
             f"{subject(o.series, o.service, o.instance, o.operation)} is "
             f"{show_in_unit(o.mean, metric)}, expected {bound}"
         )
-        lasts = self._out + 1 >= self.confirm_samples
+        lasts = self._shift.out + 1 >= self.confirm_samples
         confirmed = lasts and self._n >= self.confirm_history
         return Explanation("error_ratio", o.mean, expected, lower, upper, reason, confirmed)
 
@@ -183,9 +168,7 @@ class FailureShareDetector:
             self._level,
             self._scatter,
             self._evidence,
-            self._out,
-            self._out_since,
-            self._out_mean,
+            self._shift.dump(),
             self.calibrator.dump(),
         ]
 
@@ -196,12 +179,11 @@ class FailureShareDetector:
             self._level,
             self._scatter,
             self._evidence,
-            self._out,
-            self._out_since,
-            self._out_mean,
+            shift,
             calibrator,
         ) = state
         self._warmup = list(warmup)
+        self._shift.load(shift)
         self.calibrator.load(calibrator)
 
 

@@ -36,9 +36,16 @@ def _5(parts: list[Any]) -> list[Any]:
 
     Nothing is moved here: a seasonal detector that was saved by itself is put into the bank when it
     is read, and so is a part that holds only novelty. The step says that earlier releases cannot
-    read what this one writes. What an overloaded worker has left out comes last: nothing until now.
+    read what this one writes. A detector of failing shares counts the run above its bounds as all
+    others do, with the level from before, of which there is none yet. What an overloaded worker has
+    left out comes last: nothing until now.
     """
-    return [*parts, None]
+    return [*each_detector(parts, "FailureShareDetector", _with_shift), None]
+
+
+def _with_shift(state: list[Any]) -> list[Any]:
+    *learnt, out, since_ms, mean, calibrator = state
+    return [*learnt, [out, since_ms, mean, 0.0, 0.0, 0, 0], calibrator]
 
 
 DETECT: Final = Ladder("the detect stage", oldest=4, steps=(_5,))

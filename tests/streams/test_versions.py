@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.detect_versions import each_detector
+from detectors.calibration import TailCalibrator
+from detectors.failure_share import FailureShareDetector
+from streams.detect_versions import BANK, DETECT, each_detector
 from streams.versions import Ladder, UnknownVersionError
 
 
@@ -59,3 +61,14 @@ def test_a_step_of_detection_changes_the_detectors_of_one_class_and_nothing_else
     changed = each_detector(parts, "Trend", lambda state: [*state, None])
     series[0][-1] = [["Level", [1.0]], ["Trend", [2.0, None]]]
     assert changed == parts
+
+
+def test_a_detector_of_failing_shares_of_version_4_goes_on_with_its_run() -> None:
+    state = [[], 300, 0.1, 0.2, 7.0, 3, 60_000, 2.5, TailCalibrator().dump()]
+    series = [["errors", "cart", "gauge", 5, [0], [["FailureShareDetector", state]]]]
+    lifted = DETECT.lift(msgspec.msgpack.encode([4, b"", 10, [[], series, []], [], [], [], []]))
+    [learnt] = msgspec.msgpack.decode(lifted)[1 + BANK][1][0][-1]
+    detector = FailureShareDetector()
+    detector.load(learnt[1])
+    assert detector.dump() == learnt[1]
+    assert learnt[1][5][:3] == [3, 60_000, 2.5]
