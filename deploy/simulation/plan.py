@@ -57,9 +57,9 @@ def plan_of(seed: int, without: frozenset[int] = frozenset()) -> Plan:
     return Plan(seed, seed % STORIES, workers, is_whole, tuple(made), without)
 
 
-WHOLE_SHARE = 0.4
+WHOLE_SHARE = 0.2
 SINKS = ("notifier", "case-store", "status-page")
-RECEIVERS = ("pager", "desk", "spare")
+RECEIVERS = ("pager", "desk")
 
 
 def _moment(chance: random.Random) -> float:

@@ -10,7 +10,6 @@ from schemas.events import DeadLetter
 from schemas.observations import ObservationBatch
 from streams.detect import Detect
 from streams.incidents import IncidentStage
-from streams.ingest import Ingest
 from streams.run import Run
 from streams.shell.checkpoints import Checkpoint
 from streams.shell.real import RealStages
@@ -69,9 +68,7 @@ class _Whole:
         stages = RealStages(configuration)
         self._topics = configuration.topics
         self._story = story
-        self.ingest: list[Ingest] = [
-            stages.ingest(configuration.sources[0], p) for p in range(story.partitions)
-        ]
+        self.ingest = [stages.ingest(configuration.sources[0], p) for p in range(story.partitions)]
         sources = [stage.name for stage in self.ingest]
         shards = range(configuration.topics.observation_shards)
         self.detect: list[Detect] = [stages.detect(shard, sources) for shard in shards]

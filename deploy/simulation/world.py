@@ -28,8 +28,8 @@ from sinks.notifier.clockwork import SETTLE_SECONDS
 from streams.shell.checkpoints import Checkpoint, latest, records_of
 
 SESSION_SECONDS = 6.0
-LONGEST_SECONDS = 400.0
-"""By then everything must have been done, however much was in the way."""
+LONGEST_SECONDS = 1_200.0
+"""By then everything must have been done: a message is given up after 600 s, and may be told anew."""
 _BATCH_SECONDS = 0.5
 _LOOK_SECONDS = 2.5
 _DISK_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.002, 0.05)
