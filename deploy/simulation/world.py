@@ -29,7 +29,7 @@ from streams.shell.checkpoints import Checkpoint, latest, records_of
 
 SESSION_SECONDS = 6.0
 LONGEST_SECONDS = 1_200.0
-"""By then everything must have been done: a message is given up after 600 s, and may be told anew."""
+"""By then everything must have been done; a message is given up after 600 s."""
 _BATCH_SECONDS = 0.5
 _LOOK_SECONDS = 2.5
 _DISK_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.002, 0.05)
