@@ -128,6 +128,10 @@ class Keeper(Generic[S]):
         """Leaves the state as it is, and lets the next checkpoint count as newer than this one."""
         self._sequence = checkpoint.sequence
 
+    def touch(self) -> None:
+        """The state has changed without a record; what comes next rests on that."""
+        self._changed = True
+
     async def take(self, run: Run, body: Callable[[Run], list[Outgoing]]) -> None:
         """Lets `body` take in what the state does not hold yet, and publishes what it says.
 

@@ -13,6 +13,21 @@ LAG_SECONDS = Gauge(
     "Age of the record processed last while there is more to process; 0 when caught up",
     ["topic", "partition"],
 )
+EVENT_TIME_LAG_SECONDS = Gauge(
+    "tocsin_event_time_lag_seconds",
+    "Wall clock less the event time that the stage which reads this has reached",
+    ["topic", "partition"],
+)
+SHED_RECORDS = Counter(
+    "tocsin_shed_records_total",
+    "Records left out as the worker was overloaded, by the tier of their service",
+    ["tier"],
+)
+SHED_TIERS = Gauge(
+    "tocsin_shed_tiers",
+    "Tiers of services that are left out now, the least critical first; 0 when all is read",
+    ["topic", "partition"],
+)
 LATE_EVENTS = Counter("tocsin_late_events_total", "Records that came after their window closed")
 OVERTAKEN_BATCHES = Gauge(
     "tocsin_overtaken_batches",
@@ -75,9 +90,12 @@ COPIES_FAILED = Counter(
 )
 RESTORE_SECONDS = Histogram(
     "tocsin_restore_seconds",
-    "Time to restore all stages of an assignment, by where most of the state came from",
-    ["source"],
+    "Time to restore all stages of an assignment",
     buckets=(0.1, 0.3, 1, 3, 5, 10, 30, 60, 120, 300),
+)
+RESTORE_FETCHED_BYTES = Counter(
+    "tocsin_restore_fetched_bytes_total",
+    "Of checkpoints, read from Kafka; little where the worker's disk had copies",
 )
 ASSIGNED_PARTITIONS = Gauge("tocsin_assigned_partitions", "Input partitions of this worker")
 STALLS = Counter("tocsin_worker_stalls_total", "Stalls at which the worker began anew")
@@ -86,6 +104,8 @@ REBALANCES = Counter("tocsin_rebalances_total", "Assignments received from the g
 OF_PARTITIONS = (
     LAG_RECORDS,
     LAG_SECONDS,
+    EVENT_TIME_LAG_SECONDS,
+    SHED_TIERS,
     CHECKPOINT_BYTES,
     CHECKPOINT_AGE_SECONDS,
     OVERTAKEN_BATCHES,

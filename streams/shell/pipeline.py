@@ -27,6 +27,7 @@ from streams.shell.keeper import Confirmed, Keeper, at_once
 from streams.shell.lag import NO_ENDS, ask_ends, has_lag, observe_lag, partition_of
 from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
+from streams.shell.overload import Relief
 from streams.shell.reading import decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
@@ -94,6 +95,7 @@ class Pipeline:
         self.detect: dict[int, Keeper[DetectStage]] = {}
         self.incident: Keeper[CorrelateStage] | None = None
         self._ends = NO_ENDS
+        self._relief = Relief(configuration.worker.shed_after_seconds)
         self._tables = {
             topic: table(app, f"ingest-{topic}", partitions[topic]) for topic in self.sources
         }
@@ -114,6 +116,15 @@ class Pipeline:
         """Faust recovers all tables before it calls any of them; the turn of one is enough."""
         return self._incident_table
 
+    def changelogs(self) -> dict[str, int]:
+        """Partition counts of the topics that all workers of the group save their stages to."""
+        counts = {topic: self._partitions[topic] for topic in self.sources}
+        return {
+            **{t.changelog_topic_name: counts[topic] for topic, t in self._tables.items()},
+            self._detect_table.changelog_topic_name: self.topics.observation_shards,
+            self._incident_table.changelog_topic_name: 1,
+        }
+
     # who keeps what
 
     def keepers(self) -> list[Keeper[Any]]:
@@ -123,7 +134,7 @@ class Pipeline:
 
     async def restore(self, actives: Mapping[CheckpointTable, set[TP]]) -> None:
         """Builds the stages of the assigned partitions from their last checkpoints."""
-        with without_collections():
+        with metrics.RESTORE_SECONDS.time(), without_collections():
             for topic, table in self._tables.items():
                 # A broker may have made the changelog with more partitions than the topic has.
                 found = await self._read(table, actives, self._partitions[topic])
@@ -182,6 +193,7 @@ class Pipeline:
         )
 
     async def _restored(self, keeper: Keeper[Any], table: CheckpointTable, found: Restored) -> None:
+        metrics.RESTORE_FETCHED_BYTES.inc(found.fetched_bytes)
         checkpoint = found.checkpoint
         if checkpoint is None:
             logger.info("%s %s starts without a checkpoint", table.name, keeper.partition)
@@ -306,6 +318,7 @@ class Pipeline:
         def body(run: Run) -> list[Outgoing]:
             with metrics.STAGE_SECONDS.labels("ingest").time():
                 result = stage.process(run)
+            self._relief.count(stage)
             self._clock.heard(run.source, self._now())
             metrics.WINDOWS_CLOSED.inc(len({b.window_end_ms for b in result.batches}))
             return [
@@ -405,6 +418,10 @@ class Pipeline:
             to_ms = self._clock.advance_to_ms(source, now)
             if is_new or to_ms is not None:
                 await self._say_of_clock(keeper, to_ms)
+
+    async def relieve(self) -> None:
+        """Sees how late the stages are, and leaves out or takes back what they read for that."""
+        await self._relief.look(self.app.consumer, self.reads(), self.ingest)
 
     async def _say_of_clock(self, keeper: Keeper[IngestStage], to_ms: int | None) -> None:
         def change() -> list[Outgoing]:

@@ -6,6 +6,7 @@ from schemas.configuration import Configuration, Source
 from streams.detect import Detect
 from streams.incidents import IncidentStage
 from streams.ingest import Ingest
+from streams.shed import ShedIngest
 
 
 class RealStages:
@@ -14,11 +15,13 @@ class RealStages:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
 
-    def ingest(self, source: Source, partition: int) -> Ingest:
+    def ingest(self, source: Source, partition: int) -> ShedIngest:
         """For one raw partition."""
         configuration = self._configuration
         shards = configuration.topics.observation_shards
-        return Ingest(source, source.topic, partition, configuration.windows, shards)
+        stage = Ingest(source, source.topic, partition, configuration.windows, shards)
+        tiers = {service.name: service.tier for service in configuration.catalogue.services}
+        return ShedIngest(stage, source, configuration.windows, tiers)
 
     def detect(self, shard: int, sources: Sequence[str]) -> Detect:
         """For one shard; `sources` are all raw partitions."""

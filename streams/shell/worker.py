@@ -29,6 +29,7 @@ from streams.shell.copies import Copies
 from streams.shell.memory import suit_runs
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
+from streams.shell.standby import Standby
 from streams.shell.table import CheckpointTable, CheckpointTables
 from streams.shell.transport import RunSchema
 from streams.shell.watchdog import STALL_SECONDS, Guard, Watchdog
@@ -126,26 +127,37 @@ class Worker:
             for seconds, body in (
                 (self.configuration.worker.checkpoint_seconds, pipeline.checkpoint),
                 (_TICK_SECONDS, pipeline.tick),
+                (_TICK_SECONDS, pipeline.relieve),
             )
         ]
         observing = asyncio.create_task(self._observe(pipeline))
         asking = asyncio.create_task(self._ask(pipeline))
-        copying = asyncio.create_task(self._copies.run())
+        copying = [asyncio.create_task(self._copies.run())]
+        if self.configuration.worker.standby:
+            copying.append(asyncio.create_task(self._stand_by(app, pipeline)))
         ends = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app._crashed.wait())]
         try:
-            await asyncio.wait([*rounds, observing, *ends], return_when=asyncio.FIRST_COMPLETED)
+            awaited = [*rounds, observing, *copying, *ends]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
             stopping.set()
-            if observing.done():
-                observing.result()
+            for task in (observing, *copying):
+                if task.done():
+                    task.result()
             if app.crash_reason is None:  # a checkpoint under way comes to its end
                 await asyncio.wait_for(asyncio.gather(*rounds), STOP_SECONDS)
                 await self._last_checkpoint(app, pipeline)
                 await asyncio.wait_for(self._copies.flush(), STOP_SECONDS)
         finally:
-            own = [*rounds, observing, asking, copying, *ends]
+            own = [*rounds, observing, asking, *copying, *ends]
             for task in own:
                 task.cancel()
             await asyncio.gather(*own, return_exceptions=True)
+
+    async def _stand_by(self, app: faust.App, pipeline: Pipeline) -> None:
+        """Keeps copies of what other workers save."""
+        await Standby(
+            self._client, self._copies, pipeline.changelogs(), app.consumer.assignment
+        ).run()
 
     async def _last_checkpoint(self, app: faust.App, pipeline: Pipeline) -> None:
         self._restored = False

@@ -15,7 +15,8 @@ from schemas.configuration import Configuration, Kafka, Source, Topics, Windows,
 from schemas.observations import Observation, ObservationBatch
 from streams.align import Aligner
 from streams.incidents import IncidentStage
-from streams.ingest import Ingest
+from streams.shed import ShedIngest
+from streams.shell.real import RealStages
 from streams.shell.worker import Worker
 
 START_MS = 1_700_000_000_000
@@ -28,6 +29,10 @@ class LimitDetect:
     def __init__(self, shard: int, sources: Sequence[str]) -> None:
         self._name = f"shard/{shard}"
         self._aligner = Aligner[ObservationBatch](sources)
+
+    @property
+    def watermark_ms(self) -> int | None:
+        return self._aligner.watermark_ms
 
     @property
     def late(self) -> int:
@@ -83,9 +88,8 @@ class LimitStages:
     def __init__(self, configuration: Configuration) -> None:
         self._c = configuration
 
-    def ingest(self, source: Source, partition: int) -> Ingest:
-        shards = self._c.topics.observation_shards
-        return Ingest(source, source.topic, partition, self._c.windows, shards)
+    def ingest(self, source: Source, partition: int) -> ShedIngest:
+        return RealStages(self._c).ingest(source, partition)
 
     def detect(self, shard: int, sources: Sequence[str]) -> LimitDetect:
         return LimitDetect(shard, sources)
