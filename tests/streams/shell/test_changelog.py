@@ -1,5 +1,6 @@
 """The last whole checkpoint is found from the end of its changelog, or in a copy on the disk."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -194,6 +195,7 @@ async def test_only_the_newest_of_what_waits_for_the_disk_is_written(
 async def test_a_disk_that_takes_nothing_stops_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     copies = Copies(tmp_path / "checkpoints")
     for sequence in (1, 2):
