@@ -50,7 +50,7 @@ async def test_one_signs_in_and_acknowledges_without_javascript(
     await page.get_by_label("Token").fill(TOKEN)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/cases/2")
-    await page.get_by_label("Note (if you like)").fill("on it")
+    await page.get_by_role("textbox", name="Note (if you like)").fill("on it")
     await page.get_by_role("button", name="Acknowledge").click()
     await page.get_by_role("status").wait_for()
     assert [(c.type, c.actor, c.text) for c in commands.sent] == [("acknowledge", "ada", "on it")]
