@@ -36,6 +36,9 @@ from streams.shell.watchdog import Progress
 
 logger = get_logger(__name__)
 
+_REPLAY_SECONDS = 0.02
+"""Between two looks at whether a replay has come to its end."""
+
 T = TypeVar("T")
 
 
@@ -95,6 +98,8 @@ class Pipeline:
         self.detect: dict[int, Keeper[DetectStage]] = {}
         self.incident: Keeper[CorrelateStage] | None = None
         self._ends = NO_ENDS
+        self._replayed = f"{self.topics.anomalies}/0"
+        self._replay_to = 0
         self._relief = Relief(configuration.worker.shed_after_seconds)
         self._tables = {
             topic: table(app, f"ingest-{topic}", partitions[topic]) for topic in self.sources
@@ -148,6 +153,8 @@ class Pipeline:
                     "incident", 0, self._stages.incident(), self._incident_table
                 )
                 await self._restored(self.incident, self._incident_table, found_one)
+                replayed = partition_of(self._replayed)
+                self._replay_to = (await self.app.consumer.highwaters(replayed))[replayed] or 0
         await self._go_on()
         metrics.REBALANCES.inc()
         metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
@@ -377,8 +384,21 @@ class Pipeline:
             metrics.EVENTS.labels(run.topic).inc(len(run))
             return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
 
+        await self._until_replayed(keeper)
         with _unless_lost(keeper):
             await keeper.take_exactly(run, body)
+
+    async def _until_replayed(self, keeper: Keeper[CorrelateStage]) -> None:
+        """Returns once a restored stage has taken in again what another may have spoken of already.
+
+        A command before that would be answered with the number of an event that has been said.
+        Where the rest of the topic was deleted meanwhile, there is nothing to wait for.
+        """
+        source = self._replayed
+        while keeper is self.incident and keeper.next_offsets.get(source, 0) < self._replay_to:
+            if not await has_lag(self.app.consumer, source):
+                return
+            await asyncio.sleep(_REPLAY_SECONDS)
 
     async def _take(
         self, keeper: Keeper[Any], run: Run, body: Callable[[Run], list[Outgoing]]
