@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from schemas.configuration import Listen
+from sinks.redaction import redact_text
 
 BACKLOG = 2048
 
@@ -36,7 +37,8 @@ class Health:
     """Why a process is not ready, by name of the part; ready when nothing is named.
 
     Not ready is not dead: a process that waits for its broker is alive and must not be killed.
-    It is dead only once `fail` was called, shortly before it ends.
+    It is dead only once `fail` was called, shortly before it ends. Reasons are kept without
+    secrets, since anybody may ask for them.
     """
 
     def __init__(self, **waiting_for: str) -> None:
@@ -60,7 +62,7 @@ class Health:
 
     def waiting(self, part: str, reason: str) -> None:
         """`part` stands in the way, for this reason."""
-        self._reasons[part] = reason
+        self._reasons[part] = redact_text(reason)
 
     def good(self, part: str) -> None:
         """`part` is in order."""
@@ -68,7 +70,7 @@ class Health:
 
     def fail(self, reason: str) -> None:
         """The process cannot go on and should be replaced."""
-        self._failure = reason
+        self._failure = redact_text(reason)
 
 
 def admin_app(

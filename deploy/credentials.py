@@ -11,10 +11,10 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.helpers import create_ssl_context
 
-from deploy.logs import hide
 from schemas.configuration import Kafka, Secret
 from sinks.oauth import ClientCredentials, TokenError
 from sinks.outgoing import Outgoing
+from sinks.redaction import hide
 
 
 class SecretError(Exception):

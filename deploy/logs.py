@@ -8,28 +8,19 @@ is written: by the name of a field, as user information in a URL, and by their v
 
 import logging
 import logging.config
-import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from schemas.configuration import Logging
+from sinks.redaction import HIDDEN, SECRET_KEY, hide, redact
 
-HIDDEN: Final = "[hidden]"
-
-_SECRET_KEY: Final = re.compile(
-    r"pass(word|wd|phrase)|secret|token|authorization|api_?key|credential|cookie|private_?key",
-    re.IGNORECASE,
-)
-_USER_INFORMATION: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)")
-_SECRET_PARAMETER: Final = re.compile(
-    r"(?i)\b(password|secret|token|signature|sig|api_?key)=[^&\s\"']+"
-)
-_SHORTEST_HIDDEN_VALUE: Final = 4
-"""Shorter values would hide half of every sentence."""
+__all__ = ["HIDDEN", "configure", "hide", "redact"]
 
 TALKATIVE: Final = (
     "alembic",
@@ -42,40 +33,11 @@ TALKATIVE: Final = (
 )
 """They tell dozens of lines at every start that no reader of logs can use; at DEBUG one may."""
 
-_hidden_values: set[str] = set()
-
-
-def hide(value: str) -> None:
-    """From now on, `value` is never written to a log of this process."""
-    if len(value) >= _SHORTEST_HIDDEN_VALUE:
-        _hidden_values.add(value)
-
-
-def redact(value: Any) -> Any:
-    """`value` without the secrets in it; containers are gone through."""
-    if isinstance(value, str):
-        return _redact_text(value)
-    if isinstance(value, Mapping):
-        return {
-            key: HIDDEN if _SECRET_KEY.search(str(key)) else redact(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [redact(item) for item in value]
-    return value
-
-
-def _redact_text(text: str) -> str:
-    for value in _hidden_values:
-        text = text.replace(value, HIDDEN)
-    text = _USER_INFORMATION.sub(HIDDEN, text)
-    return _SECRET_PARAMETER.sub(rf"\1={HIDDEN}", text)
-
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {
         # The bridge's own entries (`_record`, …) are objects, dropped before rendering.
-        key: item if key.startswith("_") else HIDDEN if _SECRET_KEY.search(key) else redact(item)
+        key: item if key.startswith("_") else HIDDEN if SECRET_KEY.search(key) else redact(item)
         for key, item in event.items()
     }
 
@@ -118,6 +80,23 @@ def configure(settings: Logging, process: str) -> None:
         least = logging.DEBUG if settings.level == "DEBUG" else logging.WARNING
         logging.getLogger(library).setLevel(max(root.level, least))
     logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Python's own traceback would show secrets that the error's text holds."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    logging.getLogger("deploy").critical("uncaught", exc_info=(kind, error, traceback))
+
+
+def _log_uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:
+    if caught.exc_value is not None:
+        _log_uncaught(caught.exc_type, caught.exc_value, caught.exc_traceback)
 
 
 def _name_process(process: str) -> Processor:

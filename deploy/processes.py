@@ -27,6 +27,7 @@ from deploy.topics import TopicsError, create_missing
 from schemas import configuration as c
 from schemas.configuration import Configuration, Secret
 from sinks.outgoing import Outgoing
+from sinks.redaction import redact_text
 from sinks.sink import Publish, Sink
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _run(
         settings = kafka_settings(configuration.kafka, Outgoing.of(configuration.outgoing))
         return part(configuration, settings)
     except (SecretError, MisconfiguredError) as error:
-        print(f"tocsin {name}: {error}", file=sys.stderr)
+        print(redact_text(f"tocsin {name}: {error}"), file=sys.stderr)
         return 2
 
 

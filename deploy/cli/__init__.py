@@ -4,17 +4,21 @@ Each module adds the commands of one group; what a command does is in `deploy.co
 """
 
 import sys
+import traceback
+from types import TracebackType
 
 from deploy.cli import answers, bench, chaos, processes, questions, setup
 from deploy.cli.shared import app
 from deploy.configuration import ConfigurationError
 from schemas.reading import said
+from sinks.redaction import redact_text
 
 __all__ = ["answers", "app", "bench", "chaos", "main", "processes", "questions", "setup"]
 
 
 def main() -> None:
     """The console script."""
+    sys.excepthook = show_uncaught
     try:
         code = app(sys.argv[1:], result_action="return_value")
     except ConfigurationError as error:
@@ -29,3 +33,11 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def show_uncaught(
+    kind: type[BaseException], error: BaseException, where: TracebackType | None
+) -> None:
+    """What Python prints of a mistake of ours, without the secrets that its text may hold."""
+    text = "".join(traceback.format_exception(kind, error, where))
+    print(redact_text(text), end="", file=sys.stderr)

@@ -29,6 +29,7 @@ from detectors.registry import Registry
 from schemas.configuration import Channels, Configuration, EmailChannel, Source
 from schemas.times import DAY_MS, stamp
 from sinks.notifier.oncall.files import Rosters
+from sinks.redaction import redact_text
 
 TIMEOUT_SECONDS = 5
 GAP_DAYS = 28
@@ -71,7 +72,7 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         if finding.mend or finding.note:
             mark = "[red]mend[/]" if finding.mend else "[yellow]note[/]"
         text = ": ".join(part for part in (finding.what, finding.mend or finding.note) if part)
-        console.print(f"{mark}  {escape(text)}", soft_wrap=True)
+        console.print(f"{mark}  {escape(redact_text(text))}", soft_wrap=True)
     return 1 if any(finding.mend for finding in findings) else 0
 
 

@@ -21,6 +21,7 @@ from sinks.notifier.pacing import (
     seconds_to_communicate,
 )
 from sinks.notifier.store import add_deliveries
+from sinks.redaction import redact_text
 
 IDLE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 30.0
@@ -126,7 +127,7 @@ class Sender:
                 "sent",
                 now_ms,
                 attempt=entry.attempts + 1,
-                detail=receipt.detail,
+                detail=redact_text(receipt.detail),
                 seconds_to_communicate=seconds,
             )
             await add_deliveries(connection, [sent, *_accepted(entry, receipt, now_ms)])
@@ -230,8 +231,8 @@ def _accepted(entry: Entry, receipt: Receipt, now_ms: int) -> list[Delivery]:
     """The record that the receiver has confirmed the message with an id of its own."""
     if receipt.accepted is None:
         return []
-    attempt = entry.attempts + 1
-    return [entry.delivery("accepted", now_ms, attempt=attempt, detail=receipt.accepted)]
+    attempt, said = entry.attempts + 1, redact_text(receipt.accepted)
+    return [entry.delivery("accepted", now_ms, attempt=attempt, detail=said)]
 
 
 def _note(entry: Entry) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.configuration import Playbook
 from sinks.outgoing import Outgoing
+from sinks.redaction import redact_text
 from sinks.signing import Signed
 
 LONGEST_OUTPUT = 65_536
@@ -44,7 +45,7 @@ async def act(playbook: Playbook, asked: Asked, signed: Signed, outgoing: Outgoi
     except TimeoutError:
         return Outcome("failed", f"stopped after {playbook.time_limit_seconds:g} s")
     except (aiohttp.ClientError, OSError) as error:
-        return Outcome("failed", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
+        return Outcome("failed", redact_text(f"{type(error).__name__}: {error}")[:LONGEST_TEXT])
 
 
 async def _post(session: aiohttp.ClientSession, url: str, asked: Asked, signed: Signed) -> Outcome:
@@ -99,7 +100,7 @@ async def _tail(stream: asyncio.StreamReader | None) -> bytes:
 
 
 def last_line(output: bytes) -> str:
-    """The last line that says anything, printable and short."""
+    """The last line that says anything, printable, short and without secrets of ours."""
     lines = output.decode("utf-8", "replace").splitlines()
-    said = next((line for line in reversed(lines) if line.strip()), "")
+    said = redact_text(next((line for line in reversed(lines) if line.strip()), ""))
     return "".join(c if c.isprintable() else " " for c in said).strip()[:LONGEST_TEXT]

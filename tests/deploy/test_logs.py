@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,12 +17,14 @@ from schemas.configuration import Logging
 def _restore() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    hooks = sys.excepthook, threading.excepthook
     libraries = {name: logging.getLogger(name).level for name in ("aiokafka", *logs.TALKATIVE)}
     yield
     root.handlers[:], root.level = handlers, level
     for name, was in libraries.items():
         logging.getLogger(name).setLevel(was)
     logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook = hooks
     structlog.reset_defaults()
 
 
@@ -96,3 +100,16 @@ def test_a_secret_once_read_is_hidden_in_tracebacks_too(
     written = capsys.readouterr().err
     assert "xoxb-very-secret" not in written
     assert "ValueError" in written
+
+
+def test_what_nobody_caught_is_logged_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.hide("xoxb-very-secret")
+    logs.configure(Logging(), "notifier")
+    error = ValueError("no such token: xoxb-very-secret")
+    sys.excepthook(ValueError, error, None)
+    thread = threading.Thread(target=lambda: (_ for _ in ()).throw(error))
+    thread.start()
+    thread.join()
+    written = capsys.readouterr().err
+    assert "xoxb-very-secret" not in written
+    assert [json.loads(line)["event"] for line in written.splitlines()] == ["uncaught", "uncaught"]

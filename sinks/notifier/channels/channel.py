@@ -10,6 +10,7 @@ from schemas.incidents import FailureClass, Severity
 from schemas.oncall import Way
 from sinks.notifier.language import labels
 from sinks.notifier.messages import Kind, Stage
+from sinks.redaction import redact_text
 
 NO_DETAILS = msgspec.Raw(b"null")
 
@@ -69,25 +70,28 @@ class Retry(Exception):  # noqa: N818 - an outcome with a name, not a mistake of
 
     `after_seconds` is how long the receiver asked to be left alone, None where it did not say.
     Credentials that were not accepted are of this kind too: they can be mended, and an outage
-    is no time to lose messages.
+    is no time to lose messages. `detail` is without secrets, should the receiver repeat one.
     """
 
     def __init__(
         self, failure: FailureClass, detail: str, after_seconds: float | None = None
     ) -> None:
-        super().__init__(detail)
+        self.detail = redact_text(detail)
+        super().__init__(self.detail)
         self.failure = failure
-        self.detail = detail
         self.after_seconds = after_seconds
 
 
 class Refused(Exception):  # noqa: N818
-    """The receiver will never take this message: a wrong address, a malformed request."""
+    """The receiver will never take this message: a wrong address, a malformed request.
+
+    `detail` is without secrets.
+    """
 
     def __init__(self, detail: str, failure: FailureClass = "refused") -> None:
-        super().__init__(detail)
+        self.detail = redact_text(detail)
+        super().__init__(self.detail)
         self.failure = failure
-        self.detail = detail
 
 
 class Channel(Protocol):
