@@ -9,6 +9,28 @@ EXAMPLES = 8
 """Names that are offered where none was found."""
 
 
+def service_for(named: str | None, text: str, services: Iterable[Service]) -> str:
+    """The service that somebody means: the one `named`, by any of its names, or one in the text.
+
+    Without a catalogue whatever is named counts. Raises `ValueError`, with names that would do, if
+    there is none.
+    """
+    services = tuple(services)
+    if not named:
+        return service_in(text, services)
+    if not services or any(known.name == named for known in services):
+        return named
+    said = named.strip().lower()
+    found = [
+        (-known.tier, known.name)
+        for known in services
+        if said in {name.lower() for name in _names(known)}
+    ]
+    if found:
+        return max(found)[1]
+    raise ValueError(f"the catalogue has no service {named!r}; it has {_examples(services)}")
+
+
 def service_in(text: str, services: Iterable[Service]) -> str:
     """The service with the longest name in the text; of several so called, the most critical.
 
@@ -20,16 +42,26 @@ def service_in(text: str, services: Iterable[Service]) -> str:
     names = [
         (len(name), -known.tier, known.name)
         for known in services
-        for name in (known.name, known.public_name or "", *known.public_names.values())
-        if name and re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", said)
+        for name in _names(known)
+        if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", said)
     ]
     if names:
         return max(names)[2]
     if not services:
         raise ValueError("a report needs a `service`: the catalogue names none to look for")
-    known_names = sorted(service.name for service in services)
-    more = ", …" if len(known_names) > EXAMPLES else ""
     raise ValueError(
-        "a report needs a `service`, or words with the name of one, such as "
-        f"{', '.join(known_names[:EXAMPLES])}{more}"
+        f"a report needs a `service`, or words with the name of one, such as {_examples(services)}"
     )
+
+
+def _names(service: Service) -> list[str]:
+    """All that a service is called."""
+    public = (service.public_name or "", *service.public_names.values())
+    return [service.name, *(name for name in public if name)]
+
+
+def _examples(services: Iterable[Service]) -> str:
+    """Some of the names, for whoever named none of them."""
+    names = sorted(service.name for service in services)
+    more = ", …" if len(names) > EXAMPLES else ""
+    return f"{', '.join(names[:EXAMPLES])}{more}"

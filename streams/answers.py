@@ -115,7 +115,8 @@ class Answers:
                     known = [*self._ledger.memory.changes, change_of(command, time_ms)]
                     self._ledger.memory.changes = recent(known, time_ms)
                 case _:
-                    service = service_of(command, self._ledger.catalogue)
+                    graph = self._ledger.casebook.graph
+                    service = service_of(command, self._ledger.catalogue, graph)
                     self._ledger.memory.reports.append((command, service))
         except ValueError as error:
             self.refused.append((command, Refusal("no_effect", str(error))))

@@ -41,7 +41,7 @@ class ServiceGraph:
     def __bool__(self) -> bool:
         return bool(self._callees)
 
-    def __contains__(self, service: str) -> bool:
+    def __contains__(self, service: object) -> bool:
         """Whether any call from or to the service is known."""
         return service in self._callees or service in self._callers
 

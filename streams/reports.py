@@ -5,14 +5,14 @@ opens one, as any other evidence does.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
 from schemas.anomalies import Anomaly
 from schemas.configuration import Service
 from schemas.incidents import Cause, Command
-from schemas.naming import service_in
+from schemas.naming import service_for
 from schemas.times import clock, duration
 
 SCORE = 9.0
@@ -40,12 +40,17 @@ class Change(msgspec.Struct, frozen=True):
     actor: str
 
 
-def service_of(command: Command, catalogue: Mapping[str, Service]) -> str:
+def service_of(
+    command: Command, catalogue: Mapping[str, Service], heard_of: Container[str] = ()
+) -> str:
     """The service that a report is about: the one it names, or one whose name is in its text.
 
-    Raises `ValueError` if it is about none.
+    It is of the catalogue, or one that telemetry has named (`heard_of`). Raises `ValueError` if it
+    is about none.
     """
-    return command.service or service_in(command.text, catalogue.values())
+    if command.service is not None and command.service in heard_of:
+        return command.service
+    return service_for(command.service, command.text, catalogue.values())
 
 
 def anomaly_of(command: Command, service: str, end_ms: int, window_ms: int) -> Anomaly:

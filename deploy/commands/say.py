@@ -13,7 +13,7 @@ from deploy.configuration import load
 from deploy.credentials import SecretError, kafka_settings
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
-from schemas.naming import service_in
+from schemas.naming import service_for
 from schemas.outlook import Category
 from schemas.times import moment_of
 
@@ -90,14 +90,11 @@ def tell(
         print("tocsin change: name the services that were changed", file=sys.stderr)
         return 2
     about = ", ".join(services) or service
-    if kind == "report" and service is None:
-        about = _named(text, configuration)
-        if about is None and configuration.catalogue.services:
-            names = ", ".join(sorted(each.name for each in configuration.catalogue.services))
-            print(
-                f"tocsin report: the text has no name of a service; add --service, such as {names}",
-                file=sys.stderr,
-            )
+    if kind == "report" and (service or configuration.catalogue.services):
+        try:
+            about = service_for(service, text, configuration.catalogue.services)
+        except ValueError as error:
+            print(f"tocsin report: {str(error).replace('`service`', '--service')}", file=sys.stderr)
             return 2
     command = Command(
         id=str(uuid.uuid4()),
@@ -115,14 +112,6 @@ def tell(
         return not_sent(configuration, error)
     print(f"sent, {f'about {about}' if about else UNKNOWN_SERVICE}: {text}")
     return 0
-
-
-def _named(text: str, configuration: Configuration) -> str | None:
-    """The service of the catalogue that a report's words name; None if they name none."""
-    try:
-        return service_in(text, configuration.catalogue.services)
-    except ValueError:
-        return None
 
 
 def not_sent(configuration: Configuration, error: KafkaException | SecretError) -> int:

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.configuration import Service
 from schemas.incidents import Command, CommandType
-from schemas.naming import service_in
+from schemas.naming import service_for
 from schemas.reading import UNREADABLE
 from sinks.case_store.answers import PROBLEMS, body, json_of, problem
 from sinks.case_store.commands import CommandRefusedError, Desk, heard
@@ -169,7 +169,7 @@ class Inbox:
     def _why_about_none(self, service: str | None, text: str) -> str | None:
         """Why the incident stage would find no service that it is about; None if it would."""
         try:
-            service or service_in(text, self._services)
+            service_for(service, text, self._services)
         except ValueError as error:
             return str(error)
         return None
@@ -197,7 +197,7 @@ class Inbox:
                 f"alert-{alert.fingerprint or alert.labels.get('alertname', '')}-{alert.starts_at}",
                 "alertmanager",
                 _text_of(alert),
-                _first(alert.labels, SERVICE_LABELS),
+                self._service_of(alert),
             )
             for alert in asked.alerts
             if alert.status == "firing" and self._why_not(alert) is None
@@ -213,7 +213,16 @@ class Inbox:
         )
 
     def _why_not(self, alert: Alert) -> str | None:
-        return self._why_about_none(_first(alert.labels, SERVICE_LABELS), _text_of(alert))
+        return self._why_about_none(self._service_of(alert), _text_of(alert))
+
+    def _service_of(self, alert: Alert) -> str | None:
+        """The first label that names a service of the catalogue; None where the text does; else
+        the first label that names any."""
+        named = [alert.labels[name] for name in SERVICE_LABELS if alert.labels.get(name)]
+        known = [name for name in named if self._why_about_none(name, "") is None]
+        if known or not named:
+            return known[0] if known else None
+        return None if self._why_about_none(None, _text_of(alert)) is None else named[0]
 
     def _command(
         self, kind: CommandType, id: str, actor: str, text: str, service: str | None = None

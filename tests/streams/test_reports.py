@@ -89,6 +89,20 @@ def test_a_report_of_no_known_service_is_refused_with_the_way_out() -> None:
     assert made.process(batches([], until=20)) == []
 
 
+def test_a_report_of_a_service_that_nothing_knows_is_refused_and_one_that_was_called_is_not() -> (
+    None
+):
+    made = stage(*SHOP)
+    made.process(batches([], until=10))
+    made.command([ask("report", "it is slow", service="crat")])
+    ((_, refusal),) = made.refused
+    assert "the catalogue has no service 'crat'; it has cart, mail" in refusal.text
+    made.command([ask("report", "it is slow", service="smtp", number=2)])
+    made.command([ask("report", "it is slow", service="shopping cart", number=3)])
+    (one, other) = opened(made.process(batches([], until=20)))
+    assert {one.incident.services, other.incident.services} == {("smtp",), ("cart",)}
+
+
 def test_a_report_joins_the_incident_that_is_open() -> None:
     made = stage(*SHOP)
     made.process(batches([anomaly("cart")], until=20))

@@ -50,7 +50,9 @@ def test_a_report_that_names_no_service_is_not_sent(
     config: Path, mock_broker: MockBroker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert say.tell("report", "customers cannot pay", config=config, actor="ada") == 2
-    assert "add --service, such as cart, mail" in capsys.readouterr().err
+    assert "needs a --service, or words with" in capsys.readouterr().err
+    assert say.tell("report", "no pay", config=config, actor="ada", service="crat") == 2
+    assert "no service 'crat'; it has cart, mail" in capsys.readouterr().err
     assert sent(mock_broker) == []
 
 

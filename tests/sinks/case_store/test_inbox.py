@@ -78,6 +78,37 @@ async def test_a_report_goes_to_the_commands_topic_once(
     ]
 
 
+@pytest.mark.parametrize(
+    ("service", "status"), [("cart", 202), ("Shopping Cart", 202), ("crat", 422), ("", 422)]
+)
+async def test_a_report_of_a_service_that_the_catalogue_lacks_is_refused_with_names_that_do(
+    client: aiohttp.ClientSession, commands: Commands, service: str, status: int
+) -> None:
+    report = {"actor": "support", "text": "customers cannot pay", "service": service}
+    taken, answer = await post(client, "reports", report)
+    assert taken == status
+    assert [c.service for c in commands.sent] == ([service] if status == 202 else [])
+    if service == "crat":
+        assert "the catalogue has no service 'crat'; it has" in answer["detail"]
+        assert "cart" in answer["detail"]
+
+
+async def test_an_alert_is_about_the_label_or_the_words_that_name_a_service(
+    client: aiohttp.ClientSession, commands: Commands
+) -> None:
+    scraped = {"alertname": "Down", "job": "node-exporter"}
+    alerts = [
+        ALERT | {"labels": scraped | {"service": "10.0.0.7", "app": "cart"}, "fingerprint": "a"},
+        ALERT | {"labels": scraped, "annotations": {"summary": "cart is down"}, "fingerprint": "b"},
+        ALERT | {"labels": scraped, "annotations": {}, "fingerprint": "c"},
+    ]
+    status, answer = await post(client, "alerts", WEBHOOK | {"alerts": alerts})
+    assert status == 202
+    assert [c.service for c in commands.sent] == ["cart", None]
+    (refused,) = answer["refused"]
+    assert refused.startswith("Down: the catalogue has no service 'node-exporter'")
+
+
 async def test_a_change_says_what_was_changed_and_when(
     client: aiohttp.ClientSession, commands: Commands
 ) -> None:
