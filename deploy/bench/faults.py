@@ -1,7 +1,7 @@
 """`tocsin bench faults`: recorded systems with known faults, ours beside plain baselines."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,10 +17,13 @@ from deploy.bench.faults_result import (
     FaultResult,
     Faults,
     Shown,
+    Varied,
     causes,
     detection,
+    held_to,
     kinds,
 )
+from deploy.bench.faults_variations import variations
 from deploy.commands.replay import CallsFileError
 from deploy.configuration import load
 from deploy.console import new_console
@@ -30,11 +33,19 @@ from streams.files import EventFileError
 from streams.scoring import Accuracy
 
 
-def main(folder: Path, *, config: Path | None = None, json: Path | None = None) -> int:
-    """Replays, prints what was found and writes `json`. Returns 0, or 2 if it cannot be read."""
+def main(
+    folder: Path, *, config: Path | None = None, vary: int = 0, json: Path | None = None
+) -> int:
+    """Replays, prints what was found and writes `json`. Returns 0, or 2 if it cannot be read.
+
+    `vary` says how many variations of each kind are replayed besides.
+    """
     try:
-        configuration = load(config)
-        result = run(folder.resolve().name, recordings(folder), configuration)
+        configuration, recorded = load(config), recordings(folder)
+        result = run(folder.resolve().name, recorded, configuration)
+        if vary:
+            varied = tuple(_vary(result, recorded, configuration, vary))
+            result = msgspec.structs.replace(result, variations=varied)
     except (RecordingError, EventFileError, CallsFileError, OSError, ValueError) as error:
         print(f"tocsin bench faults: {said(error)}", file=sys.stderr)
         return 2
@@ -44,8 +55,17 @@ def main(folder: Path, *, config: Path | None = None, json: Path | None = None) 
     return 0
 
 
-def run(name: str, replayed: Sequence[Recording], configuration: Configuration) -> Faults:
-    """Replays all recordings, with a progress bar on a terminal. Raises `EventFileError`."""
+def run(
+    name: str,
+    replayed: Sequence[Recording],
+    configuration: Configuration,
+    *,
+    alone: bool = False,
+) -> Faults:
+    """Replays all recordings, with a progress bar on a terminal; `alone` without the baselines.
+
+    Raises `EventFileError`.
+    """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     done: list[Replayed] = []
@@ -61,9 +81,20 @@ def run(name: str, replayed: Sequence[Recording], configuration: Configuration) 
                 count += events
                 bar.update(task, description=f"{name}: {count:,} events")
 
-            done.append(replay(recording, configuration, progress))
+            done.append(replay(recording, configuration, progress, alone=alone))
             bar.advance(task)
     return _result(name, replayed, done)
+
+
+def _vary(
+    recorded: Faults, replayed: Sequence[Recording], configuration: Configuration, count: int
+) -> Iterator[Varied]:
+    """The same recordings varied, held to what came of them as they are."""
+    for variation in variations(count):
+        varied = [found for one in replayed if (found := variation(one)) is not None]
+        if varied:
+            result = run(variation.name, varied, configuration, alone=True)
+            yield held_to(recorded, result)
 
 
 def _result(name: str, replayed: Sequence[Recording], done: Sequence[Replayed]) -> Faults:
@@ -98,6 +129,8 @@ def show(console: Console, result: Faults) -> None:
         console.print(f"false: {escape(title)}", soft_wrap=True)
     console.print(_detection_table(result))
     console.print(_causes_table(result.causes))
+    if result.variations:
+        console.print(_variations_table(result))
     found = (f"{kind} {some} of {all_}" for kind, (some, all_) in result.kinds.items())
     console.print(f"By kind: {', '.join(found)}")
     if result.dead_letters:
@@ -161,6 +194,25 @@ def _causes_table(causes: dict[str, Accuracy]) -> Table:
         table.add_column(heading, justify="right" if heading else "left")
     for name, row in causes.items():
         table.add_row(name, _number(row.ac1), _number(row.ac3), _number(row.avg5))
+    return table
+
+
+def _variations_table(result: Faults) -> Table:
+    table = Table(title="The same recordings varied", title_justify="left")
+    headings = ("found", "lost", "gained", "false", "a day", "one each", "median s", "AC@1", "AC@3")
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    rows = [("as recorded", result.detection[OURS], result.causes[OURS], "", "")]
+    rows += [
+        (v.name, v.detection, v.causes, str(len(v.lost)), str(len(v.gained)))
+        for v in result.variations
+    ]
+    for name, row, rank, lost, gained in rows:
+        cells = _cells(row)
+        table.add_row(
+            name, cells[0], lost, gained, *cells[3:7], _number(rank.ac1), _number(rank.ac3)
+        )
     return table
 
 

@@ -57,10 +57,26 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True):
     baseline_ranks: dict[str, int | None] = {}
 
 
+class Varied(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of the same recordings varied.
+
+    `lost` are the faults that were found as recorded and not here, `gained` those of the opposite.
+    """
+
+    name: str
+    days: float
+    detection: Detection
+    causes: Accuracy
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    false_incidents: tuple[str, ...]
+
+
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """The whole result. `false_incidents` are the titles of ours; `kinds` detected of faults.
 
-    `dead_letters` are those of the `records` that could not be used.
+    `dead_letters` are those of the `records` that could not be used. `variations` are empty unless
+    they were asked for.
     """
 
     recording: str
@@ -72,6 +88,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[str, tuple[int, int]]
     detection: dict[str, Detection]
     causes: dict[str, Accuracy]
+    variations: tuple[Varied, ...] = ()
     schema_version: int = 1
 
 
@@ -99,6 +116,25 @@ def causes(faults: Sequence[FaultResult]) -> dict[str, Accuracy]:
         "tocsin": accuracy([fault.rank for fault in found]),
         **{name: accuracy([f.baseline_ranks[name] for f in found]) for name in methods},
     }
+
+
+def held_to(recorded: Faults, result: Faults) -> Varied:
+    """What came of a variation that holds the last of the faults, or all, in the same order."""
+    was, now = recorded.faults[len(recorded.faults) - len(result.faults) :], result.faults
+    pairs = list(zip(was, now, strict=True))
+    return Varied(
+        name=result.recording,
+        days=result.days,
+        detection=result.detection["tocsin"],
+        causes=result.causes["tocsin"],
+        lost=tuple(_named(one) for one, other in pairs if one.detected and not other.detected),
+        gained=tuple(_named(one) for one, other in pairs if other.detected and not one.detected),
+        false_incidents=result.false_incidents,
+    )
+
+
+def _named(fault: FaultResult) -> str:
+    return f"{fault.recording} {fault.injected_at[:19]} {fault.service} {fault.kind}"
 
 
 def kinds(faults: Sequence[FaultResult]) -> dict[str, tuple[int, int]]:

@@ -27,20 +27,10 @@ class History:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], tuple[array[int], array[float]]] = {}
-        self._first_ms: int | None = None
-        self._last_ms = 0
-
-    @property
-    def span_ms(self) -> int:
-        """From the first window's end to the last one's."""
-        return 0 if self._first_ms is None else self._last_ms - self._first_ms
 
     def take(self, batches: Sequence[ObservationBatch]) -> None:
         """Adds what ingest gave."""
         for batch in batches:
-            if batch.observations and self._first_ms is None:
-                self._first_ms = batch.window_end_ms
-            self._last_ms = batch.window_end_ms
             for value in values(merge(batch.observations)):
                 key = (value.service, value.name)
                 if key not in self._series:

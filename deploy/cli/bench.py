@@ -81,7 +81,14 @@ def peers(
 
 
 @bench.command
-def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> int:
+def faults(
+    folder: Path,
+    /,
+    *,
+    config: Config = None,
+    vary: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    json: JsonFile = None,
+) -> int:
     """Replay a recorded system with known faults: what is found, how fast, beside plain rules.
 
     Parameters
@@ -89,10 +96,13 @@ def faults(folder: Path, /, *, config: Config = None, json: JsonFile = None) -> 
     folder
         Event files with faults.csv (and calls.csv, unlisted.csv) beside them; or normal.jsonl.gz
         with issues.csv and its issue files, or a folder of such folders.
+    vary
+        Replay them also as they might have been, so many times of each kind: begun later, in
+        another order, thinned, noisy, renamed.
     """
     from deploy.bench.faults import main as run
 
-    return run(folder, config=config, json=json)
+    return run(folder, config=config, vary=vary, json=json)
 
 
 @bench.command
