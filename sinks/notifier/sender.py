@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
-from sinks.notifier import holding, metrics, outbox
+from sinks.notifier import dispatch, holding, metrics
 from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
 from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
@@ -86,7 +86,7 @@ class Sender:
 
     async def _fail_orphans(self) -> None:
         async with self._database.writing() as connection:
-            for entry in await outbox.waiting_elsewhere(connection, list(self._channels)):
+            for entry in await dispatch.waiting_elsewhere(connection, list(self._channels)):
                 detail = f"channel {entry.channel} is no longer configured"
                 await self._end(connection, entry, "refused", detail)
         self._on_delivery()
@@ -122,7 +122,7 @@ class Sender:
         now_ms = self._now_ms()
         seconds = seconds_to_communicate(entry, now_ms)
         async with self._database.writing() as connection:
-            await outbox.mark_sent(connection, entry, receipt.thread, now_ms)
+            await dispatch.mark_sent(connection, entry, receipt.thread, now_ms)
             sent = entry.delivery(
                 "sent",
                 now_ms,
@@ -146,9 +146,9 @@ class Sender:
             await self._ended(name, entry, "gave_up", f"gave up; at last: {retry.detail}")
             return
         async with self._database.writing() as connection:
-            await outbox.mark_waiting(connection, entry, next_ms, retry.detail)
+            await dispatch.mark_waiting(connection, entry, next_ms, retry.detail)
             if retry.failure == "rate_limited":
-                await outbox.pause_channel(connection, name, next_ms)
+                await dispatch.pause_channel(connection, name, next_ms)
             failed = entry.delivery(
                 "failed",
                 now_ms,
@@ -195,9 +195,9 @@ class Sender:
         if await holding.was_taken_back(connection, entry):  # no way is tried any more
             await add_deliveries(connection, steps)
             return
-        other = await outbox.fall_over(connection, entry, now_ms, _note(entry))
+        other = await dispatch.fall_over(connection, entry, now_ms, _note(entry))
         if other is None:
-            await outbox.mark_failed(connection, entry, detail, now_ms)
+            await dispatch.mark_failed(connection, entry, detail, now_ms)
         else:
             steps.append(other.delivery("asked", now_ms, detail=f"after {entry.channel} failed"))
         await add_deliveries(connection, steps)
@@ -206,8 +206,8 @@ class Sender:
         """Measures a channel's backlog, and lets wait again what was left as being sent."""
         now_ms = self._now_ms()
         async with self._database.writing() as connection:
-            await outbox.release(connection, name, under_way)
-            count, oldest_ms = await outbox.backlog(connection, name)
+            await dispatch.release(connection, name, under_way)
+            count, oldest_ms = await dispatch.backlog(connection, name)
         metrics.outbox_messages.labels(name).set(count)
         age_ms = 0 if oldest_ms is None else max(0, now_ms - oldest_ms)
         metrics.oldest_unsent_seconds.labels(name).set(age_ms / 1000)
@@ -216,13 +216,13 @@ class Sender:
         """What can be sent now over a channel, and the seconds until it is worth asking again."""
         now_ms = self._now_ms()
         async with self._database.writing() as connection:
-            until_ms = await outbox.paused_until_ms(connection, name)
+            until_ms = await dispatch.paused_until_ms(connection, name)
             if until_ms > now_ms:
                 entries, next_ms = list[Entry](), until_ms
             else:
-                entries = await outbox.claim_due(connection, name, now_ms, limit)
+                entries = await dispatch.claim_due(connection, name, now_ms, limit)
                 next_ms = (
-                    await outbox.next_attempt_ms_after(connection, name, now_ms) or sys.maxsize
+                    await dispatch.next_attempt_ms_after(connection, name, now_ms) or sys.maxsize
                 )
         return entries, min(IDLE_SECONDS, (next_ms - now_ms) / 1000)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.oncall import Way
 from sinks.database import Database
-from sinks.notifier import holding, outbox
+from sinks.notifier import dispatch, holding, outbox
 from sinks.notifier.channels import Message, Receipt, Refused
 from sinks.notifier.sender import Sender
 from sinks.notifier.store import read_trail
@@ -62,7 +62,7 @@ async def test_a_page_that_was_acknowledged_meanwhile_is_withheld_and_not_asked_
     await sender.attempt("webhook:first", first, claimed)
     async with database.reading() as connection:
         trail = await read_trail(connection, page.incident_id)
-        left = await outbox.backlog(connection, "webhook:second")
+        left = await dispatch.backlog(connection, "webhook:second")
     await database.close()
     assert [each.status for each in trail] == ["failed"]
     assert left == (0, None)
