@@ -12,7 +12,7 @@ from sqlalchemy import select
 from schemas.incidents import Command, CommandType, Incident, Severity
 from sinks.case_store import tables
 from sinks.case_store.metrics import COMMANDS
-from sinks.case_store.records import clean
+from sinks.case_store.records import storable
 from sinks.database import Database, insert
 from sinks.sink import Publish
 
@@ -50,7 +50,7 @@ def checked(
 
     Raises `CommandRefusedError` with every mistake.
     """
-    actor, text = clean(actor).strip(), clean(text).strip()
+    actor, text = storable(actor).strip(), storable(text).strip()
     mistakes = [*_name_mistakes("actor", actor), *_name_mistakes("id", id)]
     if type not in get_args(CommandType):
         mistakes.append(f"type must be one of {', '.join(get_args(CommandType))}")
@@ -83,7 +83,7 @@ def heard(
 
     Raises `CommandRefusedError` with every mistake.
     """
-    actor, text = clean(actor).strip(), clean(text).strip()[:LONGEST_TEXT]
+    actor, text = storable(actor).strip(), storable(text).strip()[:LONGEST_TEXT]
     mistakes = [*_name_mistakes("actor", actor), *_name_mistakes("id", id)]
     if service is not None:
         mistakes += _name_mistakes("service", service)

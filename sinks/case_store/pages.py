@@ -29,7 +29,7 @@ from sinks.case_store.commands import (
 )
 from sinks.case_store.metrics import SIGN_INS
 from sinks.case_store.reader import Filter, Reader
-from sinks.case_store.records import clean
+from sinks.case_store.records import storable
 from sinks.html import content_security_policy, templates
 
 HERE = Path(__file__).parent
@@ -270,7 +270,7 @@ class Pages:
 def _with_fields(command: Command, form: dict[str, str]) -> Command:
     """With what only some forms have. Raises `CommandRefusedError`."""
     if command.type == "conclude":
-        solution = clean(form.get("solution", "")).strip()[:LONGEST_TEXT]
+        solution = storable(form.get("solution", "")).strip()[:LONGEST_TEXT]
         return msgspec.structs.replace(command, solution=solution)
     if command.type != "expect":
         return command

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, Incident
 from sinks.case_store import tables
-from sinks.case_store.records import clean
+from sinks.case_store.records import storable
 from sinks.database import Database
 from sinks.positions import read_positions
 
@@ -175,7 +175,7 @@ async def _find(connection: AsyncConnection, name: str) -> Case | None:
         row = (await connection.execute(query.where(table.c.number == int(name)))).first()
     if row is None:
         # An id may be read out and typed in small letters.
-        names = (clean(name), clean(name).upper())
+        names = (storable(name), storable(name).upper())
         exact = table.c.incident_id == names[0]
         wanted = query.where(table.c.incident_id.in_(names)).order_by(exact.desc())
         row = (await connection.execute(wanted)).first()
@@ -187,14 +187,14 @@ def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
     if wanted.state == "open":
         query = query.where(table.c.state.in_(OPEN_STATES))
     elif wanted.state:
-        query = query.where(table.c.state == clean(wanted.state))
+        query = query.where(table.c.state == storable(wanted.state))
     if wanted.severity:
-        query = query.where(table.c.severity == clean(wanted.severity))
+        query = query.where(table.c.severity == storable(wanted.severity))
     if wanted.service:
         services = tables.case_service
         query = query.where(
             table.c.number.in_(
-                select(services.c.number).where(services.c.service == clean(wanted.service))
+                select(services.c.number).where(services.c.service == storable(wanted.service))
             )
         )
     return query

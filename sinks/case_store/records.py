@@ -100,6 +100,6 @@ def chunks(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
         yield items[start : start + size]
 
 
-def clean(text: str) -> str:
+def storable(text: str) -> str:
     """Without NUL, which PostgreSQL does not store in text."""
     return text.replace("\0", "\ufffd")

@@ -11,7 +11,7 @@ from sqlalchemy.sql.schema import Table
 from schemas.incidents import Delivery, Incident
 from sinks.case_store import tables
 from sinks.case_store.metrics import ROWS
-from sinks.case_store.records import Batch, Entry, chunks, clean
+from sinks.case_store.records import Batch, Entry, chunks, storable
 from sinks.database import Database, insert
 from sinks.positions import move_positions
 
@@ -77,7 +77,7 @@ class Writer:
     async def _services(self, connection: AsyncConnection, number: int, incident: Incident) -> None:
         table = tables.case_service
         await connection.execute(delete(table).where(table.c.number == number))
-        rows = [{"number": number, "service": clean(s)} for s in incident.services]
+        rows = [{"number": number, "service": storable(s)} for s in incident.services]
         await self._new(connection, table, rows)
 
     async def _timeline(self, connection: AsyncConnection, entries: Sequence[Entry]) -> int:
@@ -119,7 +119,7 @@ async def _known(
 
 
 def _cleaned(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {key: storable(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _json(value: Any) -> str:

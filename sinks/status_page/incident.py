@@ -112,7 +112,7 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return self.stretches[-1].statuses if self.stretches else {}
 
 
-def clean(text: str) -> str:
+def publishable(text: str) -> str:
     """The text without characters that cannot or must not be shown, and of bounded length."""
     return _UNPRINTABLE.sub("", text.replace("\r\n", "\n")).strip()[:MAX_MESSAGE_CHARACTERS]
 
@@ -152,7 +152,7 @@ def _revised(
     symptoms = words.symptoms_of(
         [s for s in incident.signals if any(s.service in one.services for one in hit)]
     )
-    message = clean(incident.public_message) if incident.public_message else None
+    message = publishable(incident.public_message) if incident.public_message else None
     after = msgspec.structs.replace(
         known,
         version=event.version,
@@ -176,7 +176,7 @@ def _revised(
     if not is_said:
         return after
     own_words = (
-        message if message and _is_news(known, message, event) else clean(said or "") or None
+        message if message and _is_news(known, message, event) else publishable(said or "") or None
     )
     update = Update(
         version=event.version,

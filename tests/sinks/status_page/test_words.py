@@ -11,7 +11,7 @@ from schemas.incidents import IncidentEvent
 from schemas.oncall import Cadence
 from sinks.notifier import cadence
 from sinks.status_page.components import components_of
-from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, clean, publish
+from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, publish, publishable
 from sinks.words import clock
 from tests.sinks.examples import event
 from tests.sinks.status_page.examples import (
@@ -174,9 +174,9 @@ def test_a_start_on_another_day_is_said_with_its_date() -> None:
 
 @given(st.text())
 def test_any_text_can_be_shown_after_cleaning(text: str) -> None:
-    shown = clean(text)
+    shown = publishable(text)
     assert len(shown) <= MAX_MESSAGE_CHARACTERS
-    assert clean(shown).strip() == shown.strip()
+    assert publishable(shown).strip() == shown.strip()
     shown.encode()
     assert not any(ord(one) < 32 and one not in "\n\t" for one in shown)
 
