@@ -15,10 +15,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.admin import Health, HttpServer, ListenError, admin_app
-from deploy.consume import SinkConsumer
+from deploy.consume import AheadOfTopicError, SinkConsumer
 from deploy.credentials import KafkaSettings, SecretError
 from deploy.publisher import Publisher
 from schemas.configuration import Listen
+from schemas.reading import NewerMessageError
+from sinks.database import StoreError
 from sinks.sink import Publish, Sink
 
 log = structlog.get_logger(__name__)
@@ -182,7 +184,7 @@ def run_sink_process(
         with stop_on_signals(stop):
             await host.run(stop)
 
-    return run_process(body)
+    return run_process(body, (StoreError, NewerMessageError, AheadOfTopicError))
 
 
 def run_process(

@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import Counter
 
 from schemas.incidents import IncidentEvent
-from schemas.reading import UNREADABLE
+from schemas.reading import UNREADABLE, NewerMessageError, read
 from sinks.sink import Record
 
 Reason = Literal["no_value", "malformed", "other_environment"]
@@ -43,12 +43,22 @@ class EventReader:
 
 
 def decode(record: Record, decoder: msgspec.json.Decoder[T], sink: str) -> T | None:
-    """What a record holds; None, counted, where it is nothing of this kind: nothing can follow."""
+    """What a record holds; None, counted, where it is nothing of this kind: nothing can follow.
+
+    Raises `NewerMessageError` where a newer release has written it: read by that release, something
+    will follow.
+    """
     if record.value is None:
         drop(sink, record, "no_value")
         return None
     try:
-        return decoder.decode(record.value)
+        return read(record.value, decoder)
+    except NewerMessageError as error:
+        raise NewerMessageError(
+            f"a newer release has written {record.topic}/{record.partition} at offset "
+            f"{record.offset}: {error}. Nothing was read past it: run that release of {sink}, or "
+            "set next_offset in its store's table of positions to pass over the record"
+        ) from error
     except UNREADABLE as error:
         drop(sink, record, "malformed", str(error))
         return None

@@ -28,7 +28,7 @@ from streams.shell.lag import NO_ENDS, ask_ends, has_lag, observe_lag, partition
 from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
 from streams.shell.overload import Relief
-from streams.shell.reading import decode_run
+from streams.shell.reading import decode_asked, decode_run
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
 from streams.shell.telling import tell_answers, tell_incidents
@@ -378,7 +378,7 @@ class Pipeline:
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
-            commands, bad = decode_run(run, self._commands)
+            commands, bad = decode_asked(run, self._commands)
             events = keeper.stage.command(commands)
             tell_answers(keeper.stage)
             metrics.EVENTS.labels(run.topic).inc(len(run))

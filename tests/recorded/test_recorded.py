@@ -11,6 +11,7 @@ import pytest
 
 from deploy.contracts import MESSAGES
 from schemas.incidents import IncidentEvent
+from schemas.reading import NewerMessageError
 from streams.detect_versions import DETECT
 from streams.incidents import INCIDENTS
 from streams.ingest import INGEST
@@ -157,3 +158,27 @@ def test_a_state_of_a_newer_release_is_refused_and_nothing_is_changed(
     with pytest.raises(UnknownVersionError, match="written by a newer release"):
         stage.restore(newer)
     assert stage.snapshot() == before
+
+
+NEW_IN_A_MESSAGE: tuple[dict[str, Any], ...] = ({"schema_version": 2}, {"type": "frobnicated"})
+
+
+@every_release
+@pytest.mark.parametrize("new", NEW_IN_A_MESSAGE, ids=str)
+async def test_a_sink_stops_before_what_a_newer_worker_says_and_reads_on_from_there(
+    release: Path, tmp_path: Path, new: dict[str, Any]
+) -> None:
+    _lay_out(release, tmp_path)
+    log = messages(release, LOG)
+    newer = msgspec.json.decode(log[-1]) | {"version": 99} | new
+    newer["incident"]["version"] = 99
+    understood = newer | {"schema_version": 1, "type": "updated"}
+    for name, sink in sinks(tmp_path, Log()).items():
+        await sink.start()
+        before = dumped(tmp_path / f"{name}.sqlite3")
+        with pytest.raises(NewerMessageError, match=f"{LOG}/0 at offset {len(log)}"):
+            await sink.apply(records(LOG, [msgspec.json.encode(newer)], len(log)))
+        assert dumped(tmp_path / f"{name}.sqlite3") == before
+        await sink.apply(records(LOG, [msgspec.json.encode(understood)], len(log)))
+        assert dumped(tmp_path / f"{name}.sqlite3") != before
+        await sink.stop()
