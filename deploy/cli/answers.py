@@ -52,7 +52,7 @@ def say(incident: Incident, text: Text, *, config: Config = None, actor: Actor =
 def workaround(
     incident: Incident, text: Text, *, config: Config = None, actor: Actor = None
 ) -> int:
-    """Tell customers what they can do meanwhile."""
+    """Tell customers what they can do in the meantime."""
     return _command("workaround", incident, config, actor, text=text)
 
 

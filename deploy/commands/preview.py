@@ -15,7 +15,7 @@ from deploy.console import new_console
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
 from schemas.reading import UNREADABLE, said
-from sinks.notifier.disclosure import leaks
+from sinks.disclosure import leaks
 from sinks.notifier.language import languages
 from sinks.notifier.preview import Preview, previews
 from sinks.notifier.words import Writer

@@ -12,8 +12,8 @@ import msgspec
 from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
+from sinks.disclosure import masked
 from sinks.notifier.clean import Prose
-from sinks.notifier.disclosure import masked
 from sinks.notifier.language import Language
 from sinks.notifier.messages import Ask
 from sinks.notifier.telling import changes_told, headline, sentence
@@ -102,8 +102,8 @@ class Facts:
         return Prose(masked(text, incident, self._catalogue, otherwise))
 
     def _names(self, incident: Incident, reader: Reader) -> tuple[str, ...]:
-        """What customers call the affected services, each once, in the incident's order."""
-        known = [self._services[name] for name in incident.services if name in self._services]
+        """What customers call the affected services, each once, the likely culprit first."""
+        known = [self._services[s] for s in _in_order(incident) if s in self._services]
         mine = [service for service in known if concerns(service, reader.segment)]
         names = (public_name(service, reader.language.name) for service in mine)
         known_names = tuple(dict.fromkeys(name for name in names if name))
@@ -156,7 +156,7 @@ class Facts:
             "headline": incident.title
             if language.name == "en"
             else headline(incident, language, told),
-            "services": incident.services,
+            "services": _in_order(incident),
             "environment": incident.environment,
             "visibility": incident.visibility,
             "reopened": incident.reopened,
@@ -251,9 +251,15 @@ def _evidence(incident: Incident) -> tuple[str, ...]:
     return tuple(fresh[:2])
 
 
+def _in_order(incident: Incident) -> tuple[str, ...]:
+    """The affected services, the likeliest cause first if it is among them."""
+    first = incident.suspected_causes[:1]
+    return tuple(sorted(incident.services, key=lambda name: name not in first))
+
+
 def _owners(incident: Incident, services: Mapping[str, Service]) -> tuple[str, ...]:
     """Owners of the suspected services first, then of the others."""
-    order = dict.fromkeys((*incident.suspected_causes[:1], *incident.services))
+    order = (*incident.suspected_causes[:1], *_in_order(incident))
     owners: Iterable[str | None] = (services[name].owner for name in order if name in services)
     return tuple(dict.fromkeys(owner for owner in owners if owner))
 

@@ -179,7 +179,8 @@ class Language:
         if unit == "%":
             return f"{self._figures(value * 100)} %"
         if unit == "s" and 0 < abs(value) < 1:
-            return f"{self._figures(value * 1000)} ms"
+            small = abs(value) < 0.001
+            return f"{self._figures(value * (1e6 if small else 1e3))} {'µs' if small else 'ms'}"
         if unit in ("B", "/s", ""):
             for size, prefix in _PREFIXES:
                 if abs(value) >= size:
@@ -201,11 +202,11 @@ class Language:
         return self.words([quote.format(name=name) for name in names], most=QUOTED)
 
     def short(self, names: Sequence[str]) -> str:
-        """A list of names for a subject: two at most, else the first and how many more."""
-        if len(names) <= 2:
+        """A list of names for a subject: three at most, else two and how many more."""
+        if len(names) <= 3:
             return self.words(list(names))
         more = self.phrase("lists", "short")
-        return more.format(first=names[0], count=len(names) - 1)
+        return more.format(first=", ".join(names[:2]), count=len(names) - 2)
 
     def _time(self, time_ms: int) -> str:
         return str(format_time(self.at(time_ms), "short", locale=self.locale))

@@ -114,6 +114,10 @@ def event_at(incident: Incident, stage: Stage, code: str) -> IncidentEvent:
     ended_ms = incident.resolved_ms or last_ms
     time_ms = incident.opened_ms if stage == "opened" else ended_ms if is_over else last_ms
     someone = sample("samples", "engineer")
+    reason, solution = incident.reason, incident.solution
+    if stage == "follow_up":  # there is none but by a person who gives both
+        reason = reason or sample("samples", "reason")
+        solution = solution or sample("samples", "solution")
     then = msgspec.structs.replace(
         incident,
         state=state,
@@ -124,6 +128,8 @@ def event_at(incident: Incident, stage: Stage, code: str) -> IncidentEvent:
             incident.public_message or sample("samples", "public_message") if says_public else None
         ),
         workaround=None if stage == "opened" else workaround,
+        reason=reason,
+        solution=solution,
         resolved_ms=ended_ms if is_over else None,
         reopened=1 if stage == "reopened" else 0,
     )

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
 from schemas.configuration import Configuration, Secret
 from schemas.incidents import IncidentEvent
 from sinks.database import Database
+from sinks.disclosure import for_the_public
 from sinks.reading import EventReader
 from sinks.sink import Record
-from sinks.status_page import metrics
+from sinks.status_page import metrics, words
 from sinks.status_page.api import Api
 from sinks.status_page.board import Board, build, first_day
 from sinks.status_page.components import components_of
@@ -33,7 +35,8 @@ class StatusPage:
     ----------
     configuration
         `status_page`, `environment` (events of another one are left out), `catalogue` for the
-        default components, and `notifier.cadence`, so that the page promises what messages do.
+        default components and the names that people's words are not to hold, and
+        `notifier.cadence`, so that the page promises what messages do.
     resolve
         Gives the content of a secret.
     now_ms
@@ -61,6 +64,7 @@ class StatusPage:
         self.components = components_of(configuration)
         self._events = EventReader(self.name, configuration.environment)
         self._history_days = section.history_days
+        self._catalogue = configuration.catalogue
         self._cadence = configuration.notifier.cadence
         self._now_ms = now_ms
         password = resolve(section.store_password) if section.store_password else None
@@ -124,6 +128,8 @@ class StatusPage:
         if event.incident.drill:
             return False
         known = await transaction.incident(event.incident_id)
+        shown = for_the_public(event.incident, self._catalogue, words.A_SYSTEM)
+        event = msgspec.structs.replace(event, incident=shown)
         after = publish(known, event, self.components, self._cadence, recorded_ms)
         if after is known:
             return False

@@ -16,6 +16,8 @@ from sinks.words import clock, hurts, joined
 Symptom = Literal["unavailable", "errors", "slow"]
 
 MINUTE_MS = 60_000
+A_SYSTEM = "one of our systems"
+"""What a system is called that has no public name."""
 
 _SYMPTOM_OF_KIND: dict[str, Symptom] = {
     "silence": "unavailable",
@@ -89,7 +91,7 @@ def said(event: IncidentEvent) -> str | None:
     """What the event has a person say to customers beside public messages; None if nothing."""
     incident = event.incident
     if event.type == "workaround" and incident.workaround:
-        return f"What you can do meanwhile: {incident.workaround}"
+        return f"What you can do in the meantime: {incident.workaround}"
     if event.type == "follow_up" and incident.reason:
         done = f"\nWhat we did about it: {incident.solution}" if incident.solution else ""
         return f"What happened: {incident.reason}{done}"

@@ -30,7 +30,7 @@ def standing(message: Message) -> str:
     state = phrase("change_words", incident.state)
     facts = {
         "where": said.words(list(incident.services)),
-        "how_bad": f"{incident.severity}, {phrase('severity', incident.severity)}; {state}",
+        "severity": f"{incident.severity}, {phrase('severity', incident.severity)}; {state}",
         "cause": incident.suspected_causes[0] if incident.suspected_causes else "",
         "since": said.moment(incident.first_anomaly_ms),
         "who": incident.acknowledged_by or "",

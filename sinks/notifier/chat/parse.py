@@ -13,7 +13,7 @@ unack [INC-…]: I do not have it any more
 note [INC-…] text: on the timeline
 severity [INC-…] P1|P2|P3|P4 [text]
 say [INC-…] text: tell the public
-workaround [INC-…] text: tell customers what they can do meanwhile
+workaround [INC-…] text: tell customers what they can do in the meantime
 expect [INC-…] 45m|1h30m [text]: when it will be over
 approve [INC-…] · retract [INC-…]: what waits to be published, or was
 resolve [INC-…] [text]

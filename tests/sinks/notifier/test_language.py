@@ -90,7 +90,8 @@ def test_lists_read_well() -> None:
     assert english.words(("a", "b", "c")) == "a, b and c"
     assert english.words(tuple("abcdefg")) == "a, b, c, d and 3 more"
     assert english.short(("a", "b")) == "a and b"
-    assert english.short(("a", "b", "c")) == "a and 2 more"
+    assert english.short(("a", "b", "c")) == "a, b and c"
+    assert english.short(("a", "b", "c", "d")) == "a, b and 2 more"
     assert Language("de").quoted(("a", "b")) == "„a“ und „b“"
 
 

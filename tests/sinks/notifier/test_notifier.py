@@ -16,8 +16,8 @@ async def test_an_incident_is_told_on_the_console_from_opened_to_resolved(bench:
     await bench.feed(notifier, *cpu_fault())
     await until(lambda: len(bench.kafka.deliveries("sent")) == 3, "three messages")
     text = bench.console.getvalue()
-    assert text.index("[P2] ts-order-service is out of CPU") < text.index("ada has it")
-    assert text.index("ada has it") < text.index("Resolved: ts-order-service")
+    assert text.index("[P2] ts-order-service is out of CPU") < text.index("ada is on it")
+    assert text.index("ada is on it") < text.index("Resolved: ts-order-service")
     assert "/acknowledge/" in text
 
 

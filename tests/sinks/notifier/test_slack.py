@@ -143,7 +143,7 @@ async def test_the_card_is_edited_in_place_and_says_how_it_stands(team: SlackLoo
     assert edited["blocks"][0]["text"]["text"] == "[P2] ada has it"
     said = "".join(e["text"] for e in edited["blocks"][1]["elements"][0]["elements"])
     assert "Where: ts-order-service and ts-travel-service" in said
-    assert "How bad: P2, major" in said
+    assert "Severity: P2, major" in said
 
 
 async def test_a_card_that_cannot_be_edited_does_not_stop_the_news(team: SlackLookAlike) -> None:

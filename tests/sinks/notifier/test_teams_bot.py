@@ -78,7 +78,7 @@ async def test_later_messages_are_replies_and_the_card_above_them_is_edited(
     edited = card_of(team.posts[f"{thread}/{root}"])
     assert edited["body"][0]["text"] == r"\[P2\] Resolved"
     facts = {fact["title"] for fact in edited["body"][1]["facts"]}
-    assert {"Where:", "How bad:", "Since:"} <= facts
+    assert {"Where:", "Severity:", "Since:"} <= facts
 
 
 async def test_an_incident_has_a_channel_of_its_own_with_the_right_people(

@@ -173,7 +173,7 @@ async def test_a_workaround_an_expected_end_and_the_reason_afterwards_are_on_the
         await page.say([opened, around, expect, over, after])
         text = await page.text("/incidents/INC-0001")
         [found] = (await page.json("incidents.json"))["incidents"]
-    assert "What you can do meanwhile: Pay by &lt;telephone&gt;." in text
+    assert "What you can do in the meantime: Pay by &lt;telephone&gt;." in text
     assert "We expect the problem to be over by " in text
     assert "What happened: A disk was full." in text
     assert "What we did about it: It is larger." in text

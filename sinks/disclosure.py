@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from schemas.configuration import Catalogue
 from schemas.incidents import Incident
 from schemas.units import metric_of
@@ -11,6 +13,8 @@ _HOST = re.compile(
     r"\b(?:\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|[\w-]+(?:\.[\w-]+)*\.(?:internal|local|svc|lan|cluster))\b"
 )
 """Addresses of machines, as people copy them out of a log."""
+_FOR_CUSTOMERS = ("public_message", "workaround", "reason", "solution")
+"""What people write for customers to read."""
 _NO_WORD = re.compile(r"[^A-Za-z]|(?:service|svc)$")
 """What tells a system's name from a word that may mean something else in a sentence."""
 
@@ -43,6 +47,15 @@ def masked(text: str, incident: Incident, catalogue: Catalogue, otherwise: str) 
             shown = names.get(term) or otherwise
             text = _pattern(term).sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]
     return _HOST.sub(otherwise, text)
+
+
+def for_the_public(incident: Incident, catalogue: Catalogue, otherwise: str) -> Incident:
+    """The incident with what people wrote for customers as customers may read it; see `masked`."""
+    told = {field: getattr(incident, field) for field in _FOR_CUSTOMERS}
+    changed = {
+        field: masked(text, incident, catalogue, otherwise) for field, text in told.items() if text
+    }
+    return msgspec.structs.replace(incident, **changed) if changed else incident
 
 
 def _pattern(term: str) -> re.Pattern[str]:
