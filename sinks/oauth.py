@@ -16,6 +16,8 @@ TIMEOUT_SECONDS = 10.0
 SHORT_LIFE_SECONDS = 300
 """How long a token is taken to live whose server does not say."""
 MAX_ANSWER = 65_536
+LONGEST_PEACE_SECONDS = 86_400.0
+"""The longest that a server is left alone for, whatever it asks."""
 
 
 class TokenError(Exception):
@@ -124,7 +126,7 @@ def _refusal(answer: aiohttp.ClientResponse, said: dict[str, Any]) -> TokenError
         f"the token endpoint {answer.url} answered {answer.status} {code}".rstrip()
         + ": do client id, secret and scope fit?" * (answer.status in (400, 401, 403)),
         is_refused=answer.status in (400, 401, 403),
-        after_seconds=float(after) if after.isdecimal() else None,
+        after_seconds=min(LONGEST_PEACE_SECONDS, float(after)) if after.isdecimal() else None,
     )
 
 

@@ -47,8 +47,8 @@ async def claim_due(
     seqs = (await connection.scalars(first)).all()
     if not seqs:
         return []
-    claim = message.update().where(message.c.seq.in_(seqs)).values(state="sending")
-    await connection.execute(claim)
+    claim = message.update().where(message.c.seq.in_(seqs))
+    await connection.execute(claim.values(state="sending", tries=message.c.tries + 1))
     follows = sa.and_(
         thread.c.incident_id == message.c.incident_id,
         thread.c.recipient == message.c.recipient,
@@ -56,7 +56,40 @@ async def claim_due(
     )
     query = sa.select(message, thread.c.token).join_from(message, thread, follows, isouter=True)
     rows = await connection.execute(query.where(message.c.seq.in_(seqs)).order_by(message.c.seq))
-    return [entry_of(row, row.token) for row in rows]
+    return [_claimed(row) for row in rows]
+
+
+def _claimed(row: sa.Row[tuple[object, ...]]) -> Entry:
+    entry = entry_of(row)
+    content = msgspec.structs.replace(
+        entry.content, thread=row.token, may_have_arrived=row.tries > 1
+    )
+    return msgspec.structs.replace(entry, content=content)
+
+
+async def with_further_ways(connection: AsyncConnection, channel: str, limit: int) -> list[Entry]:
+    """Messages that wait for the channel, also for their next attempt, and could go another way."""
+    query = (
+        sa.select(message)
+        .where(
+            message.c.state == "waiting",
+            message.c.channel == channel,
+            message.c.further_ways > 0,
+        )
+        .order_by(message.c.severity, message.c.seq)
+        .limit(limit)
+    )
+    return [entry_of(row) for row in await connection.execute(query)]
+
+
+async def hurry(connection: AsyncConnection, channel: str, now_ms: int) -> None:
+    """What waits for its next attempt need not: the channel works again."""
+    waiting = message.update().where(
+        message.c.state == "waiting",
+        message.c.channel == channel,
+        message.c.next_attempt_ms > now_ms,
+    )
+    await connection.execute(waiting.values(next_attempt_ms=now_ms))
 
 
 async def release(connection: AsyncConnection, channel: str, under_way: Collection[str]) -> None:
@@ -102,10 +135,24 @@ async def mark_sent(
 
 
 async def mark_waiting(
-    connection: AsyncConnection, entry: Entry, next_ms: int, detail: str
+    connection: AsyncConnection,
+    entry: Entry,
+    next_ms: int,
+    detail: str,
+    *,
+    may_have_arrived: bool = True,
 ) -> None:
-    """The attempt failed; the next one is at `next_ms`, unless the message was cancelled."""
-    values = {"attempts": entry.attempts + 1, "next_attempt_ms": next_ms, "detail": detail}
+    """The attempt failed; the next one is at `next_ms`, unless the message was cancelled.
+
+    It may have arrived all the same, unless the receiver has said that it was not taken.
+    """
+    values: dict[str, object] = {
+        "attempts": entry.attempts + 1,
+        "next_attempt_ms": next_ms,
+        "detail": detail,
+    }
+    if not may_have_arrived:
+        values["tries"] = message.c.tries - 1
     change = message.update().where(message.c.message_id == entry.content.id)
     await connection.execute(change.values(**values, **_RETRIED))
 
@@ -142,6 +189,8 @@ async def fall_over(
         "content": msgspec.json.encode(content),
         "channel": way.channel,
         "attempts": 0,
+        "tries": 0,
+        "further_ways": len(further),
         "next_attempt_ms": now_ms,
         "detail": f"after {entry.channel} failed",
     }
@@ -170,8 +219,9 @@ async def backlog(connection: AsyncConnection, channel: str) -> tuple[int, int |
 
 
 async def pause_channel(connection: AsyncConnection, channel: str, until_ms: int) -> None:
-    """Nothing goes out over the channel before `until_ms`."""
-    await upsert(connection, pause, {"channel": channel, "until_ms": until_ms})
+    """Nothing goes out over the channel before `until_ms`, or before what was said earlier."""
+    latest_ms = max(until_ms, await paused_until_ms(connection, channel))
+    await upsert(connection, pause, {"channel": channel, "until_ms": latest_ms})
 
 
 async def paused_until_ms(connection: AsyncConnection, channel: str) -> int:

@@ -112,6 +112,8 @@ def _row(placed: Placed) -> dict[str, str | int | bytes | None]:
         "hold_until_ms": placed.hold_until_ms,
         "hold_reason": placed.detail if placed.state == "held" else "",
         "cancelled": "",
+        "tries": 0,
+        "further_ways": len(content.ways),
         "asked_ms": entry.asked_ms,
         "recorded_ms": entry.recorded_ms,
         "detection_delay_ms": entry.detection_delay_ms,
@@ -179,10 +181,10 @@ async def find(connection: AsyncConnection, event_id: str, recipient: str) -> Se
     return [entry_of(row) for row in await connection.execute(query)]
 
 
-def entry_of(row: sa.Row[tuple[object, ...]], token: str | None = None) -> Entry:
-    content = msgspec.json.decode(row.content, type=Message)
+def entry_of(row: sa.Row[tuple[object, ...]]) -> Entry:
+    """A row of the table, as it was kept."""
     return Entry(
-        content=msgspec.structs.replace(content, thread=token) if token else content,
+        content=msgspec.json.decode(row.content, type=Message),
         channel=row.channel,
         rule=row.rule,
         asked_ms=row.asked_ms,

@@ -9,15 +9,16 @@ import structlog
 from aiolimiter import AsyncLimiter
 from sqlalchemy.exc import SQLAlchemyError
 
+from schemas.incidents import Severity
 from sinks.notifier.channels.channel import Channel, Retry
+from sinks.notifier.health import TRIES
 from sinks.notifier.outbox import Entry
 
 FIRST_DELAY_MS = 1_000
-LONGEST_DELAY_MS = 300_000
+LONGEST_DELAY_MS: dict[Severity, int] = {"P1": 60_000, "P2": 60_000, "P3": 300_000, "P4": 300_000}
+"""Who is paged is not left waiting for long after a receiver has come back."""
 PACE_SECONDS = 0.1
 TIDY_SECONDS = 1.0
-TRIES = 3
-"""Attempts by one way before the next way is taken, if there is one."""
 PATIENCE_SECONDS = 60.0
 """A receiver that wants to be left alone for longer is passed over, if there is another way."""
 
@@ -111,14 +112,15 @@ class ChannelLoop:
 def next_attempt_ms(entry: Entry, retry: Retry, now_ms: int, give_up_after_ms: int) -> int | None:
     """When to try again, None to give up.
 
-    The delay doubles from one second to five minutes, spread by a tenth after the message's id so
-    that many do not come at once, and is never shorter than the receiver asked for. There is one
-    last attempt when the time is up.
+    The delay doubles from one second to five minutes, or to one if it is severe, spread by a tenth
+    after the message's id so that many do not come at once, and is never shorter than the receiver
+    asked for. There is one last attempt when the time is up.
     """
     deadline_ms = entry.asked_ms + give_up_after_ms
     if now_ms >= deadline_ms:
         return None
-    delay_ms = min(LONGEST_DELAY_MS, FIRST_DELAY_MS << min(entry.attempts, 16))
+    longest_ms = LONGEST_DELAY_MS[entry.content.severity]
+    delay_ms = min(longest_ms, FIRST_DELAY_MS << min(entry.attempts, 16))
     delay_ms += delay_ms * (zlib.crc32(entry.content.id.encode()) % 100) // 1000
     asked_ms = int((retry.after_seconds or 0) * 1000)
     if now_ms + asked_ms > deadline_ms:
@@ -126,16 +128,22 @@ def next_attempt_ms(entry: Entry, retry: Retry, now_ms: int, give_up_after_ms: i
     return min(deadline_ms, now_ms + max(delay_ms, asked_ms))
 
 
-def passes_over(entry: Entry, retry: Retry) -> bool:
+def left_alone_until_ms(retry: Retry, now_ms: int) -> int:
+    """Until when a receiver that sets us a limit hears nothing from us: as long as it asked."""
+    return now_ms + max(FIRST_DELAY_MS, int((retry.after_seconds or 0) * 1000))
+
+
+def passes_over(entry: Entry, retry: Retry, *, is_dead: bool = False) -> bool:
     """Whether a message had better go by its next way than wait for this one.
 
-    A channel that fails three times in a row, does not accept our credentials, or asks for more
-    patience than a page has, counts as dead for this message.
+    A channel that has failed this message three times in a row, or all messages (`is_dead`), does
+    not accept our credentials, or asks for more patience than a page has, is no way to go.
     """
     if not entry.content.ways:
         return False
     asks_for_patience = (retry.after_seconds or 0) > PATIENCE_SECONDS
-    return entry.attempts + 1 >= TRIES or retry.failure == "auth" or asks_for_patience
+    has_failed = is_dead or entry.attempts + 1 >= TRIES
+    return has_failed or retry.failure == "auth" or asks_for_patience
 
 
 def seconds_to_communicate(entry: Entry, sent_ms: int) -> float | None:

@@ -12,10 +12,13 @@ from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
 from sinks.notifier import dispatch, holding, metrics
 from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
+from sinks.notifier.health import Health
 from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
 from sinks.notifier.pacing import (
+    PATIENCE_SECONDS,
     ChannelLoop,
+    left_alone_until_ms,
     next_attempt_ms,
     passes_over,
     seconds_to_communicate,
@@ -26,6 +29,8 @@ from sinks.redaction import redact_text
 IDLE_SECONDS = 5.0
 SEND_TIMEOUT_SECONDS = 30.0
 STOP_SECONDS = 0.7
+PASSED_AT_ONCE = 100
+"""Messages that go another way in one transaction."""
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -34,7 +39,8 @@ class Sender:
     """Delivers messages with durable retries.
 
     Each channel has a loop of its own, so that a receiver that hangs keeps only its own channel
-    waiting. A crash between sending and noting it sends again under the same id.
+    waiting. A crash between sending and noting it sends again under the same id. What has another
+    way does not wait for a channel that is dead or wants to be left alone for long.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Sender:
         self._send_timeout_seconds = send_timeout_seconds
         self._loops = [ChannelLoop(self, name, made) for name, made in channels.items()]
         self._channels = channels
+        self._health = {name: Health() for name in channels}
         self._under_way: set[asyncio.Timeout] = set()
         self.is_stopping = False
 
@@ -123,6 +130,8 @@ class Sender:
         seconds = seconds_to_communicate(entry, now_ms)
         async with self._database.writing() as connection:
             await dispatch.mark_sent(connection, entry, receipt.thread, now_ms)
+            if self._health[name].worked():
+                await dispatch.hurry(connection, name, now_ms)
             sent = entry.delivery(
                 "sent",
                 now_ms,
@@ -138,7 +147,12 @@ class Sender:
 
     async def _failed(self, name: str, entry: Entry, retry: Retry) -> None:
         now_ms = self._now_ms()
-        if passes_over(entry, retry):
+        self._health[name].failed(retry.failure, now_ms)
+        if retry.failure == "rate_limited":
+            async with self._database.writing() as connection:
+                until_ms = left_alone_until_ms(retry, now_ms)
+                await dispatch.pause_channel(connection, name, until_ms)
+        if passes_over(entry, retry, is_dead=self._health[name].is_dead(now_ms)):
             await self._ended(name, entry, retry.failure, retry.detail)
             return
         next_ms = next_attempt_ms(entry, retry, now_ms, self._give_up_after_ms)
@@ -146,9 +160,10 @@ class Sender:
             await self._ended(name, entry, "gave_up", f"gave up; at last: {retry.detail}")
             return
         async with self._database.writing() as connection:
-            await dispatch.mark_waiting(connection, entry, next_ms, retry.detail)
-            if retry.failure == "rate_limited":
-                await dispatch.pause_channel(connection, name, next_ms)
+            unsure = retry.failure == "unreachable"
+            await dispatch.mark_waiting(
+                connection, entry, next_ms, retry.detail, may_have_arrived=unsure
+            )
             failed = entry.delivery(
                 "failed",
                 now_ms,
@@ -172,8 +187,7 @@ class Sender:
         async with self._database.writing() as connection:
             await self._end(connection, entry, failure, detail)
         metrics.notifications.labels(name, failure).inc()
-        for loop in self._loops:
-            loop.wake.set()
+        self.wake()
         log.error(
             "message failed",
             channel=name,
@@ -184,14 +198,16 @@ class Sender:
         )
 
     async def _end(
-        self, connection: AsyncConnection, entry: Entry, failure: FailureClass, detail: str
+        self,
+        connection: AsyncConnection,
+        entry: Entry,
+        failure: FailureClass,
+        detail: str,
+        *,
+        was_tried: bool = True,
     ) -> None:
-        now_ms = self._now_ms()
-        steps = [
-            entry.delivery(
-                "failed", now_ms, attempt=entry.attempts + 1, failure=failure, detail=detail
-            )
-        ]
+        now_ms, attempt = self._now_ms(), entry.attempts + was_tried
+        steps = [entry.delivery("failed", now_ms, attempt=attempt, failure=failure, detail=detail)]
         if await holding.was_taken_back(connection, entry):  # no way is tried any more
             await add_deliveries(connection, steps)
             return
@@ -217,6 +233,7 @@ class Sender:
         now_ms = self._now_ms()
         async with self._database.writing() as connection:
             until_ms = await dispatch.paused_until_ms(connection, name)
+            await self._pass_over(connection, name, until_ms)
             if until_ms > now_ms:
                 entries, next_ms = list[Entry](), until_ms
             else:
@@ -225,6 +242,25 @@ class Sender:
                     await dispatch.next_attempt_ms_after(connection, name, now_ms) or sys.maxsize
                 )
         return entries, min(IDLE_SECONDS, (next_ms - now_ms) / 1000)
+
+    async def _pass_over(self, connection: AsyncConnection, name: str, until_ms: int) -> None:
+        """Lets go by their next way all that have one, where this one would keep them waiting."""
+        now_ms = self._now_ms()
+        failure: FailureClass
+        if until_ms - now_ms > PATIENCE_SECONDS * 1000:
+            failure, detail = "rate_limited", f"{name} wants to be left alone for now"
+        elif self._health[name].is_dead(now_ms):
+            failure, detail = "unreachable", f"{name} has failed time after time"
+        else:
+            return
+        passed = set[str]()
+        for entry in await dispatch.with_further_ways(connection, name, PASSED_AT_ONCE):
+            await self._end(connection, entry, failure, detail, was_tried=False)
+            metrics.notifications.labels(name, failure).inc()
+            passed.add(entry.content.ways[0].channel)
+        for loop in self._loops:
+            if loop.name in passed:
+                loop.wake.set()
 
 
 def _accepted(entry: Entry, receipt: Receipt, now_ms: int) -> list[Delivery]:

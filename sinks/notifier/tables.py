@@ -64,6 +64,8 @@ message = sa.Table(
     sa.Column("hold_reason", sa.String, nullable=False, default=""),
     sa.Column("digest_id", sa.String),
     sa.Column("cancelled", sa.String, nullable=False, default=""),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("further_ways", sa.Integer, nullable=False, server_default="0"),
     sa.Index("notifier_message_due", "channel", "state", "next_attempt_ms", "seq"),
     sa.Index("notifier_message_lane", "incident_id", "recipient", "seq"),
     sa.Index("notifier_message_load", "recipient", "state", "sent_ms", "seq"),
@@ -72,6 +74,9 @@ message = sa.Table(
 """Messages to send and sent, in order. `state`: waiting, sending, sent, failed, withheld, held
 (back for a digest) or digested (in one that is on its way, `digest_id`); a message that a crash
 left as sending is sent again. `cancelled` is why a message that is being sent is not tried again.
+
+`attempts` are those that are known to have failed, `tries` those after which it may have arrived:
+the two differ after a crash. `further_ways` are those left if this one fails.
 
 `recorded_ms` is the Kafka timestamp of the event; `detection_delay_ms` is there for the message
 by which a recipient first hears of an incident.

@@ -13,6 +13,8 @@ from sinks.notifier.messages import Kind, Stage
 from sinks.redaction import redact_text
 
 NO_DETAILS = msgspec.Raw(b"null")
+LONGEST_PEACE_SECONDS = 86_400.0
+"""The longest that a receiver is left alone for, whatever it asks."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -30,7 +32,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fact ("Since: …"); no value from outside can hold a line break. `details` is the incident as
     JSON, `null` for customers. `thread` is what `Receipt.thread` of the first message said.
     `ways` are the further ways to this recipient, for when this one fails; `unsubscribe` is where
-    they can stop these messages, empty where they cannot.
+    they can stop these messages, empty where they cannot. `may_have_arrived` says that an attempt
+    before this one may have, of which the answer never came.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ways: tuple[Way, ...] = ()
     drill: bool = False
     unsubscribe: str = ""
+    may_have_arrived: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -138,12 +142,14 @@ def _line(line: str) -> Line:
 
 
 def retry_after_seconds(header: str | None, now_ms: int) -> float | None:
-    """Reads a Retry-After header, seconds or a date (RFC 9110); nonsense counts as not given."""
+    """Reads a Retry-After header, seconds or a date (RFC 9110), of at most a day; nonsense counts
+    as not given."""
     if not header:
         return None
-    if header.strip().isdecimal():
-        return float(header)
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now_ms / 1000)
-    except ValueError:
+        if header.strip().isdecimal():
+            return min(LONGEST_PEACE_SECONDS, float(header))
+        seconds = parsedate_to_datetime(header).timestamp() - now_ms / 1000
+    except (ValueError, OverflowError):
         return None
+    return min(LONGEST_PEACE_SECONDS, max(0.0, seconds))

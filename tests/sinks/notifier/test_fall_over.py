@@ -10,7 +10,7 @@ from schemas.incidents import IncidentEvent
 from schemas.oncall import Way
 from sinks.notifier.channels import Retry
 from sinks.notifier.channels.webhook import Webhook
-from tests.sinks.examples import cpu_fault, network_fault
+from tests.sinks.examples import cpu_fault, cpu_incident, event, network_fault
 from tests.sinks.notifier.conftest import Bench, until
 from tests.sinks.notifier.receivers import Receiver, receiver
 from tests.sinks.notifier.test_sending import types
@@ -79,9 +79,97 @@ async def test_what_follows_waits_for_what_fell_over(
     notifier = await bench.start(two_ways(bench, dead.url, alive.url))
     opened, _, _, resolved = cpu_fault()
     await bench.feed(notifier, opened, resolved)
-    await run_for(bench, notifier, failures=6)
+    await run_for(bench, notifier, failures=4)  # what follows need not find out for itself
     await until(lambda: len(bench.kafka.deliveries("sent")) == 2)
     assert types(alive) == ["incident.opened", "incident.resolved"]
+
+
+async def test_messages_need_not_find_out_one_by_one_that_a_channel_is_dead(
+    bench: Bench, dead: Receiver, alive: Receiver
+) -> None:
+    notifier = await bench.start(two_ways(bench, dead.url, alive.url))
+    await bench.feed(notifier, *storm(1))
+    await run_for(bench, notifier, failures=3)
+    tried = len(dead.requests)
+    await bench.feed(notifier, *storm(30, first=1))
+    await until(lambda: len(bench.kafka.deliveries("sent")) == 31)
+    assert len(dead.requests) == tried
+    bench.clock.advance(31)  # then one finds out whether it works again
+    dead.script.clear()
+    await bench.feed(notifier, *storm(1, first=31))
+    await until(lambda: len(bench.kafka.deliveries("sent")) == 32)
+    assert len(dead.requests) == tried + 1
+
+
+async def test_who_has_another_way_does_not_wait_out_a_long_retry_after(
+    bench: Bench, dead: Receiver, alive: Receiver
+) -> None:
+    dead.script = [(429, {"Retry-After": "600"}), *[500] * 1000]
+    notifier = await bench.start(two_ways(bench, dead.url, alive.url))
+    await bench.feed(notifier, *storm(1))
+    await until(lambda: bench.kafka.deliveries("sent"))
+    await bench.feed(notifier, *storm(3, first=1))
+    await until(lambda: len(bench.kafka.deliveries("sent")) == 4)
+    assert len(dead.requests) == 1  # it asked to be left alone, and is
+    assert {made.failure for made in bench.kafka.deliveries("failed")} == {"rate_limited"}
+
+
+async def test_a_shorter_wish_to_be_left_alone_does_not_shorten_a_longer_one(bench: Bench) -> None:
+    async with receiver() as hook:
+        hook.script = [(429, {"Retry-After": "120"}), (429, {})]
+        desk = Recipient(name="desk", channel="webhook:desk")
+        channels = Channels(webhooks={"desk": WebhookChannel(url=hook.url)})
+        notifier = await bench.start(bench.configuration(channels=channels, recipients=(desk,)))
+        await bench.feed(notifier, *storm(2))
+        await until(lambda: len(bench.kafka.deliveries("failed")) == 2)
+        bench.clock.advance(119)
+        notifier.wake()
+        await bench.feed(notifier, *storm(1, first=2))
+        await until(lambda: len(bench.kafka.deliveries("asked")) == 3)
+        assert len(hook.requests) == 2
+        bench.clock.advance(1)
+        notifier.wake()
+        await until(lambda: len(bench.kafka.deliveries("sent")) == 3)
+
+
+async def test_what_waits_for_its_next_attempt_goes_as_soon_as_the_channel_works(
+    bench: Bench,
+) -> None:
+    async with receiver() as hook:
+        hook.script = [500] * 1000
+        desk = Recipient(name="desk", channel="webhook:desk")
+        channels = Channels(webhooks={"desk": WebhookChannel(url=hook.url)})
+        notifier = await bench.start(bench.configuration(channels=channels, recipients=(desk,)))
+        await bench.feed(notifier, *storm(5))
+        await run_for(bench, notifier, failures=40)  # the next attempts are minutes away
+        hook.script.clear()
+        await bench.feed(notifier, *storm(1, first=5))
+        await until(lambda: len(bench.kafka.deliveries("sent")) == 6)
+
+
+def storm(count: int, first: int = 0) -> list[IncidentEvent]:
+    return [
+        event(cpu_incident(id=f"inc-{n}", severity="P3"), "opened")
+        for n in range(first, first + count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "said", ["9" * 400, "1.5", "soon", "Mon, 01 Jan 0001 00:00:00 -0000", "-3", ""]
+)
+async def test_a_retry_after_that_makes_no_sense_stops_nothing(bench: Bench, said: str) -> None:
+    async with receiver() as hook:
+        hook.script = [(429, {"Retry-After": said})]
+        desk = Recipient(name="desk", channel="webhook:desk")
+        channels = Channels(webhooks={"desk": WebhookChannel(url=hook.url)})
+        notifier = await bench.start(
+            bench.configuration(channels=channels, recipients=(desk,), give_up_after_seconds=2e5)
+        )
+        await bench.feed(notifier, *storm(1))
+        await until(lambda: bench.kafka.deliveries("failed"))
+        bench.clock.advance(86_401)
+        notifier.wake()
+        await until(lambda: bench.kafka.deliveries("sent"))
 
 
 async def test_credentials_that_are_not_accepted_fall_over_at_once(
