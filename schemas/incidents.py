@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from schemas.anomalies import AnomalyKind, Forecast
+from schemas.classification import Classification, GradingStep
 from schemas.outlook import Category, Outlook
 
 Severity = Literal["P1", "P2", "P3", "P4"]
@@ -92,15 +93,6 @@ class Cause(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...]
 
 
-class GradingStep(msgspec.Struct, frozen=True):
-    """One line of the severity's arithmetic: a named number, where it came from, what it gave."""
-
-    name: str
-    value: float
-    source: str
-    result: str
-
-
 class Grading(msgspec.Struct, frozen=True):
     """Severity as impact × urgency, each 1 (worst) to 3, with every step kept."""
 
@@ -183,9 +175,10 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     visibility are three independent axes. `public_message`, `workaround`, `reason` and `solution`
     are people's words for customers; `expected_resolution_ms` is wall time, as a person said it.
     `category` is read off the signals unless `category_by` says who set it; `outlook` is what
-    closed incidents teach of this one, as of when it was opened. While `silenced_by` names a
-    silence, a maintenance window, a playbook or an outage, nobody is to be woken; `suppressed_by`
-    is the open incident that this one follows from, if it is such an outage.
+    closed incidents teach of this one, as of when it was opened; `classification` is None only in
+    incidents of older releases and drills. While `silenced_by` names a silence, a maintenance
+    window, a playbook or an outage, nobody is to be woken; `suppressed_by` is the open incident
+    that this one follows from, if it is such an outage.
     """
 
     id: str
@@ -237,6 +230,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     prediction: Prediction | None = None
     false_alarm_by: str | None = None
     feedback: tuple[Bar, ...] = ()
+    classification: Classification | None = None
     drill: bool = False
     """It is none: somebody tries whether everybody would be told."""
     schema_version: int = 1

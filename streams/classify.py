@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from schemas.classification import GradingStep
 from schemas.configuration import GradingRules
-from schemas.incidents import Grading, GradingStep, Severity
+from schemas.incidents import Grading, Severity
 from streams.dossier import Dossier
 from streams.harm import Harm, reached
+from streams.words import clock, plural
 
 DEFAULT = GradingRules()
 TIER_POINTS = {1: 3, 2: 2, 3: 1, 4: 0}
+UNKNOWN_TIER = 3
+"""Of a service that the catalogue does not have."""
 LASTING_STEPS_SECONDS = (300.0, 900.0)
 """What has lasted so long does not pass by itself."""
 
@@ -78,16 +82,16 @@ def _impact(facts: Facts, rules: GradingRules) -> tuple[int, list[GradingStep]]:
     points = tier + harm.points + spread + customers + revenue
     impact = 1 if points >= 6 else 2 if points >= 2 else 3
     return impact, [
-        _step("tier", facts.tier, f"catalogue: {harm.service}", tier),
-        _step("users feel", harm.points, _felt(harm), harm.points),
-        _step(
+        scored("tier", facts.tier, f"catalogue: {harm.service}", tier),
+        scored("users feel", harm.points, _felt(harm), harm.points),
+        scored(
             "customers",
             facts.customers,
             f"catalogue; {_from(rules.customer_steps)}, if they feel it",
             customers,
         ),
         *_revenue(facts, rules, revenue),
-        _step(
+        scored(
             "services",
             facts.services,
             f"services surely out of order; {_from(rules.service_steps)}",
@@ -110,7 +114,7 @@ def _revenue(facts: Facts, rules: GradingRules, points: int) -> list[GradingStep
         f"{facts.currency} an hour at risk, catalogue: {facts.harm.service}; "
         f"{_from(rules.revenue_steps)}, if users feel it"
     )
-    return [_step("revenue", facts.revenue_per_hour, source, points)]
+    return [scored("revenue", facts.revenue_per_hour, source, points)]
 
 
 def _from(steps: Sequence[float]) -> str:
@@ -141,9 +145,9 @@ def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
     urgency = 1 if points >= 4 else 2 if points >= 2 else 3
     words = "new, or still spreading" if facts.spreading else "going on"
     return urgency, [
-        _step("trend", trend, f"trouble is {words}", trend),
-        _step("users feel", felt, "as above, at most 2", felt),
-        _step("lasting", facts.lasting_seconds, "seconds; from 300 and 900", lasting),
+        scored("trend", trend, f"trouble is {words}", trend),
+        scored("users feel", felt, "as above, at most 2", felt),
+        scored("lasting", facts.lasting_seconds, "seconds; from 300 and 900", lasting),
         GradingStep(
             name="urgency",
             value=float(points),
@@ -153,7 +157,8 @@ def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
     ]
 
 
-def _step(name: str, value: float, source: str, points: int) -> GradingStep:
+def scored(name: str, value: float, source: str, points: int) -> GradingStep:
+    """A line that adds points."""
     return GradingStep(
         name=name,
         value=float(value),
@@ -174,17 +179,24 @@ def hold_severity(dossier: Dossier, graded: Grading, end_ms: int, hold_ms: int) 
         dossier.lower_since_ms = end_ms
     elif end_ms - dossier.lower_since_ms >= hold_ms:
         dossier.severity, dossier.lower_since_ms = graded.severity, None
+        dossier.falls += 1
     steps = list(graded.steps)
-    if dossier.severity != graded.severity:
-        steps.append(
-            GradingStep(
-                name="held",
-                value=hold_ms / 1000,
-                source="seconds for which a lower grade must last",
-                result=f"{dossier.severity} stays for now",
-            )
-        )
+    if dossier.lower_since_ms is not None:
+        steps.append(_held(dossier, dossier.lower_since_ms + hold_ms, hold_ms))
     dossier.grading = msgspec.structs.replace(graded, severity=dossier.severity, steps=tuple(steps))
+
+
+def _held(dossier: Dossier, until_ms: int, hold_ms: int) -> GradingStep:
+    """The line that says why the grade stays, and until when at the least."""
+    why = "seconds for which a lower grade must last"
+    if dossier.falls:
+        why += f"; longer as it was lowered before, {plural(dossier.falls, 'time')}"
+    return GradingStep(
+        name="held",
+        value=hold_ms / 1000,
+        source=why,
+        result=f"{dossier.severity} until {clock(until_ms)}",
+    )
 
 
 def with_override(grading: Grading, severity: Severity | None, by: str | None) -> Grading:

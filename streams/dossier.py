@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from schemas.anomalies import Anomaly, AnomalyKind
+from schemas.classification import Classification
 from schemas.incidents import (
     Bar,
     Cause,
@@ -50,6 +51,14 @@ class Count(msgspec.Struct):
     errors: int = 0
 
 
+class Felt(msgspec.Struct, frozen=True):
+    """What the users of a service felt at the worst, as in `streams.harm.Harm`."""
+
+    slow_seconds: float = 0.0
+    lost_ratio: float = 0.0
+    reported_ratio: float = 0.0
+
+
 class Dossier(msgspec.Struct, kw_only=True):
     """One incident, being worked on. Times are event times, Unix ms.
 
@@ -58,9 +67,10 @@ class Dossier(msgspec.Struct, kw_only=True):
     end of the last window with a trusted signal; `pace_ms` the least time between two anomalous
     windows of one series, 0 while unknown; `settled_ms` the window end up to which timers were
     looked at; `seen` by service when it was first and last out; `told` the incident as last
-    published; `lower_since_ms` since when the grade would be lower than the one that stands;
-    `features` what was known when it was opened, for `streams.outlook`; `held_until_ms` the window
-    end until which a playbook may cure it before anybody is woken.
+    published; `lower_since_ms` since when the grade would be lower than the one that stands, and
+    `falls` how often it has been lowered; `features` what was known when it was opened, for
+    `streams.outlook`; `held_until_ms` the window end until which a playbook may cure it before
+    anybody is woken.
     """
 
     id: str
@@ -78,16 +88,19 @@ class Dossier(msgspec.Struct, kw_only=True):
     drawn_in: dict[str, None] = {}
     seen: dict[str, tuple[int, int]] = {}
     counts: dict[str, Count] = {}
+    felt: dict[str, Felt] = {}
     mass: bool = False
     causes: tuple[Cause, ...] = ()
     impact: Impact = Impact()
     grading: Grading = UNGRADED
+    classification: Classification | None = None
     touched: bool = True
     told: Incident | None = None
     severity: Severity = "P4"
     override: Severity | None = None
     override_by: str | None = None
     lower_since_ms: int | None = None
+    falls: int = 0
     acknowledged_ms: int | None = None
     acknowledged_by: str | None = None
     public_message: str | None = None

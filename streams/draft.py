@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
 from schemas.times import duration, stamp
-from streams.classify import Facts, weight, with_override
+from streams.classify import UNKNOWN_TIER, Facts, weight, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.forecast_words import prediction_changes, record_words
-from streams.harm import harm_of
+from streams.harm import harms_of
 from streams.lifecycle import FLAPS_FROM
 from streams.outlook import category_of
 from streams.words import clock, number, summary, title
 
-UNKNOWN_TIER = 3
 MAX_SERVICES = 200
 _SAID = (
     ("severity set by", "severity_override_by", "tocsin"),
@@ -54,11 +53,7 @@ def facts_of(
     dossier: Dossier, catalogue: Mapping[str, Service], currency: str, *, grows: bool
 ) -> Facts:
     """What its severity is made of."""
-    trusted = dossier.trusted_signals()
-    harms = [
-        harm_of(name, trusted, dossier.counts.get(name)) for name in sorted(dossier.affected())
-    ]
-    harm = max(harms, key=lambda h: weight(_tier(h.service, catalogue), h))
+    harm = max(harms_of(dossier), key=lambda h: weight(_tier(h.service, catalogue), h))
     known = catalogue.get(harm.service)
     return Facts(
         services=len(dossier.drawn_in),
@@ -135,6 +130,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         prediction=dossier.prediction,
         false_alarm_by=dossier.false_alarm_by,
         feedback=dossier.feedback,
+        classification=dossier.classification,
     )
 
 
@@ -155,6 +151,10 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             found[name] = f"{before} → {after}"
+    if old.classification and new.classification:
+        before, after = old.classification.scope, new.classification.scope
+        if before != after:
+            found["scope"] = f"{before} → {after}"
     added = [name for name in new.services if name not in old.services]
     if added:
         found["services"] = f"{', '.join(old.services)} → also {', '.join(added)}"

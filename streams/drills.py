@@ -9,12 +9,12 @@ from hashlib import blake2b
 
 import msgspec
 
+from schemas.classification import GradingStep
 from schemas.configuration import Service
 from schemas.incidents import (
     Command,
     EventType,
     Grading,
-    GradingStep,
     Impact,
     Incident,
     IncidentEvent,

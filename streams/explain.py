@@ -1,12 +1,20 @@
 """Tells the whole story of one incident from its log, in text that can be read aloud."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from schemas.classification import Classification, DimensionName, GradingStep
 from schemas.incidents import Incident, IncidentEvent, Signal
 from schemas.times import clock, duration, stamp
 from streams.words import number, plain, plural
 
 MAX_SIGNALS = 20
+DIMENSIONS: Mapping[DimensionName, str] = {
+    "technical": "technical severity",
+    "business": "business impact",
+    "scope": "scope",
+    "recovery": "recovery complexity",
+    "duration": "expected duration",
+}
 
 
 def explain(events: Sequence[IncidentEvent]) -> str:
@@ -20,7 +28,10 @@ def explain(events: Sequence[IncidentEvent]) -> str:
         raise ValueError(f"explain needs the log of one incident, got {', '.join(names) or 'none'}")
     log = sorted(events, key=lambda event: event.version)
     now = log[-1].incident
-    parts = [_head(now), _why(log[0].incident), _signals(now), _grading(now), _causes(now)]
+    parts = [_head(now), _why(log[0].incident), _signals(now), _grading(now)]
+    if now.classification is not None:
+        parts.append(_classification(now.classification))
+    parts.append(_causes(now))
     if now.feedback:
         parts.append(_feedback(now))
     return "\n\n".join([*parts, _timeline(log)]) + "\n"
@@ -75,11 +86,38 @@ def _signal(signal: Signal) -> str:
 
 
 def _grading(now: Incident) -> str:
-    lines = [
-        f"{step.name:<12} {number(step.value):>8}   {step.result:<34} {step.source}"
-        for step in now.grading.steps
-    ]
+    lines = _steps(now.grading.steps)
+    if now.state in ("monitoring", "resolved", "closed"):
+        lines.append("That is how bad it was while it went on; what is quiet is not graded anew.")
     return _block(f"Why it is {now.severity}", lines)
+
+
+def _steps(steps: Sequence[GradingStep]) -> list[str]:
+    """The lines of an arithmetic, each number with what it gave and where it came from."""
+    return [
+        f"{step.name:<12} {_exact(step.value):>8}   {step.result:<34} {step.source}"
+        for step in steps
+    ]
+
+
+def _exact(value: float) -> str:
+    """A number that others are reckoned from: counts to the last one."""
+    return f"{value:,.0f}" if value.is_integer() else number(value)
+
+
+def _classification(found: Classification) -> str:
+    values = {
+        "technical": found.technical,
+        "business": found.business,
+        "scope": found.scope,
+        "recovery": (found.recovery or "not known").replace("_", " "),
+        "duration": "not known" if found.lasts_ms is None else duration(found.lasts_ms),
+    }
+    lines = []
+    for name, steps in found.steps.items():
+        lines.append(f"{DIMENSIONS[name]}: {values[name]}")
+        lines += [f"  {line}" for line in _steps(steps)]
+    return _block("How it is classified", lines)
 
 
 def _causes(now: Incident) -> str:

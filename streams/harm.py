@@ -8,7 +8,7 @@ from detectors.units import failing_side
 from schemas.anomalies import AnomalyKind
 from schemas.incidents import Signal
 from schemas.units import metric_of
-from streams.dossier import Count, is_below
+from streams.dossier import Count, Dossier, Felt, is_below
 
 RATIO_STEPS = (0.01, 0.05, 0.25)
 ERROR_STEPS = (10, 100, 1000)
@@ -30,6 +30,8 @@ SIGNS: frozenset[AnomalyKind] = frozenset(
     )
 )
 """Kinds that say that something is wrong even where nobody counted the requests that suffer."""
+
+UNFELT = Felt()
 
 
 class Harm(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,23 +80,70 @@ class Harm(msgspec.Struct, frozen=True, kw_only=True):
         return max(told, self.slow_points, self.lost_points, 1 if self.sign else 0)
 
 
-def harm_of(service: str, signals: Iterable[Signal], count: Count | None) -> Harm:
-    """What the users of `service` feel by its own signals and the requests counted meanwhile."""
+def harm_of(
+    service: str, signals: Iterable[Signal], count: Count | None, before: Felt = UNFELT
+) -> Harm:
+    """What the users of `service` feel by its own signals, the requests counted meanwhile, and the
+    worst that they felt `before`."""
     own = [s for s in signals if s.service == service]
+    felt = _worse(before, _felt(own))
+    return Harm(
+        service=service,
+        requests=count.requests if count else 0,
+        errors=count.errors if count else 0,
+        slow_seconds=felt.slow_seconds,
+        lost_ratio=felt.lost_ratio,
+        reported_ratio=felt.reported_ratio,
+        sign=min((s.kind for s in own if s.kind in SIGNS), default=""),
+    )
+
+
+def harms_of(dossier: Dossier) -> list[Harm]:
+    """What the users of each affected service feel, at the worst so far."""
+    own = _by_service(dossier)
+    return [
+        harm_of(name, own.get(name, ()), dossier.counts.get(name), dossier.felt.get(name, UNFELT))
+        for name in sorted(dossier.affected())
+    ]
+
+
+def keep_worst(dossier: Dossier) -> None:
+    """Writes into the dossier what users of its services felt at the worst.
+
+    A signal has the numbers of the window that was least likely by chance. As evidence comes, that
+    may be a milder one than before, and the trouble is no milder for it.
+    """
+    for service, signals in _by_service(dossier).items():
+        dossier.felt[service] = _worse(dossier.felt.get(service, UNFELT), _felt(signals))
+
+
+def _by_service(dossier: Dossier) -> dict[str, list[Signal]]:
+    found: dict[str, list[Signal]] = {}
+    for signal in dossier.trusted_signals():
+        found.setdefault(signal.service, []).append(signal)
+    return found
+
+
+def _worse(one: Felt, other: Felt) -> Felt:
+    return Felt(
+        slow_seconds=max(one.slow_seconds, other.slow_seconds),
+        lost_ratio=max(one.lost_ratio, other.lost_ratio),
+        reported_ratio=max(one.reported_ratio, other.reported_ratio),
+    )
+
+
+def _felt(own: Sequence[Signal]) -> Felt:
+    """What one service's signals say that its users feel."""
     slow = [s.value - s.expected for s in own if s.kind in ("latency", "network")]
     lost = [
         1 - s.value / s.expected
         for s in own
         if s.kind == "traffic" and is_below(s) and s.expected > 0
     ]
-    return Harm(
-        service=service,
-        requests=count.requests if count else 0,
-        errors=count.errors if count else 0,
+    return Felt(
         slow_seconds=round(max([0.0, *slow]), 6),
         lost_ratio=round(min(max([0.0, *lost]), 1.0), 6),
         reported_ratio=round(max([0.0, *(failing_share(s) for s in own)]), 6),
-        sign=min((s.kind for s in own if s.kind in SIGNS), default=""),
     )
 
 

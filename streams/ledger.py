@@ -9,9 +9,11 @@ from schemas.silences import Silence
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
+from streams.dimensions import classification_of, with_outlook
 from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
-from streams.lifecycle import Rules, is_due, is_quiet, is_stale, phase_after, state_at
+from streams.harm import keep_worst
+from streams.lifecycle import Rules, hold_ms, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
 from streams.parents import parent_of
 from streams.playbooks import begin, hold
@@ -22,6 +24,7 @@ from streams.prediction import (
     is_prediction,
     is_withdrawn,
 )
+from streams.regraded import why_regraded
 from streams.reports import weigh
 from streams.review import show
 from streams.silences import Silences
@@ -203,6 +206,10 @@ class Ledger:
         if dossier.state == "monitoring" and dossier.told is not None:
             return
         grows = end_ms - dossier.grown_ms < self.rules.gap_ms
+        keep_worst(dossier)
+        dossier.classification = classification_of(
+            dossier, self.catalogue, self._base.currency, self._grading
+        )
         facts = facts_of(dossier, self.catalogue, self._base.currency, grows=grows)
         ahead = is_prediction(dossier)
         graded = (
@@ -210,7 +217,7 @@ class Ledger:
             if ahead
             else grade(facts, self._grading)
         )
-        hold_severity(dossier, graded, end_ms, self.rules.resolve_ms)
+        hold_severity(dossier, graded, end_ms, hold_ms(dossier, self.rules))
         self._suppress(dossier, end_ms, opened=opened)
         if dossier.told is None and dossier.suppressed_by is None:
             begin(dossier, self._playbooks, end_ms, self.rules)
@@ -233,7 +240,7 @@ class Ledger:
             return "silenced" if dossier.silenced_by else "unsilenced"
         if told.severity != (dossier.override or dossier.severity):
             return "severity_changed"
-        return "updated" if changes(told, self._draft(dossier)) else None
+        return "updated" if changes(told, self._draft(dossier)).keys() - {"scope"} else None
 
     def _draft(self, dossier: Dossier) -> Incident:
         return draft(dossier, self.environment, self.time_ms or 0)
@@ -249,18 +256,23 @@ class Ledger:
         """Writes the next entry of the incident's log."""
         if event_type in ("opened", "reopened"):
             self._look_ahead(dossier)
+        self._expect(dossier)
         if dossier.is_over:
             give_up(dossier, self.memory.predictions, self.end_ms)
         incident = self._draft(dossier)
-        changed = changes(dossier.told, incident) if dossier.told else {}
-        dossier.told = incident
+        before, dossier.told = dossier.told, incident
+        changed = changes(before, incident) if before else {}
+        if text is None:
+            text = event_text(event_type, incident, changed)
+            if event_type == "severity_changed" and before is not None:
+                text = f"{text} {why_regraded(before.grading, incident.grading)}".rstrip()
         return IncidentEvent(
             incident_id=incident.id,
             version=incident.version,
             type=event_type,
             time_ms=incident.updated_ms,
             actor=actor,
-            text=text if text is not None else event_text(event_type, incident, changed),
+            text=text,
             incident=incident,
             changes=changed,
             command_id=command_id,
@@ -270,6 +282,11 @@ class Ledger:
         """Writes down what is known early, and what closed incidents teach of such a case."""
         dossier.features = features_of(self._draft(dossier), self.catalogue)
         dossier.outlook = self.lessons.outlook(dossier.features)
+
+    def _expect(self, dossier: Dossier) -> None:
+        """Writes what is known of recovery and duration into the classification."""
+        if dossier.classification is not None:
+            dossier.classification = with_outlook(dossier.classification, dossier, self.lessons)
 
     def _learn_from(self, dossier: Dossier) -> None:
         """Takes a closed incident as an example for later ones, unless it was none."""

@@ -106,9 +106,15 @@ def _least_ms(dossier: Dossier) -> int:
     return FORECAST_QUIET_MS if standing and not dossier.is_out() else 0
 
 
-def damping(reopened: int) -> int:
-    """How much longer an incident that came back so often must be quiet: twice a time, up to 8."""
-    return 1 << min(reopened, MOST_DOUBLINGS)
+def damping(times: int) -> int:
+    """How much longer what came back so often must stay away: twice a time, up to 8."""
+    return 1 << min(times, MOST_DOUBLINGS)
+
+
+def hold_ms(dossier: Dossier, rules: Rules) -> int:
+    """For how long a lower grade must last before it counts; the longer, the more often the grade
+    has fallen and risen again."""
+    return rules.resolve_ms * damping(dossier.falls)
 
 
 def is_quiet(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
@@ -139,7 +145,7 @@ def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
         dossier.grown_ms + rules.stale_ms,
     ]
     if dossier.lower_since_ms is not None:
-        spans.append(dossier.lower_since_ms + rules.resolve_ms)
+        spans.append(dossier.lower_since_ms + hold_ms(dossier, rules))
     if dossier.held_until_ms is not None:
         spans.append(dossier.held_until_ms)
     due = [span for span in spans if span > dossier.settled_ms]

@@ -6,8 +6,9 @@ from typing import Literal
 import msgspec
 
 from schemas.anomalies import Forecast
+from schemas.classification import GradingStep
 from schemas.configuration import GradingRules, Service
-from schemas.incidents import Grading, GradingStep, Prediction, Severity, Signal
+from schemas.incidents import Grading, Prediction, Severity, Signal
 from schemas.times import duration
 from streams.classify import DEFAULT, TIER_POINTS
 from streams.dossier import Dossier

@@ -83,6 +83,7 @@ def split(source: Dossier, services: set[str], name: str, end_ms: int, rules: Ru
         source.seen.pop(service, None)
         source.drawn_in.pop(service, None)
         source.counts.pop(service, None)
+        source.felt.pop(service, None)
     for key in [k for k, signal in source.signals.items() if signal.service in services]:
         del source.signals[key]
         source.trusted.pop(key, None)
@@ -109,5 +110,6 @@ def _move(source: Dossier, into: Dossier, services: set[str]) -> None:
         if service in services:
             had = into.counts.get(service, Count())
             into.counts[service] = max(had, count, key=lambda c: c.requests)
+    into.felt |= {s: felt for s, felt in source.felt.items() if s in services - into.felt.keys()}
     into.pace_ms = into.pace_ms or source.pace_ms
     into.touched = True

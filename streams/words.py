@@ -230,7 +230,7 @@ def _is_within(signal: Signal) -> bool:
 def title(signals: Sequence[Signal], services: Sequence[str], causes: Sequence[Cause]) -> str:
     """What, where, how bad, in one line."""
     if telemetry_lost(signals):
-        return f"No telemetry from {plural(len(services), 'service')}: {_some(services)}"
+        return f"No telemetry from {plural(len(services), 'service')}: {some(services)}"
     first = causes[0].service if causes else services[0]
     own = [s for s in signals if s.service == first]
     calls = [s for s in signals if s.kind == "network" and s.caller == first]
@@ -246,7 +246,7 @@ def _slow_caller(service: str, calls: Sequence[Signal]) -> str:
     callees = list(dict.fromkeys(s.service for s in calls))
     subject = f"calls to {worst.service}" if len(callees) > 1 else "calls"
     lost = f"{subject} lose {number(worst.value, 's')} on the way, {between(worst, 's')}"
-    return f"{service} is slow to reach {_some(callees)}: {lost}"
+    return f"{service} is slow to reach {some(callees)}: {lost}"
 
 
 def _more(others: int) -> str:
@@ -277,9 +277,9 @@ def summary(
         return f"{head}. Nobody is out yet."
     parts = [f"{head}; since {clock(first_ms)}."]
     if len(services) > 1:
-        parts.append(f"Affected: {_some(services, 6)}.")
+        parts.append(f"Affected: {some(services, 6)}.")
     if unusual:
-        parts.append(f"Also unusual: {_some(unusual)}.")
+        parts.append(f"Also unusual: {some(unusual)}.")
     if impact.errors:
         parts.append(
             f"{impact.errors:,} of {impact.requests:,} requests failed "
@@ -303,7 +303,7 @@ def _cause(cause: Cause, head: str) -> str:
     return f"Likely cause: {cause.service}" + (f" ({fresh[0]})." if fresh else ".")
 
 
-def _some(names: Sequence[str], limit: int = 3) -> str:
+def some(names: Sequence[str], limit: int = 3) -> str:
     if len(names) <= limit:
         return ", ".join(names)
     return ", ".join(names[:limit]) + f" and {len(names) - limit} more"

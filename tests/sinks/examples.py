@@ -8,13 +8,13 @@ from collections import Counter
 
 import msgspec
 
+from schemas.classification import GradingStep
 from schemas.incidents import (
     Cause,
     Delivery,
     DeliveryStatus,
     EventType,
     Grading,
-    GradingStep,
     Impact,
     Incident,
     IncidentEvent,
