@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from schemas.anomalies import Forecast
+from schemas.classification import Classification, GradingStep
 from schemas.incidents import Bar, Prediction, Proposal
 from schemas.outlook import Guess, Outlook
 from sinks.case_store import CaseStore
@@ -125,6 +126,30 @@ async def test_a_case_says_what_closed_ones_teach_and_what_holds_it_back(
         '<a href="/incidents/INC-OTHER">INC-OTHER</a>',
     ):
         assert part in page, part
+
+
+async def test_a_case_is_classified_in_dimensions_each_with_its_arithmetic(
+    client: aiohttp.ClientSession, sqlite_store: CaseStore
+) -> None:
+    count = GradingStep("failing", 400.0, "of 5,000 requests counted at cart", "2 of 3")
+    incident = examples.cpu_incident(
+        id="INC-SIZED",
+        classification=Classification(
+            technical="major", business="high", scope="instance", steps={"technical": (count,)}
+        ),
+    )
+    await sqlite_store.apply([examples.record(examples.event(incident, "opened"), 90)])
+    page = unescape(await text(client, "/incidents/INC-SIZED"))
+    for part in (
+        "Technical severity: <b>major</b>",
+        "Business impact: <b>high</b>",
+        "Scope: <b>instance</b>",
+        "Recovery complexity: <b>not known</b>",
+        "Expected duration: <b>not known</b>",
+        "of 5,000 requests counted at cart",
+    ):
+        assert part in page, part
+    assert "In dimensions" not in await text(client, "/cases/1")
 
 
 async def test_a_case_says_what_became_of_its_forecast_and_what_feedback_changed(
