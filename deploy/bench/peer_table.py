@@ -46,6 +46,7 @@ PEERS: Final = (
     Peer("faust", "faust_agent.py", "at least once: table and offsets are committed apart"),
     Peer("quixstreams", "quixstreams_windows.py", "at least once; exactly once if so set"),
     Peer("bytewax", "bytewax_windows.py", "none as run; at least once if it has a recovery store"),
+    Peer("pathway", "pathway_windows.py", "none as run; at least once if it persists"),
 )
 
 

@@ -65,7 +65,8 @@ def peers(
     bootstrap: str | None = None,
     json: JsonFile = None,
 ) -> int:
-    """The same job in Faust, Quix Streams and Bytewax, in one sitting, with what each promises.
+    """The same job in Faust, Quix Streams, Bytewax and Pathway, in one sitting, with what each
+    promises.
 
     Parameters
     ----------

@@ -42,16 +42,20 @@ def add(held: list[float] | None, value: float) -> list[float]:
 
 
 class Watch:
-    """Counts records; time runs from the first to `stop`."""
+    """Counts records; time runs from the first, or from `begin` on, to `stop`."""
 
     def __init__(self) -> None:
         self.count = 0
         self._wall = self._cpu = 0.0
 
+    def begin(self) -> None:
+        """Lets time run, for an engine that takes many records before it tells of the first."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
     def one(self) -> int:
         """Another record; how many there were."""
         if not self.count:
-            self._wall, self._cpu = time.perf_counter(), time.process_time()
+            self.begin()
         self.count += 1
         return self.count
 
