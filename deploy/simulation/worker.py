@@ -8,7 +8,7 @@ have them.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -53,13 +53,10 @@ class Consumer:
         """The end of a partition as the last fetch told it."""
         return self._broker.end(tp) if tp in self.next else None
 
-    def has_unacked(self, tp: TP) -> bool:
-        """Whether a run is delivered and not yet acknowledged."""
-        return bool(self.unacked.get(tp))
-
-    async def position(self, tp: TP) -> int | None:
-        """The next offset to fetch."""
-        return self.next.get(tp)
+    async def drained(self, partitions: Iterable[TP]) -> dict[TP, float]:
+        """Of those of which nothing is left, how many seconds ago the broker said so."""
+        mine = (tp for tp in partitions if tp in self.next and not self.unacked.get(tp))
+        return {tp: 0.0 for tp in mine if self._broker.end(tp) <= self.next[tp]}
 
     async def commit_positions(self, positions: Mapping[TP, int]) -> bool:
         """Commits, unless the group is rebalancing."""

@@ -65,9 +65,10 @@ def observe_lag(
 
 async def has_lag(consumer: Any, source: str) -> bool:
     """Whether anything of a source is unread, or not done with."""
-    tp = partition_of(source)
-    highwater = consumer.highwater(tp)
-    if highwater is None or consumer.has_unacked(tp):
-        return True
-    position = await consumer.position(tp)
-    return position is None or bool(position < highwater)
+    return source not in await without_lag(consumer, [source])
+
+
+async def without_lag(consumer: Any, sources: Iterable[str]) -> dict[str, float]:
+    """The sources that are done with, and how many seconds ago the broker said so of each."""
+    places = {partition_of(source): source for source in sources}
+    return {places[tp]: ago for tp, ago in (await consumer.drained(list(places))).items()}

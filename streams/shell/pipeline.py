@@ -24,7 +24,14 @@ from streams.shell.checkpoints import Outgoing
 from streams.shell.clock import IdleClock
 from streams.shell.connection import WorkerError
 from streams.shell.keeper import Confirmed, Keeper, at_once
-from streams.shell.lag import NO_ENDS, ask_ends, has_lag, observe_lag, partition_of
+from streams.shell.lag import (
+    NO_ENDS,
+    ask_ends,
+    has_lag,
+    observe_lag,
+    partition_of,
+    without_lag,
+)
 from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
 from streams.shell.overload import Relief
@@ -430,12 +437,15 @@ class Pipeline:
     async def tick(self) -> None:
         """Lets idle sources close what they have begun and then not be waited for, and event time
         go on while all are idle."""
-        now = self._now()
-        for source, keeper in list(self.ingest.items()):
-            if await has_lag(self.app.consumer, source):
-                continue
-            is_new = self._clock.newly_idle(source, keeper.stage.watermark_ms, now)
-            to_ms = self._clock.advance_to_ms(source, now)
+        now, keepers = self._now(), dict(self.ingest)
+        for source, ago_seconds in (await without_lag(self.app.consumer, keepers)).items():
+            keeper = keepers[source]
+            if self.ingest.get(source) is not keeper:
+                continue  # given away meanwhile
+            seen = now - ago_seconds
+            self._clock.seen(source, seen)
+            is_new = self._clock.newly_idle(source, keeper.stage.watermark_ms, seen)
+            to_ms = self._clock.advance_to_ms(source, seen)
             if is_new or to_ms is not None:
                 await self._say_of_clock(keeper, to_ms)
 

@@ -83,6 +83,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = renewing
 
+    async def drained(self, partitions: Iterable[TP]) -> dict[TP, float]:
+        """Of those of which nothing is left to fetch, how many seconds ago the broker said so."""
+        return dict(await self.call_thread(self._drained, list(partitions)))
+
+    async def _drained(self, partitions: Iterable[TP]) -> dict[TP, float]:
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment
+        if assignment is None:
+            return {}
+        now_ms, found = time.time() * 1000, dict[TP, float]()
+        for tp in partitions:
+            if tp not in assignment.tps:
+                continue
+            state = assignment.state_value(tp)
+            if state.timestamp is None or not state.has_valid_position:
+                continue  # not fetched yet
+            if state.highwater <= state.position:
+                found[tp] = max(0.0, now_ms - state.timestamp) / 1000
+        return found
+
     async def _fetch_records(
         self,
         consumer: aiokafka.AIOKafkaConsumer,
@@ -97,6 +117,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             runs = await fetched_runs(
                 fetcher, set(active_partitions), timeout or 0.0, max_records or 5000
             )
+        # Before anybody can see that their positions have moved.
+        self.consumer.in_hand.update(TP(*tp) for tp in runs)
         changelogs = self.app.tables.changelog_topics
         return {
             TP(*tp): _records_of(run) if run.topic in changelogs else [run]
@@ -134,9 +156,13 @@ class Consumer(driver.Consumer):
     positions: Callable[[], Mapping[TP, int]] = dict
     """Where the states are; whoever restores them sets it."""
 
+    in_hand: set[TP]
+    """Partitions of which the last poll has brought something."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._unacked_runs: dict[TP, set[int]] = defaultdict(set)
         self._place_freed = asyncio.Event()
+        self.in_hand = set()
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
 
@@ -156,6 +182,7 @@ class Consumer(driver.Consumer):
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 (Faust's signature)
     ) -> Mapping[TP, list[Any]]:
+        self.in_hand.clear()  # all that the poll before has brought is delivered
         active = set(active_partitions or ())
         free = {tp for tp in active if len(self._unacked_runs[tp]) < MAX_UNACKED_RUNS}
         if not free:
@@ -221,8 +248,13 @@ class Consumer(driver.Consumer):
         return True
 
     def has_unacked(self, tp: TP) -> bool:
-        """Whether a run of this partition is delivered and not yet acknowledged."""
-        return bool(self._unacked_runs.get(tp))
+        """Whether a run of this partition is fetched and not yet acknowledged."""
+        return bool(self._unacked_runs.get(tp)) or tp in self.in_hand
+
+    async def drained(self, partitions: Iterable[TP]) -> dict[TP, float]:
+        """Of those of which nothing is left, how many seconds ago the broker said so."""
+        found = await self._thread.drained(partitions)
+        return {tp: seconds for tp, seconds in found.items() if not self.has_unacked(tp)}
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forgets what was delivered of the revoked partitions; its places are free."""

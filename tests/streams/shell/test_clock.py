@@ -109,3 +109,34 @@ def test_a_source_of_another_worker_is_not_waited_for() -> None:
     idle.newly_idle("raw/0", WATERMARK_MS, 130.0)
     idle.remove("raw/1")
     assert idle.advance_to_ms("raw/0", 140.0) is not None
+
+
+def test_while_the_broker_says_nothing_no_quiet_passes_and_it_counts_anew_after_that() -> None:
+    idle = clock()
+    idle.heard("raw/0", 100.0)
+    for second in range(101, 130):
+        idle.seen("raw/0", float(second))
+    assert not idle.newly_idle("raw/0", WATERMARK_MS, 129.0)
+    for second in range(190, 220):  # away for a minute
+        idle.seen("raw/0", float(second))
+        assert not idle.newly_idle("raw/0", WATERMARK_MS, float(second))
+    idle.seen("raw/0", 220.0)
+    assert idle.newly_idle("raw/0", WATERMARK_MS, 220.0)
+
+
+def test_a_source_that_was_idle_before_the_broker_was_away_must_become_so_again() -> None:
+    idle = clock()
+    idle.heard("raw/0", 100.0)
+    assert idle.newly_idle("raw/0", WATERMARK_MS, 130.0)
+    idle.seen("raw/0", 190.0)
+    assert idle.advance_to_ms("raw/0", 190.0) is None
+    assert not idle.newly_idle("raw/0", WATERMARK_MS, 219.0)
+    assert idle.newly_idle("raw/0", WATERMARK_MS, 220.0)
+
+
+def test_a_slow_broker_s_words_in_between_are_enough() -> None:
+    idle = clock()
+    idle.heard("raw/0", 100.0)
+    for second in range(106, 136, 6):
+        idle.seen("raw/0", float(second))
+    assert idle.newly_idle("raw/0", WATERMARK_MS, 130.0)
