@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
 from sinks.notifier import dispatch, holding, metrics
-from sinks.notifier.channels.channel import Channel, Receipt, Refused, Retry
+from sinks.notifier.channels.channel import Channel, KeepsCard, Receipt, Refused, Retry
 from sinks.notifier.health import Health
 from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
@@ -114,14 +115,30 @@ class Sender:
             await self._failed(name, entry, Retry("unreachable", type(error).__name__))
         else:
             await self._sent(name, entry, receipt)
+            await self._bring_up_to_date(channel, entry, receipt)
         metrics.notification_seconds.labels(name).observe(time.monotonic() - began)
         self._on_delivery()
 
     async def _send(self, channel: Channel, entry: Entry) -> Receipt:
+        async with self._bounded():
+            return await channel.send(entry.content)
+
+    async def _bring_up_to_date(self, channel: Channel, entry: Entry, receipt: Receipt) -> None:
+        if not isinstance(channel, KeepsCard) or self.is_stopping:
+            return
+        try:
+            async with self._bounded():
+                await channel.bring_up_to_date(entry.content, receipt)
+        except Exception as error:  # the message has arrived, whatever comes of this
+            log.warning("card not edited", message_id=entry.content.id, error=type(error).__name__)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """What is asked of a receiver has an end, and a nearer one when we stop."""
         async with asyncio.timeout(self._send_timeout_seconds) as attempt:
             self._under_way.add(attempt)
             try:
-                return await channel.send(entry.content)
+                yield
             finally:
                 self._under_way.discard(attempt)
 

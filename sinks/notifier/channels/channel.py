@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -114,6 +114,15 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Lets go of connections."""
+
+
+@runtime_checkable
+class KeepsCard(Protocol):
+    """A channel in which something shows how the incident stands, above the messages about it."""
+
+    async def bring_up_to_date(self, message: Message, receipt: Receipt) -> None:
+        """Edits it once a message has arrived, and is noted: nothing that goes wrong here, or takes
+        its time, sends the message again."""
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Messages as e-mail over SMTP, one thread an incident."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -17,7 +18,7 @@ from sinks.notifier.language import language
 
 _PAGE = templates(Path(__file__).parents[1] / "templates" / "pages").get_template("mail.html.j2")
 
-
+QUIT_SECONDS = 1.0
 MAX_ANSWER = 200
 """Of what the mail server said as it took a message: most name it in their queue."""
 
@@ -50,22 +51,17 @@ class Email:
     async def send(self, message: Message) -> Receipt:
         """Hands the message to the SMTP server. 4xx may be later, 5xx never, bad login later."""
         mail = self._mail(message)
-        settings = self._settings
+        server = self._server()
         try:
-            _, answer = await aiosmtplib.send(
-                mail,
-                hostname=settings.host,
-                port=settings.port,
-                username=settings.username,
-                password=self._password,
-                use_tls=settings.security == "tls",
-                start_tls=settings.security == "starttls",
-                timeout=self._timeout_seconds,
-            )
+            await server.connect()
+            _, answer = await server.send_message(mail)
+            await _part(server)
         except aiosmtplib.SMTPException as error:
             raise outcome(error) from error
         except (OSError, TimeoutError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from the mail server") from error
+        finally:
+            server.close()
         return Receipt(
             thread=message.thread or str(mail["Message-ID"]),
             accepted=answer.strip()[:MAX_ANSWER] or None,
@@ -73,6 +69,18 @@ class Email:
 
     async def close(self) -> None:
         """Every message has a connection of its own; nothing stays open."""
+
+    def _server(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            username=settings.username,
+            password=self._password,
+            use_tls=settings.security == "tls",
+            start_tls=settings.security == "starttls",
+            timeout=self._timeout_seconds,
+        )
 
     def _mail(self, message: Message) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)
@@ -96,6 +104,12 @@ class Email:
         mail["Content-Language"] = message.language.replace("_", "-")
         _fix_boundary(mail, message.id)
         return mail
+
+
+async def _part(server: aiosmtplib.SMTP) -> None:
+    """Says goodbye. The server has the message, so it goes without an answer if none comes soon."""
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        await server.quit(timeout=QUIT_SECONDS)
 
 
 def outcome(error: aiosmtplib.SMTPException) -> Retry | Refused:

@@ -17,6 +17,7 @@ from schemas.incidents import FailureClass
 from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, retry_after_seconds
 from sinks.notifier.channels.rooms import OWN_CHANNEL
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback, topic
+from sinks.notifier.channels.slack_history import posted_before
 from sinks.notifier.channels.slack_rooms import Rooms
 from sinks.notifier.channels.thread import Thread
 from sinks.outgoing import Outgoing
@@ -45,7 +46,8 @@ log = structlog.get_logger("tocsin.notifier")
 class Slack:
     """Posts with `chat.postMessage`, at most one message a second.
 
-    `client_msg_id` and the metadata hold the message's id, the same at every attempt.
+    The metadata hold the message's id, the same at every attempt: what may have arrived before is
+    looked for by it, and not posted again.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class Slack:
         self._buttons = buttons
 
     async def send(self, message: Message) -> Receipt:
-        """Posts the message, in the thread if there still is one, and edits the card above it.
+        """Posts the message, in the thread if there still is one.
 
         Raises Retry for limits, trouble and tokens, Refused for what Slack will never take.
         """
@@ -88,6 +90,25 @@ class Slack:
             raise outcome(error, self._now_ms()) from error
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from Slack") from error
+
+    async def bring_up_to_date(self, message: Message, receipt: Receipt) -> None:
+        """Edits the card above the message and the topic. What does not work is left: the next
+        message brings both up to date."""
+        thread = Thread.read(message.thread)
+        if thread is None or not thread.channel or receipt.thread != message.thread:
+            return  # it began a thread, or the thread is of a version that noted no channel
+        self._open()
+        try:
+            await self._client.chat_update(
+                channel=thread.channel,
+                ts=thread.root,
+                text=fallback(message),
+                blocks=card(message, buttons=self._buttons),
+            )
+            if thread.is_own:
+                await self._set_topic(thread.channel, message)
+        except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("card not edited", incident_id=message.incident_id, error=str(error)[:200])
 
     async def name_of(self, user: str) -> str:
         """What a Slack user id is called; the id itself if Slack does not say."""
@@ -112,13 +133,13 @@ class Slack:
     async def _send(self, message: Message, thread: Thread | None) -> Receipt:
         if thread is None:
             return await self._begin(message)
+        channel = thread.channel or message.address
         try:
-            posted = await self._post(message, thread.channel or message.address, reply_to(thread))
+            posted = await self._post_once(message, channel, reply_to(thread))
         except SlackApiError as error:
             if error_code(error.response) != "thread_not_found":
                 raise
             return await self._begin(message)
-        await self._bring_up_to_date(message, thread)
         return Receipt(thread=message.thread, accepted=posted.root)
 
     async def _begin(self, message: Message) -> Receipt:
@@ -128,9 +149,16 @@ class Slack:
             await self._set_topic(channel, message)
         else:
             channel = message.address
-        posted = await self._post(message, channel, None)
+        posted = await self._post_once(message, channel, None)
         thread = Thread(posted.channel, posted.root, is_own)
         return Receipt(thread=str(thread), accepted=posted.root)
+
+    async def _post_once(self, message: Message, channel: str, thread_ts: str | None) -> Thread:
+        if message.may_have_arrived:
+            before = await posted_before(self._client, message, channel, thread_ts)
+            if before is not None:
+                return before
+        return await self._post(message, channel, thread_ts)
 
     async def _post(self, message: Message, channel: str, thread_ts: str | None) -> Thread:
         response = await self._client.chat_postMessage(
@@ -148,23 +176,6 @@ class Slack:
         )
         return Thread(str(response.get("channel", channel)), str(response["ts"]))
 
-    async def _bring_up_to_date(self, message: Message, thread: Thread) -> None:
-        """Edits the card and the topic. What does not work is left: the message has arrived, and
-        the next one brings both up to date."""
-        if not thread.channel:
-            return  # of an older version, which did not note the channel
-        try:
-            await self._client.chat_update(
-                channel=thread.channel,
-                ts=thread.root,
-                text=fallback(message),
-                blocks=card(message, buttons=self._buttons),
-            )
-            if thread.is_own:
-                await self._set_topic(thread.channel, message)
-        except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("card not edited", incident_id=message.incident_id, error=str(error)[:200])
-
     async def _set_topic(self, channel: str, message: Message) -> None:
         try:
             await self._client.conversations_setTopic(channel=channel, topic=topic(message))
@@ -179,9 +190,11 @@ def reply_to(thread: Thread) -> str | None:
 
 def slack_client(token: str, base_url: str, timeout_seconds: int = 10) -> AsyncWebClient:
     """Slack's own client, which tries nothing again by itself: the outbox does."""
-    return AsyncWebClient(
+    client = AsyncWebClient(
         token=token, base_url=base_url, timeout=timeout_seconds, retry_handlers=[]
     )
+    client.proxy = None  # it would take the environment's, which nobody has looked at
+    return client
 
 
 def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:

@@ -58,19 +58,12 @@ class Rooms:
 
     async def _found(self, name: str) -> str:
         kind = "private_channel" if self._settings.private else "public_channel"
-        cursor = ""
-        while True:
-            page = await self._client.conversations_list(
-                types=kind, limit=PAGE, cursor=cursor, exclude_archived=True
-            )
-            for channel in page["channels"]:
-                if channel["name"] == name:
-                    if not self._settings.private:
-                        await self._client.conversations_join(channel=channel["id"])
-                    return str(channel["id"])
-            cursor = (page.get("response_metadata") or {}).get("next_cursor", "")
-            if not cursor:
-                raise Retry("unreachable", f"the Slack channel {name} is taken and not to be seen")
+        channel = await find_channel(self._client, name, kind)
+        if channel is None:
+            raise Retry("unreachable", f"the Slack channel {name} is taken and not to be seen")
+        if not self._settings.private:
+            await self._client.conversations_join(channel=channel)
+        return channel
 
     async def _invite(self, channel: str, wanted: Iterable[str]) -> None:
         """Each by themselves, so that one who left the company keeps nobody else out."""
@@ -85,6 +78,21 @@ class Rooms:
                 code = error.response.get("error")
                 if code not in ("already_in_channel", "cant_invite_self"):
                     log.warning("not invited", person=person, error=code)
+
+
+async def find_channel(client: AsyncWebClient, name: str, kinds: str) -> str | None:
+    """The id of a channel by its name, None if we see none. Raises SlackApiError."""
+    cursor = ""
+    while True:
+        page = await client.conversations_list(
+            types=kinds, limit=PAGE, cursor=cursor, exclude_archived=True
+        )
+        for channel in page["channels"]:
+            if channel["name"] == name:
+                return str(channel["id"])
+        cursor = (page.get("response_metadata") or {}).get("next_cursor", "")
+        if not cursor:
+            return None
 
 
 def channel_name(prefix: str, incident_id: str) -> str:

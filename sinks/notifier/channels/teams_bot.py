@@ -53,7 +53,7 @@ class TeamsBot:
         self._rooms = rooms
 
     async def send(self, message: Message) -> Receipt:
-        """Posts the message, in the thread if there still is one, and edits the card above it.
+        """Posts the message, in the thread if there still is one.
 
         Raises Retry for limits, trouble and credentials, Refused for what Teams will never take.
         """
@@ -66,8 +66,22 @@ class TeamsBot:
             self._rooms.forget(thread.channel)
             return await self._begin(message)
         self._connector.judge(answer)
-        await self._bring_up_to_date(message, thread)
         return Receipt(thread=message.thread, accepted=str(answer.json().get("id", "")) or None)
+
+    async def bring_up_to_date(self, message: Message, receipt: Receipt) -> None:
+        """Edits the card above the message and the channel's description. What does not work is
+        left: the next message brings both up to date."""
+        thread = Thread.read(message.thread)
+        if thread is None or receipt.thread != message.thread:
+            return  # it began a thread
+        card = self._activity(message, standing(message) or message.text)
+        try:
+            path = f"{_activities(thread)}/{quote(thread.root, safe='')}"
+            await self._connector.do("PUT", path, card)
+            if thread.is_own:
+                await self._rooms.describe(thread.channel, message)
+        except (Retry, Refused) as error:
+            log.warning("card not edited", incident_id=message.incident_id, error=error.detail)
 
     async def say(self, conversation: str, reply_to: str, text: str) -> None:
         """Answers what somebody said. Raises Retry, Refused."""
@@ -98,18 +112,6 @@ class TeamsBot:
         if not root:
             raise Retry("unreachable", "Teams did not say what it calls the message")
         return Receipt(thread=str(Thread(channel, root, is_own)), accepted=root)
-
-    async def _bring_up_to_date(self, message: Message, thread: Thread) -> None:
-        """Edits the card and the description. What does not work is left: the message has
-        arrived, and the next one brings both up to date."""
-        card = self._activity(message, standing(message) or message.text)
-        try:
-            path = f"{_activities(thread)}/{quote(thread.root, safe='')}"
-            await self._connector.do("PUT", path, card)
-            if thread.is_own:
-                await self._rooms.describe(thread.channel, message)
-        except (Retry, Refused) as error:
-            log.warning("card not edited", incident_id=message.incident_id, error=error.detail)
 
     def _activity(
         self,

@@ -69,13 +69,18 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 class Mailbox:
-    """An SMTP server that keeps mail; answers RCPT and DATA from its scripts first."""
+    """An SMTP server that keeps mail; answers RCPT and DATA from its scripts first.
+
+    DATA that is answered with "late" was taken, and the connection is gone before the answer.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.rcpt: list[str] = []
         self.data: list[str] = []
+        self.is_rude = False
+        """Whether it leaves QUIT unanswered."""
         self.port = 0
 
     async def handle_RCPT(
@@ -92,7 +97,15 @@ class Mailbox:
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.recipients += envelope.rcpt_tos
-        return self.data.pop(0) if self.data else "250 OK"
+        answer = self.data.pop(0) if self.data else "250 OK"
+        if answer == "late":
+            server.transport.abort()
+        return answer
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.is_rude:
+            await asyncio.sleep(60)
+        return "221 Bye"
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ from tests.sinks.notifier.receivers import serving
 class SlackLookAlike:
     """A workspace with a few channels and people; answers from `script` first.
 
-    With `is_strict` it takes one message a second in a channel, as Slack does.
+    It knows no repeat by any key, and shows applications the metadata of posts if they ask. With
+    `is_strict` it takes one message a second in a channel, as Slack does.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class SlackLookAlike:
         self.calls: list[str] = []
         self.is_strict = False
         self.url = ""
+        self.page = 200
         self._last: dict[str, float] = {}
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -61,7 +63,7 @@ class SlackLookAlike:
             return problem
         self._last[channel] = time.monotonic()
         ts = f"1764000000.{len(self.posted):06d}"
-        self.posted.append(post | {"ts": ts})
+        self.posted.append(post | {"ts": ts, "in": channel})
         return {"ts": ts, "channel": channel}
 
     def chat_update(self, post: dict[str, Any]) -> dict[str, Any] | str:
@@ -84,7 +86,36 @@ class SlackLookAlike:
         return {"channel": made}
 
     def conversations_list(self, asked: dict[str, Any]) -> dict[str, Any] | str:
-        return {"channels": list(self.channels.values()), "response_metadata": {"next_cursor": ""}}
+        named = [{"id": id, "name": id[1:]} for id in self._last if id not in self.channels]
+        found = [*self.channels.values(), *named]
+        return {"channels": found, "response_metadata": {"next_cursor": ""}}
+
+    def conversations_history(self, asked: dict[str, Any]) -> dict[str, Any] | str:
+        if asked["channel"] not in {*self.channels, *self._last}:
+            return "channel_not_found"
+        found = [
+            post
+            for post in reversed(self.posted)
+            if post["in"] == asked["channel"] and post.get("thread_ts", post["ts"]) == post["ts"]
+        ]
+        return self._paged(found, asked)
+
+    def conversations_replies(self, asked: dict[str, Any]) -> dict[str, Any] | str:
+        found = [
+            post
+            for post in self.posted
+            if post["in"] == asked["channel"] and asked["ts"] in (post["ts"], post.get("thread_ts"))
+        ]
+        return self._paged(found, asked) if found else "thread_not_found"
+
+    def _paged(self, posts: list[dict[str, Any]], asked: dict[str, Any]) -> dict[str, Any]:
+        posts = [post for post in posts if float(post["ts"]) >= float(asked.get("oldest", 0))]
+        if str(asked.get("include_all_metadata", "")).lower() not in ("1", "true"):
+            posts = [{k: v for k, v in post.items() if k != "metadata"} for post in posts]
+        first = int(asked.get("cursor") or 0)
+        last = first + min(self.page, int(asked.get("limit", 100)))
+        cursor = str(last) if last < len(posts) else ""
+        return {"messages": posts[first:last], "response_metadata": {"next_cursor": cursor}}
 
     def conversations_join(self, asked: dict[str, Any]) -> dict[str, Any] | str:
         return {}

@@ -1,5 +1,6 @@
 """E-mail: what a mail program gets, and what the server's answers mean."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,14 +19,14 @@ async def box() -> AsyncIterator[Mailbox]:
         yield made
 
 
-def email(box: Mailbox, **changes: object) -> Email:
+def email(box: Mailbox, timeout_seconds: float = 2) -> Email:
     settings = EmailChannel(
         host="127.0.0.1",
         port=box.port,
         sender="Tocsin <tocsin@ops.example.org>",
         security="none",
     )
-    return Email(settings, None, lambda: 1_764_000_000_000, timeout_seconds=2)
+    return Email(settings, None, lambda: 1_764_000_000_000, timeout_seconds)
 
 
 async def test_plain_text_and_html_say_the_same(box: Mailbox) -> None:
@@ -91,6 +92,23 @@ async def test_4xx_is_tried_again_and_5xx_is_not(
     box.rcpt, box.data = rcpt, data
     with pytest.raises(expected):
         await email(box).send(message(address="ada@example.org"))
+
+
+async def test_a_server_that_does_not_say_goodbye_has_the_message(box: Mailbox) -> None:
+    box.is_rude = True
+    async with asyncio.timeout(40):
+        await email(box, 60).send(message(address="ada@example.org"))
+    assert len(box.mails) == 1
+
+
+async def test_a_message_of_which_the_answer_never_came_is_sent_again_under_its_id(
+    box: Mailbox,
+) -> None:
+    box.data = ["late"]
+    with pytest.raises(Retry):
+        await email(box).send(message(address="ada@example.org"))
+    await email(box).send(message(address="ada@example.org"))
+    assert len({mail["Message-ID"] for mail in box.mails}) == 1
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.configuration import IncidentChannels
-from sinks.notifier.channels import Link, Message, Refused, Retry
+from sinks.notifier.channels import Link, Message, Receipt, Refused, Retry
 from sinks.notifier.channels.slack import Slack, slack_client
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback
 from sinks.notifier.channels.slack_rooms import Rooms, channel_name
@@ -40,6 +40,13 @@ def own_channels(team: SlackLookAlike, **changes: object) -> Slack:
 def own(**changes: object) -> Message:
     details = msgspec.Raw(msgspec.json.encode(cpu_incident()))
     return message(**{"address": "incident", "details": details, **changes})
+
+
+async def send(slack_: Slack, made: Message) -> Receipt:
+    """As the sender does it: what is above the message is edited once that has arrived."""
+    receipt = await slack_.send(made)
+    await slack_.bring_up_to_date(made, receipt)
+    return receipt
 
 
 async def test_later_messages_go_into_the_first_ones_thread(team: SlackLookAlike) -> None:
@@ -137,7 +144,7 @@ async def test_a_thread_that_was_deleted_does_not_stop_the_news(team: SlackLookA
 async def test_the_card_is_edited_in_place_and_says_how_it_stands(team: SlackLookAlike) -> None:
     first = await channel(team).send(own(address="#ops", text="It is slow."))
     later = own(address="#ops", id="2", thread=first.thread, subject="[P2] ada has it")
-    await channel(team).send(later)
+    await send(channel(team), later)
     (edited,) = team.edited
     assert edited["ts"] == team.posted[0]["ts"]
     assert edited["blocks"][0]["text"]["text"] == "[P2] ada has it"
@@ -149,7 +156,7 @@ async def test_the_card_is_edited_in_place_and_says_how_it_stands(team: SlackLoo
 async def test_a_card_that_cannot_be_edited_does_not_stop_the_news(team: SlackLookAlike) -> None:
     await channel(team).send(message())
     gone = str(Thread("Cops", "1.0"))
-    receipt = await channel(team).send(message(id="2", thread=gone, address="#ops"))
+    receipt = await send(channel(team), message(id="2", thread=gone, address="#ops"))
     assert receipt.accepted == team.posted[-1]["ts"]
 
 
@@ -163,7 +170,7 @@ async def test_an_incident_has_a_channel_of_its_own_with_the_right_people(
     assert room["name"] == "inc-inc-1"
     assert room["members"] == ["U1", "U2"]
     assert room["topic"] == "[P2] cart is slow"
-    await slack_.send(own(id="2", thread=first.thread, subject="[P2] Resolved"))
+    await send(slack_, own(id="2", thread=first.thread, subject="[P2] Resolved"))
     assert room["topic"] == "[P2] Resolved"
     assert "thread_ts" not in team.posted[1]
     assert {post["channel"] for post in team.posted} == {room["id"]}
@@ -174,6 +181,45 @@ async def test_a_channel_that_a_crash_left_is_found_again(team: SlackLookAlike) 
     await own_channels(team).send(own(id="2"))
     assert len(team.channels) == 1
     assert len(team.posted) == 2
+
+
+@pytest.mark.parametrize("where", ["#ops", "a thread", "incident"])
+async def test_what_may_have_arrived_before_is_looked_for_and_not_posted_again(
+    team: SlackLookAlike, where: str
+) -> None:
+    team.page = 2
+    slack_ = own_channels(team)
+    first = await slack_.send(own(address="#ops" if where == "a thread" else where))
+    about = {"address": "#ops", "thread": first.thread} if where == "a thread" else {}
+    made = own(**{"id": "2", "address": where, **about})
+    before = await slack_.send(made)
+    for number in range(3):
+        await slack_.send(own(**{"id": f"later {number}", "address": where, **about}))
+    count = len(team.posted)
+    again = await slack_.send(msgspec.structs.replace(made, may_have_arrived=True))
+    assert (again.thread, again.accepted) == (before.thread, before.accepted)
+    assert len(team.posted) == count
+
+
+async def test_what_did_not_arrive_is_posted_though_it_may_have(team: SlackLookAlike) -> None:
+    for made in (message(), message(id="2", may_have_arrived=True)):
+        await channel(team).send(made)
+    assert [post["client_msg_id"] for post in team.posted] == [message().id, "2"]
+
+
+@pytest.mark.parametrize(("code", "posts"), [("missing_scope", 1), ("ratelimited", 0)])
+async def test_where_we_may_not_look_it_is_posted_and_where_slack_is_in_trouble_it_waits(
+    team: SlackLookAlike, code: str, posts: int
+) -> None:
+    team.script = [web.json_response({"ok": False, "error": code})]
+    made = message(address="C0", may_have_arrived=True)
+    team.channels["C0"] = {"id": "C0", "name": "ops", "members": [], "topic": ""}
+    if posts:
+        await channel(team).send(made)
+    else:
+        with pytest.raises(Retry):
+            await channel(team).send(made)
+    assert len(team.posted) == posts
 
 
 async def test_two_who_write_to_the_same_channel_share_it(team: SlackLookAlike) -> None:

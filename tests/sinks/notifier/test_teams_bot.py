@@ -43,7 +43,9 @@ class Bot:
 
     async def send(self, made: Message) -> Any:
         try:
-            return await self.channel.send(made)
+            receipt = await self.channel.send(made)
+            await self.channel.bring_up_to_date(made, receipt)
+            return receipt
         finally:
             await self.channel.close()
 
