@@ -124,6 +124,8 @@ class SilenceWatch:
             return
         watched = self._watched(r)
         if r.told_ms or (r.reports >= 3 and gap > 2.5 * r.interval_ms):
+            # How often it reported is all that is known of it until it has done so twice again.
+            new.interval_ms = r.interval_ms
             since_ms = new.last_ms - _PAUSES_MS
             new.pauses = [pause for pause in r.pauses if pause[0] > since_ms]
             if r.told_ms or (watched and gap > self.after_intervals * r.interval_ms):
@@ -153,6 +155,11 @@ class SilenceWatch:
     def _queue(self, name: str, r: Reporter) -> None:
         heappush(self._deadlines, (self._deadline(r), name))
         self._queued.add(name)
+
+    def interval_ms(self, series: str) -> int:
+        """How often a series reports, as learned; 0 if nothing is known yet."""
+        r = self._reporters.get(series)
+        return 0 if r is None else round(r.interval_ms)
 
     def next_deadline(self) -> int | None:
         """The next tick at which something may be silent; None if nothing is watched."""

@@ -49,6 +49,7 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     an anomaly only corroborates: it may join an incident that is open, but opens none.
     `threshold` is the score from which on such an anomaly of this service opens, if it is
     `confirmed`: if the evidence is more than one noisy sample. A `forecast` goes with that kind.
+    `every_ms` is how often the series reports, as learned so far; 0 while that is not known.
     """
 
     series: str
@@ -73,6 +74,7 @@ class Anomaly(msgspec.Struct, frozen=True, omit_defaults=True):
     threshold: float = 0.0
     confirmed: bool = True
     forecast: Forecast | None = None
+    every_ms: int = 0
 
     @property
     def id(self) -> str:

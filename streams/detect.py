@@ -228,7 +228,8 @@ class Detect:
         calls: tuple[Call, ...],
         observations: list[Observation],
     ) -> AnomalyBatch:
-        """The batch of a tick, its anomalies with their services' requests."""
+        """The batch of a tick, its anomalies with their services' requests and how often their
+        series report."""
         traffic = {
             o.service: ServiceTraffic(o.service, o.count, o.errors or 0)
             for o in observations
@@ -238,7 +239,7 @@ class Detect:
             replace(a, requests=t.requests, errors=t.errors)
             if not a.requests and (t := traffic.get(a.service)) is not None
             else a
-            for a in anomalies
+            for a in (self._with_interval(anomaly) for anomaly in anomalies)
         ]
         services = sorted({a.service for a in anomalies})
         return AnomalyBatch(
@@ -248,6 +249,10 @@ class Detect:
             calls=calls,
             traffic=tuple(traffic[service] for service in services if service in traffic),
         )
+
+    def _with_interval(self, anomaly: Anomaly) -> Anomaly:
+        every_ms = self._silence.interval_ms(anomaly.series)
+        return replace(anomaly, every_ms=every_ms) if every_ms else anomaly
 
     def _forget_daily(self, end_ms: int) -> None:
         """At the first tick of a day drops what has not been seen for a fortnight."""

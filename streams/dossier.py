@@ -41,6 +41,12 @@ MAX_SIGNALS = 100
 """Signals kept in one incident; of more, those that are furthest out."""
 
 
+RARE_MS = 60_000
+"""A series that reports less often than that is waited for, as if it came at least every
+`RAREST_MS`: one that comes by the hour would keep everything open for half a day."""
+
+RAREST_MS = 600_000
+
 UNGRADED = Grading(severity="P4", impact=3, urgency=3, steps=())
 
 
@@ -59,18 +65,25 @@ class Felt(msgspec.Struct, frozen=True):
     reported_ratio: float = 0.0
 
 
+class Rare(msgspec.Struct, frozen=True):
+    """When a series that reports every so often was last out of order."""
+
+    last_ms: int
+    every_ms: int
+
+
 class Dossier(msgspec.Struct, kw_only=True):
     """One incident, being worked on. Times are event times, Unix ms.
 
     A signal is `trusted` once it was reason enough to open an incident; `drawn_in` are the
     services with such a signal, and `grown_ms` is when the last of them came. `last_end_ms` is the
     end of the last window with a trusted signal; `pace_ms` the least time between two anomalous
-    windows of one series, 0 while unknown; `settled_ms` the window end up to which timers were
-    looked at; `seen` by service when it was first and last out; `told` the incident as last
-    published; `lower_since_ms` since when the grade would be lower than the one that stands, and
-    `falls` how often it has been lowered; `features` what was known when it was opened, for
-    `streams.outlook`; `held_until_ms` the window end until which a playbook may cure it before
-    anybody is woken.
+    windows of one series, 0 while unknown, and `rare` the signals of series that report rarely;
+    `settled_ms` the window end up to which timers were looked at; `seen` by service when it was
+    first and last out; `told` the incident as last published; `lower_since_ms` since when the
+    grade would be lower than the one that stands, and `falls` how often it has been lowered;
+    `features` what was known when it was opened, for `streams.outlook`; `held_until_ms` the window
+    end until which a playbook may cure it before anybody is woken.
     """
 
     id: str
@@ -80,6 +93,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     grown_ms: int
     settled_ms: int = 0
     pace_ms: int = 0
+    rare: dict[str, Rare] = {}
     state: State = "investigating"
     public_phase: PublicPhase = "investigating"
     visibility: Visibility = "internal"
@@ -163,6 +177,7 @@ class Dossier(msgspec.Struct, kw_only=True):
             self.grown_ms = max(self.grown_ms, anomaly.window_end_ms)
         if anomaly.opens or key in self.trusted:
             self.last_end_ms = max(self.last_end_ms, anomaly.window_end_ms)
+            self._await(key, anomaly)
         self._see(anomaly)
         known = self.signals.get(key)
         if (step_ms := _step_ms(anomaly, known)) > 0:
@@ -175,6 +190,11 @@ class Dossier(msgspec.Struct, kw_only=True):
         self.signals[key] = signal_of(anomaly) if known is None else merged(known, anomaly)
         if anomaly.opens:
             self.trusted[key] = None
+
+    def _await(self, key: str, anomaly: Anomaly) -> None:
+        """Remembers how long a series that reports rarely may say nothing and still be out."""
+        if anomaly.every_ms > RARE_MS and (key in self.rare or len(self.rare) < MAX_SIGNALS):
+            self.rare[key] = Rare(anomaly.window_end_ms, min(anomaly.every_ms, RAREST_MS))
 
     def _put_away(self, key: str, ended: Signal) -> None:
         """Keeps a run that has ended beside the one that begins."""

@@ -67,10 +67,9 @@ def state_at(dossier: Dossier, end_ms: int, rules: Rules, cause_is_clear: bool) 
         return "closed" if end_ms >= _closes_ms(dossier, rules) else "resolved"
     if is_stale(dossier, end_ms, rules):
         return "resolved"
-    quiet_ms = end_ms - dossier.last_end_ms
-    if quiet_ms >= resolve_after_ms(dossier, rules):
+    if end_ms >= resolves_ms(dossier, rules):
         return "resolved"
-    if quiet_ms >= monitor_after_ms(dossier, rules):
+    if end_ms >= monitors_ms(dossier, rules):
         return "monitoring"
     return "identified" if cause_is_clear else "investigating"
 
@@ -86,19 +85,28 @@ def _closes_ms(dossier: Dossier, rules: Rules) -> int:
     return (dossier.resolved_end_ms or 0) + (rules.stale_ms if dossier.stale else rules.close_ms)
 
 
-def monitor_after_ms(dossier: Dossier, rules: Rules) -> int:
-    """Quiet time after which the incident is only watched: longer if its series report rarely."""
-    return max(rules.monitor_ms, 2 * dossier.pace_ms, _least_ms(dossier) // 2)
+def monitors_ms(dossier: Dossier, rules: Rules) -> int:
+    """The window end from which on the incident is only watched, if nothing more comes: two
+    reports of each of its series, however often that reports."""
+    quiet_ms = max(rules.monitor_ms, 2 * dossier.pace_ms, _least_ms(dossier) // 2)
+    return max(dossier.last_end_ms + quiet_ms, _reports_ms(dossier, 2))
 
 
-def resolve_after_ms(dossier: Dossier, rules: Rules) -> int:
-    """Quiet time after which the incident is resolved, at least three reports of its series.
+def resolves_ms(dossier: Dossier, rules: Rules) -> int:
+    """The window end at which the incident is resolved, if nothing more comes: at least three
+    reports of each of its series.
 
     One that flaps must be quiet for longer each time, so that it is told as one long outage
     rather than as many short ones.
     """
     resolve_ms = rules.resolve_ms * damping(dossier.reopened)
-    return max(resolve_ms, 3 * dossier.pace_ms, _least_ms(dossier))
+    quiet_ms = max(resolve_ms, 3 * dossier.pace_ms, _least_ms(dossier))
+    return max(dossier.last_end_ms + quiet_ms, _reports_ms(dossier, 3))
+
+
+def _reports_ms(dossier: Dossier, count: int) -> int:
+    """When each series that reports rarely must have reported so often since it was out."""
+    return max((rare.last_ms + count * rare.every_ms for rare in dossier.rare.values()), default=0)
 
 
 def _least_ms(dossier: Dossier) -> int:
@@ -119,8 +127,7 @@ def hold_ms(dossier: Dossier, rules: Rules) -> int:
 
 def is_quiet(dossier: Dossier, end_ms: int, rules: Rules) -> bool:
     """Whether the incident is open and has shown nothing for so long that it is only watched."""
-    quiet_ms = end_ms - dossier.last_end_ms
-    return not dossier.is_over and quiet_ms >= monitor_after_ms(dossier, rules)
+    return not dossier.is_over and end_ms >= monitors_ms(dossier, rules)
 
 
 def phase_after(phase: PublicPhase, state: State) -> PublicPhase:
@@ -139,8 +146,8 @@ def next_moment_ms(dossier: Dossier, rules: Rules) -> int | None:
     if dossier.resolved_end_ms is not None:
         return _closes_ms(dossier, rules)
     spans = [
-        dossier.last_end_ms + monitor_after_ms(dossier, rules),
-        dossier.last_end_ms + resolve_after_ms(dossier, rules),
+        monitors_ms(dossier, rules),
+        resolves_ms(dossier, rules),
         dossier.grown_ms + rules.gap_ms,
         dossier.grown_ms + rules.stale_ms,
     ]

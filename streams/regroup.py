@@ -87,6 +87,7 @@ def split(source: Dossier, services: set[str], name: str, end_ms: int, rules: Ru
     for key in [k for k, signal in source.signals.items() if signal.service in services]:
         del source.signals[key]
         source.trusted.pop(key, None)
+        source.rare.pop(key, None)
     source.touched = True
     return new
 
@@ -97,6 +98,8 @@ def _move(source: Dossier, into: Dossier, services: set[str]) -> None:
         if signal.service in services:
             free = key if key not in into.signals else f"{key}@{source.id}"
             into.signals[free] = signal
+            if key in source.rare:
+                into.rare[free] = source.rare[key]
             if key in source.trusted:
                 into.trusted[free] = None
                 into.last_end_ms = max(into.last_end_ms, signal.last_ms)

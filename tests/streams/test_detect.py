@@ -213,6 +213,15 @@ def test_a_value_that_is_no_number_changes_nothing() -> None:
     assert run(detect, [batch(192, gauge(0.99))]) == run(other, [batch(192, gauge(0.99))])
 
 
+def test_an_anomaly_says_how_often_its_series_reports_also_after_a_pause() -> None:
+    detect = stage()
+    run(detect, [batch(30 * i, gauge(0.02)) for i in range(1, 20)])
+    [found] = run(detect, [batch(30 * 20, gauge(0.99))])
+    assert found.every_ms == 300_000
+    run(detect, [batch(30 * 100, gauge(0.02))])
+    assert {a.every_ms for a in run(detect, [batch(30 * 101, gauge(0.99))])} == {300_000}
+
+
 def test_a_call_is_told_once() -> None:
     detect = stage()
     first = detect.process([batch(1, durations([0.01]))])

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from schemas.anomalies import Anomaly
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
 from streams.incidents import IncidentStage
@@ -261,6 +262,40 @@ def test_series_that_report_rarely_are_given_three_reports_before_resolution() -
     rare = [anomaly(at=at, since=0) for at in (0, 300, 600)]
     events = told(*rare, until=3_000)
     assert brief(events)[-1] == f"resolved {600 + 10 + 900 + 5}"
+
+
+def mixed(*, minute_until: int, until: int, every_ms: int = 300_000) -> list[Anomaly]:
+    """A series that reports each minute, and one of its service that does every five."""
+    often = [
+        msgspec.structs.replace(anomaly("cart", "latency", at, since=0), every_ms=60_000)
+        for at in range(0, minute_until, 60)
+    ]
+    rarely = [
+        msgspec.structs.replace(anomaly("cart", at=at, since=0), every_ms=every_ms)
+        for at in range(0, until, 300)
+    ]
+    return [*often, *rarely]
+
+
+@pytest.mark.parametrize("minute_until", [60, 300, 900, 1_800])
+def test_of_series_that_report_at_different_paces_each_is_given_its_own_reports(
+    minute_until: int,
+) -> None:
+    """While the rarer one goes on, its pauses are no quiet, whatever the other one does."""
+    events = told(*mixed(minute_until=minute_until, until=1_801), until=6_000)
+    assert len(opened(events)) == 1
+    states = [event.incident.state for event in events]
+    changed = [one for one, other in zip(states, [None, *states], strict=False) if one != other]
+    assert changed == ["identified", "monitoring", "resolved"]
+    assert brief(events)[-2:] == [
+        f"updated {1_810 + 2 * 300 + 5}",
+        f"resolved {1_810 + 3 * 300 + 5}",
+    ]
+
+
+def test_what_reports_by_the_hour_keeps_an_incident_open_for_half_an_hour_at_most() -> None:
+    hourly = mixed(minute_until=60, until=1, every_ms=3_600_000)
+    assert brief(told(*hourly, until=6_000))[-1] == f"resolved {10 + 1_800 + 5}"
 
 
 def test_the_run_that_opens_an_incident_tells_how_rarely_its_series_reports() -> None:
