@@ -73,6 +73,7 @@ def _as_one(
         updated_ms=max((one.edited_ms for one in updates), default=first.updated_ms),
         monitoring_ms=max((one.monitoring_ms or 0 for one in counted), default=0) or None,
         resolved_ms=None if going_on else max(ends),
+        ended_ms=None if going_on else max(one.over_ms or 0 for one in family),
         symptoms=symptoms,
         next_ms=min((one.next_ms for one in going_on if one.next_ms is not None), default=None),
         stretches=_stretches(family),

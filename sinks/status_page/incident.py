@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from schemas.incidents import IncidentEvent, PublicPhase, Severity
+from schemas.incidents import Incident, IncidentEvent, PublicPhase, Severity
 from schemas.oncall import Cadence
 from sinks.cadence import promised_ms, with_change
 from sinks.status_page import words
@@ -73,10 +73,11 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Everything that the page knows of an incident, after the event `id`/`version`.
 
     `public` is False if the incident is internal, was withdrawn or touches no component; then
-    nothing but the version is kept. `updates` and `stretches` are in order of time. `next_ms` is
-    when the next update is promised, None where none is; `told_ms` when the first was made, and
-    `changes_ms` when facts changed lately, by which the promise is made. `also` are further
-    incidents for which this one is shown, since they were split or merged.
+    nothing but the version is kept. `ended_ms` is when the trouble ended, which is seen only after
+    it has stayed away for a while, at `resolved_ms`. `updates` and `stretches` are in order of
+    time. `next_ms` is when the next update is promised, None where none is; `told_ms` when the
+    first was made, and `changes_ms` when facts changed lately, by which the promise is made.
+    `also` are further incidents for which this one is shown, since they were split or merged.
     """
 
     id: str
@@ -90,6 +91,7 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     updated_ms: int = 0
     monitoring_ms: int | None = None
     resolved_ms: int | None = None
+    ended_ms: int | None = None
     symptoms: tuple[words.Symptom, ...] = ()
     message: str | None = None
     next_ms: int | None = None
@@ -100,6 +102,11 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     also: tuple[str, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     updates: tuple[Update, ...] = ()
+
+    @property
+    def over_ms(self) -> int | None:
+        """Until when it lasted, as messages tell it; None while it is open."""
+        return self.resolved_ms if self.ended_ms is None else self.ended_ms
 
     @property
     def component_ids(self) -> frozenset[str]:
@@ -148,6 +155,7 @@ def _revised(
 ) -> PublicIncident:
     incident = event.incident
     resolved_ms = _resolved_ms(event)
+    ended_ms = None if resolved_ms is None else _ended_ms(incident)
     peak: dict[str, Status] = {one.id: STATUS_OF_SEVERITY[incident.severity] for one in hit}
     symptoms = words.symptoms_of(
         [s for s in incident.signals if any(s.service in one.services for one in hit)]
@@ -164,11 +172,12 @@ def _revised(
         opened_ms=incident.opened_ms,
         monitoring_ms=_monitoring_ms(known, event),
         resolved_ms=resolved_ms,
+        ended_ms=ended_ms,
         split_from=incident.split_from,
         merged_into=incident.merged_into,
         symptoms=symptoms,
         message=message,
-        stretches=_stretches(known.stretches, event, peak, resolved_ms),
+        stretches=_stretches(known.stretches, event, peak, ended_ms),
     )
     said = words.said(event)
     is_said = bool(said) or _worth_saying(known, after, event)
@@ -230,6 +239,10 @@ def _resolved_ms(event: IncidentEvent) -> int | None:
     return event.incident.resolved_ms or event.time_ms
 
 
+def _ended_ms(incident: Incident) -> int:
+    return max(incident.first_anomaly_ms, incident.last_anomaly_ms)
+
+
 def _monitoring_ms(known: PublicIncident, event: IncidentEvent) -> int | None:
     if event.incident.public_phase == "monitoring":
         return known.monitoring_ms or event.time_ms
@@ -240,17 +253,17 @@ def _stretches(
     before: tuple[Stretch, ...],
     event: IncidentEvent,
     peak: dict[str, Status],
-    resolved_ms: int | None,
+    ended_ms: int | None,
 ) -> tuple[Stretch, ...]:
-    """Resolved at once or not: what was touched counts from the first anomaly to the end."""
+    """Resolved at once or not: what was touched counts from the first anomaly to the last."""
     started_ms = event.incident.first_anomaly_ms
     if not before:
         before = (Stretch(started_ms, peak),)
     first = before[0]
     if started_ms < first.from_ms:
         before = (Stretch(started_ms, first.statuses), *before[1:])
-    if resolved_ms is not None:
-        return _extended(before, resolved_ms, {})
+    if ended_ms is not None:
+        return _extended(before, ended_ms, {})
     return _extended(before, event.time_ms, peak)
 
 
@@ -259,7 +272,8 @@ def _extended(
 ) -> tuple[Stretch, ...]:
     if before[-1].statuses == statuses:
         return before
-    kept = tuple(stretch for stretch in before if stretch.from_ms < from_ms)
+    later = (stretch for stretch in before[1:] if stretch.from_ms < from_ms)
+    kept = (before[0], *later)  # the first says what was touched, however short it was
     return (*kept, Stretch(from_ms, statuses))
 
 
@@ -295,7 +309,7 @@ def _default_body(
             status=status,
             symptoms=after.symptoms,
             started_ms=after.started_ms,
-            ended_ms=after.resolved_ms,
+            ended_ms=after.over_ms,
             time_ms=event.time_ms,
             next_ms=after.next_ms,
             again=event.type == "reopened",

@@ -140,7 +140,7 @@ def _anchors(board: Board) -> dict[str, list[str]]:
     taken: set[str] = set()
     result: dict[str, list[str]] = {}
     for incident in board.incidents:
-        end_ms = board.now_ms if incident.resolved_ms is None else incident.resolved_ms
+        end_ms = board.now_ms if incident.over_ms is None else incident.over_ms
         first_ms = max(day_of(incident.started_ms), board.first_day_ms)
         found = [iso(at)[:10] for at in range(first_ms, end_ms + 1, DAY_MS)]
         result[incident.id] = [one for one in found if one not in taken]

@@ -149,6 +149,7 @@ def life(opened: Incident, lasts_ms: int = 40 * MINUTE_MS) -> list[IncidentEvent
         state="resolved",
         public_phase="resolved",
         resolved_ms=end_ms,
+        last_anomaly_ms=end_ms,
     )
     return [first, found, watched, resolved]
 

@@ -38,6 +38,7 @@ def shown(*events: IncidentEvent) -> tuple[PublicIncident, ...]:
 def over(of: IncidentEvent, after_ms: int, **changes: object) -> IncidentEvent:
     end_ms = of.time_ms + after_ms
     fields = {"state": "resolved", "public_phase": "resolved", "resolved_ms": end_ms}
+    fields["last_anomaly_ms"] = end_ms
     return then(of, "resolved", after_ms, **(fields | changes))
 
 

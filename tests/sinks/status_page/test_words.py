@@ -268,3 +268,24 @@ def test_facts_that_nobody_is_told_of_do_not_move_the_promise_that_stands() -> N
 
 def test_what_is_over_promises_nothing_more() -> None:
     assert after(life(incident())).next_ms is None
+
+
+def test_the_page_tells_how_long_the_trouble_was_and_not_how_long_we_watched_afterwards() -> None:
+    opened = event(incident(started_ms=NOW_MS), "opened")
+    watched = then(opened, "updated", 6 * MINUTE_MS, public_phase="monitoring")
+    ended_ms = NOW_MS + 5 * MINUTE_MS
+    resolved = then(
+        watched,
+        "resolved",
+        5 * MINUTE_MS,
+        public_phase="resolved",
+        resolved_ms=NOW_MS + 12 * MINUTE_MS,
+        last_anomaly_ms=ended_ms,
+    )
+    shown = None
+    for one in (opened, watched, resolved):
+        shown = publish(shown, one, PAGE)
+    assert shown is not None
+    assert (shown.over_ms, shown.resolved_ms) == (ended_ms, NOW_MS + 12 * MINUTE_MS)
+    assert "(5 minutes)" in shown.updates[-1].body
+    assert [stretch.from_ms for stretch in shown.stretches] == [NOW_MS, ended_ms]
