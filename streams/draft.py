@@ -210,6 +210,13 @@ def _label(signal: Signal) -> str:
 
 def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:
     """One sentence for the log."""
+    text = _happened(event_type, incident, changed)
+    if event_type in ("reopened", "silenced", "unsilenced") and "severity" in changed:
+        text += f" Severity: {changed['severity']}."
+    return text
+
+
+def _happened(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:
     match event_type:
         case "opened":
             text = f"{incident.severity}: {incident.summary}"

@@ -264,7 +264,7 @@ class Ledger:
         changed = changes(before, incident) if before else {}
         if text is None:
             text = event_text(event_type, incident, changed)
-            if event_type == "severity_changed" and before is not None:
+            if before is not None and "severity" in changed:
                 text = f"{text} {why_regraded(before.grading, incident.grading)}".rstrip()
         return IncidentEvent(
             incident_id=incident.id,
