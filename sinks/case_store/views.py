@@ -272,15 +272,18 @@ def quantity(value: float, series: str = "") -> str:
             if abs(value) < 1000 or prefix == "T":
                 return f"{_digits(value)} {prefix}B"
             value /= 1000
+    if unit == "s" and 0 < abs(value) < 1:
+        small = abs(value) < 0.001
+        return f"{_digits(value * (1e6 if small else 1e3))} {'µs' if small else 'ms'}"
     return f"{_digits(value)}{unit}" if unit == "/s" else f"{_digits(value)} {unit}".rstrip()
 
 
 def _digits(value: float) -> str:
     if value == int(value) and abs(value) < 1e6:
-        return f"{int(value):,}".replace(",", "\u202f")
+        return f"{int(value):,}"
     if 0 < abs(value) < 0.001 or abs(value) >= 1e6:
         return f"{value:.2e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def duration(milliseconds: int | float | None) -> str:
