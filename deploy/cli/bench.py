@@ -206,3 +206,30 @@ def bench_bank(
     from deploy.bench.bank import main as run
 
     return run(series, ticks=ticks, json=json)
+
+
+@bench.command
+def latency(
+    *,
+    faults: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 60,
+    rate: Annotated[int | None, Parameter(validator=validators.Number(gt=0))] = None,
+    broker: Literal["kafka"] = "kafka",
+    bootstrap: str | None = None,
+    json: JsonFile = None,
+) -> int:
+    """From a fault's first record to the incident on its topic, a message and a page, under load.
+
+    Parameters
+    ----------
+    faults
+        Services that fail, one after the other.
+    rate
+        Events a second to write; by default half of the maximum, which is measured first.
+    broker
+        Which broker to start: only Apache Kafka can hold as much.
+    bootstrap
+        Measure on a running Kafka instead.
+    """
+    from deploy.bench.latency import main as run
+
+    return run(faults=faults, rate=rate, bootstrap=bootstrap, json=json)
