@@ -1,9 +1,12 @@
 """Reads secrets from where the configuration says they are, and makes client settings of them."""
 
+import asyncio
 import os
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.helpers import create_ssl_context
 
-from schemas.configuration import Kafka, Secret
+from schemas.configuration import Configuration, Kafka, Secret
 from sinks.oauth import ClientCredentials, TokenError
 from sinks.outgoing import Outgoing
 from sinks.redaction import hide
@@ -72,6 +75,15 @@ class KafkaSettings:
     aiokafka: Mapping[str, Any] = field(repr=False)
     confluent: Mapping[str, Any] = field(repr=False)
 
+    def sign_in(self) -> None:
+        """Has a token fetched, if there are any, for the reason why there is none: a client of
+        librdkafka says after 10 s that it has none. Raises `SecretError`."""
+        try:
+            if (fetch := self.confluent.get("oauth_cb")) is not None:
+                fetch("")
+        except TokenError as error:
+            raise SecretError(f"Kafka at {self.bootstrap_servers}: {error}") from error
+
 
 def kafka_settings(kafka: Kafka, outgoing: Outgoing | None = None) -> KafkaSettings:
     """Connection settings with the secrets read. Raises `SecretError`.
@@ -93,6 +105,14 @@ def kafka_settings(kafka: Kafka, outgoing: Outgoing | None = None) -> KafkaSetti
     if "SSL" in kafka.security_protocol:
         _add_ssl(kafka, ours, theirs)
     return KafkaSettings(kafka.bootstrap_servers, ours, theirs)
+
+
+def for_command(configuration: Configuration) -> dict[str, Any]:
+    """What a command's own client of librdkafka needs, which prints nothing by itself: the errors
+    that it raises say enough. Raises `SecretError`, also where no token is to be had."""
+    settings = kafka_settings(configuration.kafka, Outgoing.of(configuration.outgoing))
+    settings.sign_in()
+    return {**settings.confluent, "log_level": 0}
 
 
 def _add_sasl(
@@ -137,18 +157,9 @@ def _add_oauth(
     )
     extensions = kafka.sasl_oauthbearer_extensions
     ours["sasl_oauth_token_provider"] = TokenProvider(tokens, extensions)
-    theirs |= {
-        "sasl.oauthbearer.method": "oidc",
-        "sasl.oauthbearer.token.endpoint.url": url,
-        "sasl.oauthbearer.client.id": client_id,
-        "sasl.oauthbearer.client.secret": secret,
-    }
-    if kafka.sasl_oauthbearer_scope:
-        theirs["sasl.oauthbearer.scope"] = kafka.sasl_oauthbearer_scope
-    if extensions:
-        theirs["sasl.oauthbearer.extensions"] = ",".join(f"{k}={v}" for k, v in extensions.items())
-    if authority is not None:
-        theirs["https.ca.location"] = authority
+    # librdkafka could fetch tokens by itself, but from wherever a name or a redirect leads, and it
+    # prints what the server answers.
+    theirs["oauth_cb"] = partial(_token_for_librdkafka, tokens, extensions)
 
 
 def _missing(kafka: Kafka, *names: str) -> SecretError:
@@ -157,6 +168,18 @@ def _missing(kafka: Kafka, *names: str) -> SecretError:
     return SecretError(
         f"kafka.security_protocol is {kafka.security_protocol}: {listed} must be given"
     )
+
+
+def _token_for_librdkafka(
+    tokens: ClientCredentials, extensions: Mapping[str, str], _config: str
+) -> tuple[str, float, str, dict[str, str]]:
+    """A token, when it ends (Unix seconds), the principal, which is not used, and extensions.
+
+    Called in a thread of the client's. Raises `TokenError`.
+    """
+    token = asyncio.run(tokens.token())
+    hide(token)
+    return token, time.time() + tokens.seconds_left, "", dict(extensions)
 
 
 class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from rich.table import Table
 
-from deploy.credentials import KafkaSettings
+from deploy.credentials import KafkaSettings, SecretError
 from schemas.configuration import Configuration
 from schemas.times import DAY_MS
 from streams.shell.checkpoints import CHANGELOG_SETTINGS
@@ -249,7 +249,13 @@ def _done_or_there(answer: Future[None]) -> None:
 
 
 def _client(settings: KafkaSettings) -> AdminClient:
-    return AdminClient({**settings.confluent, "log_level": 0})
+    try:
+        settings.sign_in()
+        return AdminClient({**settings.confluent, "log_level": 0})
+    except SecretError as error:
+        raise TopicsError(str(error)) from error
+    except KafkaException as error:
+        raise _refused(settings, "let anybody in", error) from error
 
 
 def _refused(settings: KafkaSettings, what: str, error: KafkaException) -> TopicsError:

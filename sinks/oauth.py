@@ -90,6 +90,11 @@ class ClientCredentials:
         self._refresh_at, self._ends_at = now + seconds * REFRESH_AT, now + seconds
         return made
 
+    @property
+    def seconds_left(self) -> float:
+        """How long the last token is still good."""
+        return max(0.0, self._ends_at - self._clock())
+
     def forget(self) -> None:
         """Fetches another one next time, as after a token was turned away."""
         self._token = None

@@ -5,10 +5,14 @@ and for each address that a name leads to, at the moment of connecting, so that 
 nor a name that has changed its mind leads elsewhere.
 """
 
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from socket import AF_UNSPEC, AddressFamily
+from types import SimpleNamespace
+from typing import Final
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,8 +22,13 @@ from schemas.configuration import Outgoing as Settings
 
 Address = IPv4Address | IPv6Address
 
-METADATA = frozenset((ip_address("fd00:ec2::254"), ip_address("100.100.100.200")))
+METADATA: Final = frozenset((ip_address("fd00:ec2::254"), ip_address("100.100.100.200")))
 """Clouds' metadata services outside the link-local range."""
+
+TRANSLATED: Final = IPv6Network("64:ff9b::/96")
+"""NAT64 (RFC 6052): the last four bytes are the IPv4 address that is reached."""
+
+_LAST_4_BYTES: Final = 0xFFFF_FFFF
 
 
 class ForbiddenAddressError(OSError):
@@ -48,9 +57,9 @@ class Outgoing:
         return cls(settings.allowed_hosts, private=settings.private_networks)
 
     @property
-    def is_listed(self) -> bool:
-        """Whether there is a list of hosts."""
-        return bool(self._hosts)
+    def is_restricted(self) -> bool:
+        """Whether there are hosts, beside those that nobody may ask, that must not be asked."""
+        return bool(self._hosts) or not self._private
 
     def check(self, host: str) -> None:
         """Raises ForbiddenAddressError for a host that is not on the list, or an address that is
@@ -60,11 +69,9 @@ class Outgoing:
             raise ForbiddenAddressError(
                 f"{host} is not in outgoing.allowed_hosts; add it there if it may be asked"
             )
-        try:
-            address = ip_address(name.partition("%")[0])
-        except ValueError:
-            return  # a name; what it leads to is seen when it is resolved
-        self.check_address(host, address)
+        address = _address_in(name)
+        if address is not None:  # what a name leads to is seen when it is resolved
+            self.check_address(host, address)
 
     def check_url(self, url: str) -> None:
         """The same for an address with a scheme."""
@@ -72,17 +79,18 @@ class Outgoing:
 
     def check_address(self, host: str, address: Address) -> None:
         """Raises ForbiddenAddressError if `host` leads to an address that is not to be reached."""
-        plain = getattr(address, "ipv4_mapped", None) or address
-        if plain.is_link_local or plain.is_multicast or plain.is_unspecified or plain in METADATA:
-            raise ForbiddenAddressError(f"{host}{_to(host, plain)} is never asked")
-        if not self._private and not plain.is_global:
-            raise ForbiddenAddressError(
-                f"{host}{_to(host, plain)} is in a private network; set "
-                "outgoing.private_networks to true if it may be asked"
-            )
+        for each in _reached_by(address):
+            if each.is_link_local or each.is_multicast or each.is_unspecified or each in METADATA:
+                raise ForbiddenAddressError(f"{host}{_to(host, each)} is never asked")
+            if not self._private and not each.is_global:
+                raise ForbiddenAddressError(
+                    f"{host}{_to(host, each)} is in a private network; set "
+                    "outgoing.private_networks to true if it may be asked"
+                )
 
     def session(self, timeout_seconds: float) -> aiohttp.ClientSession:
-        """A session that asks nobody else; proxies of the environment are not used."""
+        """A session that asks nobody else, follows no redirect, even if it is asked to, and uses no
+        proxy of the environment."""
 
         async def guard(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -90,11 +98,56 @@ class Outgoing:
             self.check(request.url.host or "")
             return await handler(request)
 
+        redirects = aiohttp.TraceConfig()
+        redirects.on_request_redirect.append(_refuse_redirect)
         return aiohttp.ClientSession(
+            trace_configs=[redirects],
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             connector=aiohttp.TCPConnector(resolver=_Resolver(self)),
             middlewares=(guard,),
         )
+
+
+async def _refuse_redirect(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    asked: aiohttp.TraceRequestRedirectParams,
+) -> None:
+    raise ForbiddenAddressError(f"{asked.url.host} sends elsewhere; redirects are not followed")
+
+
+def _address_in(host: str) -> Address | None:
+    """The address that a host is, in any way of writing one; None for a name.
+
+    Systems read `2852039166`, `0xa9.0376.43518` and the like as addresses, and nobody else's code
+    would look at them again.
+    """
+    host = normalize("NFKC", host)
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeEncodeError):
+        return None
+
+
+def _reached_by(address: Address) -> Iterator[Address]:
+    """The address, and the IPv4 addresses that it stands for where networks are translated."""
+    if isinstance(address, IPv4Address):
+        yield address
+    elif address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    else:
+        yield address
+        is_compatible = 1 < int(address) <= _LAST_4_BYTES  # ::a.b.c.d, RFC 4291
+        if is_compatible or address in TRANSLATED:
+            yield IPv4Address(int(address) & _LAST_4_BYTES)
+        if address.sixtofour is not None:
+            yield address.sixtofour
+        if address.teredo is not None:
+            yield address.teredo[1]
 
 
 def _to(host: str, address: Address) -> str:

@@ -29,6 +29,7 @@ from detectors.registry import Registry
 from schemas.configuration import Channels, Configuration, EmailChannel, Source
 from schemas.times import DAY_MS, stamp
 from sinks.notifier.oncall.files import Rosters
+from sinks.outgoing import Outgoing
 from sinks.redaction import redact_text
 
 TIMEOUT_SECONDS = 5
@@ -177,7 +178,7 @@ def _kafka(configuration: Configuration) -> list[Finding]:
     servers = configuration.kafka.bootstrap_servers
     raw = [source.topic for source in configuration.sources]
     try:
-        settings = kafka_settings(configuration.kafka)
+        settings = kafka_settings(configuration.kafka, Outgoing.of(configuration.outgoing))
         cluster = inspect(settings, raw)
         rows = show(configuration, settings)
     except (SecretError, TopicsError) as error:

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from deploy.commands.drill_result import ENDINGS, Result, result_of, show
 from deploy.commands.say import ends, not_sent, send
 from deploy.configuration import load
-from deploy.credentials import SecretError, kafka_settings
+from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, Delivery, IncidentEvent, Severity
 from schemas.reading import UNREADABLE
@@ -97,7 +97,7 @@ class _Drill:
         Raises NoDrillError, KafkaException and SecretError.
         """
         topics = self._configuration.topics
-        settings = {**kafka_settings(self._configuration.kafka).confluent, "log_level": 0}
+        settings = for_command(self._configuration)
         consumer = Consumer(
             {**settings, "group.id": f"tocsin-drill-{self._begin.id}", "enable.auto.commit": False}
         )

@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from deploy.configuration import load
-from deploy.credentials import SecretError, kafka_settings
+from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
 from schemas.naming import service_for
@@ -136,14 +136,13 @@ def give_expectation(
 
 def send(configuration: Configuration, command: Command) -> None:
     """Sends a command that no incident's log will answer. Raises `KafkaException`."""
-    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    settings = for_command(configuration)
     _send(settings, configuration.topics.commands, command)
 
 
 def send_and_wait(configuration: Configuration, command: Command) -> IncidentEvent | None:
     """The event that the command led to; None if none came in time. Raises `KafkaException`."""
-    # librdkafka would print each of its retries; the error that is raised says enough.
-    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    settings = for_command(configuration)
     topics = configuration.topics
     consumer = Consumer(
         {**settings, "group.id": f"tocsin-command-{command.id}", "enable.auto.commit": False}

@@ -17,7 +17,7 @@ from rich.table import Table
 from deploy.commands.say import not_sent, send
 from deploy.configuration import load
 from deploy.console import new_console
-from deploy.credentials import SecretError, kafka_settings
+from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident
 from schemas.silences import Silence
@@ -129,7 +129,7 @@ def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], 
     """
     silences = Silences(configuration.incidents.maintenance)
     incidents = _incidents(configuration)
-    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    settings = for_command(configuration)
     for value in _whole(settings, configuration.topics.commands):
         command = msgspec.json.decode(value, type=Command)
         _apply(command, silences, incidents)
@@ -139,7 +139,7 @@ def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], 
 
 def _incidents(configuration: Configuration) -> dict[str, Incident]:
     """The latest state of each incident that Kafka still keeps. Raises `KafkaException`."""
-    settings = {**kafka_settings(configuration.kafka).confluent, "log_level": 0}
+    settings = for_command(configuration)
     values = _whole(settings, configuration.topics.incidents)
     incidents = (msgspec.json.decode(value, type=Incident) for value in values)
     return {incident.id: incident for incident in incidents}

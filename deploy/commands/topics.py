@@ -8,6 +8,7 @@ from deploy.configuration import load
 from deploy.console import new_console
 from deploy.credentials import SecretError, kafka_settings
 from deploy.topics import TopicsError, apply, show, table
+from sinks.outgoing import Outgoing
 
 
 def run_topics(config: Path | None, *, create: bool) -> int:
@@ -17,7 +18,8 @@ def run_topics(config: Path | None, *, create: bool) -> int:
     """
     configuration = load(config)
     try:
-        rows = (apply if create else show)(configuration, kafka_settings(configuration.kafka))
+        settings = kafka_settings(configuration.kafka, Outgoing.of(configuration.outgoing))
+        rows = (apply if create else show)(configuration, settings)
     except (SecretError, TopicsError) as error:
         print(error, file=sys.stderr)
         return 2

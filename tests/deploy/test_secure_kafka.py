@@ -250,7 +250,8 @@ def test_a_wrong_password_is_told_in_one_line(
     path = configuration(tmp_path, broker, certificates, mechanism, issuer)
     assert run_check(path, offline=False) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mend")]
-    assert "do address and credentials fit" in line
+    hint = "do client id, secret and scope fit?" if mechanism == "OAUTHBEARER" else "do address and"
+    assert hint in line
     assert "a wrong one" not in line
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from schemas.configuration import Channels, PhoneChannel, Secret, SlackChannel
 from schemas.configuration import TeamsBot as TeamsBotSettings
@@ -93,12 +94,15 @@ class _Opening:
             url = self._url(genie.base_url, f"opsgenie.{name}.base_url")
             yield f"opsgenie:{name}", Opsgenie(key, url, now_ms, outgoing=outgoing)
         for name, secret_url in channels.apprise.items():
-            if outgoing.is_listed:
+            if outgoing.is_restricted:
                 raise AppriseUrlError(
                     f"notifier.channels.apprise.{name}: which hosts Apprise asks cannot be held "
-                    "to outgoing.allowed_hosts; use another channel, or no list"
+                    "to `outgoing`; use another channel, or neither outgoing.allowed_hosts nor "
+                    "private_networks: false"
                 )
-            yield f"apprise:{name}", Apprise(name, self._resolve(secret_url))
+            url = self._resolve(secret_url)
+            self._may_ask(urlsplit(url).hostname or "", f"apprise.{name}")
+            yield f"apprise:{name}", Apprise(name, url)
 
     def _slack(self, section: SlackChannel) -> Slack:
         """Slack by its bot token. With a signing secret messages have buttons."""
