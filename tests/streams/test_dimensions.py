@@ -127,7 +127,7 @@ def test_what_nobody_feels_has_no_business_impact_and_says_why() -> None:
 def test_a_milder_window_that_is_surer_takes_nothing_back() -> None:
     worst = replace(anomaly("cart", "latency", score=9.0), value=2.6, expected=0.2)
     surer = replace(anomaly("cart", "latency", 10, score=30.0), value=1.2, expected=0.2)
-    found = classified(worst, surer)
+    found = classified(worst, surer, anomaly("web", "latency", 20))
     assert found.technical == "major"
     assert lines(found, "technical")["slower"][0] == pytest.approx(2.4)
 
