@@ -83,6 +83,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = renewing
 
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Seeks each partition to what is committed, or else to its beginning; says to what.
+
+        aiokafka's own leaves those where nothing is committed as they are: behind what was fetched
+        in a rebalance and then dropped. And it asks for one after the other.
+        """
+        return dict(await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
+        consumer, changelogs = self._ensure_consumer(), self.app.tables.changelog_topics
+        places = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
+        found = await consumer._coordinator.fetch_committed_offsets(places) if places else {}
+        committed = {tp: known.offset for tp, known in found.items() if known.offset >= 0}
+        mine = consumer.assignment()
+        for tp, offset in committed.items():
+            if tp in mine:
+                consumer.seek(tp, offset)
+        fresh = [tp for tp in places if tp in mine and tp not in committed]
+        if fresh:
+            await consumer.seek_to_beginning(*fresh)
+        return {ensure_TP(tp): committed.get(tp) for tp in places}
+
     async def drained(self, partitions: Iterable[TP]) -> dict[TP, float]:
         """Of those of which nothing is left to fetch, how many seconds ago the broker said so."""
         return dict(await self.call_thread(self._drained, list(partitions)))
@@ -268,7 +290,7 @@ class Consumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
-        """Seeks to where the states are, else to what is committed.
+        """Seeks to where the states are, else to what is committed, else to the beginning.
 
         A state's own position is the one that counts: a commit may have failed, or may be another
         worker's. What was delivered before and is not acknowledged comes again.

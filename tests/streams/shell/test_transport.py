@@ -1,15 +1,19 @@
-"""Places, acks and positions of the transport's consumer, without a broker."""
+"""Places, acks and positions of the transport's consumer."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
+from deploy.brokers.mock import MockBroker
 from streams.run import Run
-from streams.shell.transport import MAX_UNACKED_RUNS, Consumer, Transport
+from streams.shell.transport import MAX_UNACKED_RUNS, Consumer, ConsumerThread, Transport
+from tests.streams.shell.conftest import produce
 
 RAW = TP("raw", 0)
 OTHER = TP("raw", 1)
@@ -135,3 +139,51 @@ async def test_the_state_s_own_position_counts_over_the_committed_one(consumer: 
     assert consumer._thread.sought == [(RAW, 42)]
     assert consumer._read_offset[RAW] == 42
     assert consumer._read_offset[OTHER] == 7
+
+
+class Held:
+    """A consumer's thread without the thread."""
+
+    _seek_to_committed = ConsumerThread._seek_to_committed
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self.app = SimpleNamespace(tables=SimpleNamespace(changelog_topics={"changelog"}))
+
+    def _ensure_consumer(self) -> AIOKafkaConsumer:
+        return self._consumer
+
+
+async def test_where_nothing_is_committed_what_was_fetched_and_dropped_is_read_again(
+    mock_broker: MockBroker,
+) -> None:
+    servers = mock_broker.bootstrap_servers
+    mock_broker.create_topic("raw", 2)
+    mock_broker.create_topic("changelog", 1)
+    await produce(servers, "raw", {0: [b"0"] * 10, 1: [b"1"] * 10})
+    await produce(servers, "changelog", {0: [b"c"]})
+    consumer = AIOKafkaConsumer(
+        "raw",
+        "changelog",
+        bootstrap_servers=servers,
+        group_id="worker",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        fetched = 0
+        while fetched < 21:
+            found = await consumer.getmany(timeout_ms=200)
+            fetched += sum(len(records) for records in found.values())
+        await consumer.commit({TopicPartition("raw", 1): 7})
+        sought = await Held(consumer)._seek_to_committed()  # type: ignore[misc]
+        places = [
+            TopicPartition("raw", 0),
+            TopicPartition("raw", 1),
+            TopicPartition("changelog", 0),
+        ]
+        assert [await consumer.position(place) for place in places] == [0, 7, 1]
+    finally:
+        await consumer.stop()
+    assert sought == {TP("raw", 0): None, TP("raw", 1): 7}
