@@ -4,10 +4,13 @@ from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
 from detectors.tails import beta_score
 from detectors.units import show, subject
-from schemas.units import metric_of
+from schemas.units import metric_of, split_unit
 
-UTILISATION = ("usage_ratio", "utilization_ratio", "utilisation_ratio", "used_ratio")
-"""Ends of names of metrics whose value 1 is a limit reached; a `success_ratio` is none of them."""
+_BUSY = ("usage", "utilization", "utilisation", "used")
+"""Ends of names, but for the unit, of what has reached a limit at 1, or at 100 %; a `success_ratio`
+is none of them."""
+_BEYOND = 1.5
+"""So far beyond, it is no limit: processors are counted one by one, or a quota may be exceeded."""
 
 _PRIOR_MEAN = 1 / 7
 _PRIOR_VARIANCE = 6 / (49 * 8)  # of Beta(1, 6)
@@ -17,11 +20,18 @@ _LEAST_VARIANCE = 0.03**2
 
 def is_utilisation(series: str) -> bool:
     """Whether a gauge is a utilisation, by the end of its name."""
-    return metric_of(series).endswith(UTILISATION)
+    return full_of(series) > 0
+
+
+def full_of(series: str) -> float:
+    """What a utilisation shows at its limit, 1 or 100; 0 if the gauge is none."""
+    name, unit = split_unit(metric_of(series))
+    full = {"%": 1.0, "percent": 100.0}.get(unit, 0.0)
+    return full if name.endswith(_BUSY) else 0.0
 
 
 class SaturationDetector:
-    """Says how unlikely it is that a utilisation (0 to 1) is this near to its limit.
+    """Says how unlikely it is that a utilisation, a ratio or in per cent, is this near its limit.
 
     Utilisation is taken as Beta distributed. Mean and variance are the series' own, weighed
     against a prior, Beta(1, 6), that is worth three samples: most resources idle most of the time.
@@ -90,8 +100,8 @@ class SaturationDetector:
 
     def score_one(self, x: Sample) -> float:
         self._last = x
-        value = x.observation.mean
-        if value < self.near_limit:
+        value = _share(x)
+        if not self.near_limit <= value <= _BEYOND:
             self._raw = self._score = 0.0
             return 0.0
         mean, variance = self._moments()
@@ -101,7 +111,7 @@ class SaturationDetector:
         return self._score
 
     def learn_one(self, x: Sample) -> None:
-        value = min(max(x.observation.mean, 0.0), 1.0)
+        value = min(max(_share(x), 0.0), 1.0)
         self.calibrator.learn(self._raw)
         if self._score < 4.0:
             self._near_since = 0
@@ -123,17 +133,18 @@ class SaturationDetector:
         assert self._last is not None, "score_one comes before explain"
         o = self._last.observation
         mean, variance = self._moments()
-        upper = min(mean + 4 * variance**0.5, 1.0)
+        reach, full = 4 * variance**0.5, full_of(o.series) or 1.0
+        lower, upper = max(mean - reach, 0.0), min(mean + reach, 1.0)
         reason = (
-            f"{subject(o.series, o.service, o.instance, o.operation)} is {show(o.mean)} of its "
-            f"limit, expected {show(max(mean - 4 * variance**0.5, 0.0))} to {show(upper)}"
+            f"{subject(o.series, o.service, o.instance, o.operation)} is {show(o.mean / full)} of "
+            f"its limit, expected {show(lower)} to {show(upper)}"
         )
         return Explanation(
             "saturation",
             o.mean,
-            mean,
-            max(mean - 4 * variance**0.5, 0.0),
-            upper,
+            full * mean,
+            full * lower,
+            full * upper,
             reason,
             self._n >= self.confirm_history,
         )
@@ -144,3 +155,8 @@ class SaturationDetector:
     def load(self, state: State) -> None:
         self._n, self._mean, self._variance, self._near_since, calibrator = state
         self.calibrator.load(calibrator)
+
+
+def _share(x: Sample) -> float:
+    """The part of the limit that is used."""
+    return x.observation.mean / (full_of(x.observation.series) or 1.0)

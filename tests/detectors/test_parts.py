@@ -38,6 +38,25 @@ def test_only_utilisations_can_be_saturated() -> None:
     assert not is_utilisation('latency_p90_seconds{service="cart"}')
 
 
+def test_a_utilisation_in_per_cent_is_judged_as_its_ratio_is_and_told_in_per_cent() -> None:
+    percent = "cpu_utilization_percent"
+    shares = [0.1, 0.2, 0.15, 0.2, 0.95, 0.97]
+    as_ratio, as_percent = SaturationDetector(), SaturationDetector()
+    told = scores(as_percent, [gauge(i, 100 * v, percent) for i, v in enumerate(shares)])
+    assert told == pytest.approx(scores(as_ratio, [gauge(i, v, CPU) for i, v in enumerate(shares)]))
+    assert told[-1] > 6
+    found = as_percent.explain()
+    assert found.value == 97
+    assert found.expected < found.upper < 97
+    assert found.reason.endswith(as_ratio.explain().reason.partition(" is ")[2])
+
+
+def test_what_counts_processors_one_by_one_has_no_limit_at_one() -> None:
+    detector = SaturationDetector()
+    assert max(scores(detector, [gauge(i, 2.0 + i % 3, CPU) for i in range(20)])) == 0
+    assert detector.score_one(gauge(20, 0.9, CPU)) < 4
+
+
 def test_the_limit_is_told_after_three_samples_and_the_usual_is_not() -> None:
     detector = SaturationDetector()
     assert max(scores(detector, [gauge(i, 0.25, CPU) for i in range(3)])) == 0
