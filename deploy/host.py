@@ -18,6 +18,7 @@ from deploy.admin import Health, HttpServer, ListenError, admin_app
 from deploy.consume import AheadOfTopicError, SinkConsumer
 from deploy.credentials import KafkaSettings, SecretError
 from deploy.publisher import Publisher
+from deploy.throttle import Throttle
 from schemas.configuration import Listen
 from schemas.reading import NewerMessageError
 from sinks.database import StoreError
@@ -91,7 +92,7 @@ class SinkHost:
         self._consumer = SinkConsumer(sink, settings, consumer_group, self.health)
         beside = admin_app(self.health, sink.routes()) if admin is None else None
         pages = beside or Starlette(routes=sink.routes())
-        self._server = HttpServer(Gate(pages, self.health), listen)
+        self._server = HttpServer(Gate(Throttle(pages), self.health), listen)
         self._admin = HttpServer(admin_app(self.health), admin) if admin else self._server
 
     @property
