@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from typing import Literal
 
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+Trouble = Literal["down", "500", "429", "late"]
+"""Closes the connection; answers so; or takes what comes, and is gone before it has said so."""
 Answer = Callable[[web.Request, bytes], web.StreamResponse | None]
 
 
@@ -81,24 +84,39 @@ class Mailbox:
         self.data: list[str] = []
         self.is_rude = False
         """Whether it leaves QUIT unanswered."""
+        self.trouble: Trouble | None = None
+        self.asked = 0
         self.port = 0
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, host: str, responses: list[str]
+    ) -> list[str]:
+        self.asked += 1
+        if self.trouble == "down":
+            server.transport.abort()
+        session.host_name = host
+        return responses
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self.rcpt:
             return self.rcpt.pop(0)
+        if self.trouble == "429":
+            return "450 4.7.1 too many messages"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.trouble == "500":
+            return "451 4.3.0 try again later"
         assert isinstance(envelope.content, bytes)
         mail = message_from_bytes(envelope.content, policy=default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.recipients += envelope.rcpt_tos
         answer = self.data.pop(0) if self.data else "250 OK"
-        if answer == "late":
+        if "late" in (answer, self.trouble):
             server.transport.abort()
         return answer
 

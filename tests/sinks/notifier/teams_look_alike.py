@@ -47,6 +47,8 @@ class TeamsBotLookAlike:
         self.posts: dict[str, dict[str, Any]] = {}
         """By thread and message id; the first of a thread is `<thread>/<its id>`."""
         self.edits: list[str] = []
+        self.summaries: list[str] = []
+        """Of what was posted, in order; of no edit."""
         self.tokens: list[str] = []
         self.is_strict = False
         self.script: list[web.Response] = []
@@ -68,6 +70,14 @@ class TeamsBotLookAlike:
             "login_url": f"{self.url}/login",
             "keys_url": f"{self.url}/keys",
         } | changes
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/login/{tenant}/oauth2/v2.0/token", self.login),
+            web.get("/keys", self.keys),
+            web.route("*", "/graph/{path:.*}", self.graph),
+            web.route("*", "/connector/{path:.*}", self.connector),
+        ]
 
     # -- sign-in --------------------------------------------------------------------------
 
@@ -208,6 +218,7 @@ class TeamsBotLookAlike:
             return graph_error(400, "BadSyntax", "Bad format of the activity.")
         id = id or str(1_764_000_000_000 + len(self.posts))
         self.posts[f"{thread}/{id}"] = activity
+        self.summaries.append(activity.get("summary", ""))
         return web.json_response({"id": id}, status=201)
 
     def edit(self, post: str, activity: dict[str, Any]) -> web.Response:
@@ -284,10 +295,7 @@ async def teams_bot() -> AsyncIterator[TeamsBotLookAlike]:
     """A running look-alike."""
     made = TeamsBotLookAlike()
     app = web.Application()
-    app.router.add_post("/login/{tenant}/oauth2/v2.0/token", made.login)
-    app.router.add_get("/keys", made.keys)
-    app.router.add_route("*", "/graph/{path:.*}", made.graph)
-    app.router.add_route("*", "/connector/{path:.*}", made.connector)
+    app.add_routes(made.routes())
     async with serving(app) as base:
         made.url = base
         yield made
