@@ -6,7 +6,9 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from aiokafka import TopicPartition
 from aiokafka.errors import RequestTimedOutError
+from aiokafka.structs import RecordMetadata
 
 from deploy.simulation.process import Process
 
@@ -124,6 +126,14 @@ class Broker:
             news.set()
 
 
+_Waiting = tuple[bytes | None, bytes | None, Headers, "asyncio.Future[RecordMetadata]"]
+_Answer = tuple["asyncio.Future[RecordMetadata]", RecordMetadata]
+
+
+def _metadata(tp: Partition, offset: int) -> RecordMetadata:
+    return RecordMetadata(*tp, TopicPartition(*tp), offset, None, 0, 0)
+
+
 class Producer:
     """An idempotent producer: in order within a partition, nothing twice, acknowledged later.
 
@@ -134,18 +144,16 @@ class Producer:
     def __init__(self, broker: Broker, process: Process) -> None:
         self._broker = broker
         self._process = process
-        self._waiting: dict[
-            Partition, list[tuple[bytes | None, bytes | None, Headers, asyncio.Future[int]]]
-        ] = {}
+        self._waiting: dict[Partition, list[_Waiting]] = {}
         process.on_death.append(self._cut)
 
     def send(
         self, tp: Partition, key: bytes | None, value: bytes | None, headers: Headers = ()
-    ) -> "asyncio.Future[int]":
-        """Its future has the offset once the broker has acknowledged."""
+    ) -> "asyncio.Future[RecordMetadata]":
+        """Its future says where it stands once the broker has acknowledged."""
         self._process.count()
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
+        done: asyncio.Future[RecordMetadata] = loop.create_future()
         waiting = self._waiting.get(tp)
         if waiting is None:
             waiting = self._waiting[tp] = []
@@ -163,18 +171,21 @@ class Producer:
         waiting = self._waiting.pop(tp)
         offsets = [self._broker.append(tp, *record[:3]) for record in waiting]
         is_lost = self._broker.chance.random() < self._broker.lost_acks
-        answers = [(record[3], offset) for record, offset in zip(waiting, offsets, strict=True)]
+        answers = [
+            (record[3], _metadata(tp, offset))
+            for record, offset in zip(waiting, offsets, strict=True)
+        ]
         loop.call_later(self._broker.delay(), self._answer, answers, is_lost)
 
-    def _answer(self, answers: Iterable[tuple["asyncio.Future[int]", int]], is_lost: bool) -> None:
-        for done, offset in answers:
+    def _answer(self, answers: Iterable[_Answer], is_lost: bool) -> None:
+        for done, metadata in answers:
             if done.done() or self._process.is_dead:
                 continue
             if is_lost:
                 done.set_exception(RequestTimedOutError())
                 done.exception()  # it need not be asked for
             else:
-                done.set_result(offset)
+                done.set_result(metadata)
 
     def _cut(self) -> None:
         chance = self._broker.chance

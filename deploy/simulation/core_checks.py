@@ -1,6 +1,6 @@
 """What must hold of the topics after a run, whatever was in the way."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -35,6 +35,7 @@ def core_violations(
     yield from _windows(broker.values(topics.observations), reference)
     yield from _anomalies(broker.values(topics.anomalies), reference)
     yield from _dead_letters(broker, topics.dead_letters, reference)
+    yield from _doubled(broker, configuration)
     history = journal.of(last.state)
     yield from _commands(broker.values(topics.commands), history)
     yield from _taken(history, reference)
@@ -94,6 +95,26 @@ def _dead_letters(broker: Broker, topic: str, reference: Reference) -> Iterator[
     if found != expected:
         wrong = [i for i in expected.keys() | found if found.get(i, 0) != expected.get(i, 0)]
         yield f"dead letters differ: {sorted(wrong)}"
+
+
+def _doubled(broker: Broker, configuration: Configuration) -> Iterator[str]:
+    """Nothing stands on a topic twice."""
+    topics, said = configuration.topics, list[str]()
+    for value in broker.values(topics.observations):
+        observed = _observed.decode(value)
+        said += [] if observed.idle else [f"observations {observed.id}"]
+    for value in broker.values(topics.anomalies):
+        found = _found.decode(value)
+        # What holds nothing only says how far a shard is, and comes as the fetches come.
+        says = found.anomalies or found.calls or found.traffic
+        said += [f"anomalies {found.id}"] if says else []
+    said += [f"event {_event.decode(v).id}" for v in broker.values(topics.incident_events)]
+    for partition in range(broker.partitions[topics.dead_letters]):
+        for stored in broker.logs[topics.dead_letters, partition].records:
+            said.append(f"dead letter {dict(stored.headers)['tocsin.id'].decode()}")
+    for what, times in Counter(said).items():
+        if times > 1:
+            yield f"{what} was said {times} times"
 
 
 def _commands(values: list[bytes], history: list[Entry]) -> Iterator[str]:

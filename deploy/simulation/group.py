@@ -50,7 +50,7 @@ class Group:
         self.generations = 0
         self._together = together
         self._chance = chance
-        self._session_seconds = session_seconds
+        self.session_seconds = session_seconds
         self._members: list[Member] = []
         self._changed = asyncio.Event()
 
@@ -85,9 +85,9 @@ class Group:
         members = list(self._members)
         giving_up = {m: m.process.spawn(m.revoked()) for m in members if not m.process.is_dead}
         if giving_up:
-            await asyncio.wait(giving_up.values(), timeout=self._session_seconds)
+            await asyncio.wait(giving_up.values(), timeout=self.session_seconds)
         if any(m.process.is_dead for m in members):
-            await asyncio.sleep(self._session_seconds)
+            await asyncio.sleep(self.session_seconds)
         for member in members:
             if member.is_in and (member.process.is_dead or not giving_up[member].done()):
                 member.is_in = False

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection, NullPool, StaticPool, create_engine, event
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, StaticPool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from deploy.simulation.process import Process, current
@@ -36,11 +37,13 @@ class Store:
         _template(schema).backup(self._keeps_it)
         self._idle: dict[Process, list[sqlite3.Connection]] = {}
         self._taken: dict[Process, set[sqlite3.Connection]] = {}
+        self._in_use: dict[Process, WeakSet[PoolProxiedConnection]] = {}
 
     def open(self, process: Process) -> None:
         """The process is the one that uses it from now on."""
         process.store = self
         self._idle[process], self._taken[process] = [], set()
+        self._in_use[process] = WeakSet()
         process.on_death.append(lambda: self._let_go(process))
 
     def take(self, process: Process) -> sqlite3.Connection:
@@ -58,10 +61,17 @@ class Store:
             self._taken[process].discard(raw)
             self._idle[process].append(raw)
 
+    def lend(self, process: Process, connection: PoolProxiedConnection) -> None:
+        """SQLAlchemy's pool has handed this out to the process."""
+        if not process.is_dead:
+            self._in_use[process].add(connection)
+
     def _let_go(self, process: Process) -> None:
         """What was not committed never was."""
         for raw in (*self._taken.pop(process), *self._idle.pop(process)):
             raw.close()
+        for connection in list(self._in_use.pop(process)):
+            connection.detach()  # nobody else would tell the pool that it does not come back
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query finds now."""
@@ -101,6 +111,11 @@ def _engine() -> AsyncEngine:
     def _begun(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("immediate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _lent(_driver: object, _record: object, connection: PoolProxiedConnection) -> None:
+        process = current()
+        process.store.lend(process, connection)
 
     return engine
 

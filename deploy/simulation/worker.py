@@ -11,14 +11,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
 from deploy.simulation.broker import Broker, Partition, Producer
 from deploy.simulation.group import Group, Member
+from deploy.simulation.outputs import SimulatedOutputs
 from deploy.simulation.process import Process, current
 from deploy.simulation.table import Table
 from schemas.configuration import Configuration
 from streams.run import Run
+from streams.shell.lease import Lease
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.transport import MAX_UNACKED_RUNS
@@ -95,7 +98,7 @@ class App:
         key: bytes | None,
         partition: int | None,
         headers: Sequence[tuple[str, bytes]],
-    ) -> "asyncio.Future[int]":
+    ) -> "asyncio.Future[RecordMetadata]":
         """As aiokafka's producer."""
         await current().step()
         if partition is None:
@@ -120,6 +123,7 @@ class SimulatedWorker(Member):
         self._app = App(broker, process, group.name)
         self._configuration = configuration
         loop = asyncio.get_running_loop()
+        self._lease = Lease(group.session_seconds, loop.time)
         self.pipeline = Pipeline(
             self._app,
             configuration,
@@ -127,6 +131,8 @@ class SimulatedWorker(Member):
             stages,
             clock=loop.time,
             table=self._app.table,
+            outputs=SimulatedOutputs(broker),
+            confirmed=self._lease.confirmed,
         )
         self.stop = asyncio.Event()
         self._restored = False
@@ -147,6 +153,7 @@ class SimulatedWorker(Member):
         tasks = [
             *(process.spawn(self._guard(agent.run(self._acked))) for agent in self._agents),
             process.spawn(self._guard(self._fetch())),
+            process.spawn(self._beat()),
         ]
         stopping = asyncio.Event()
         rounds = [
@@ -195,6 +202,14 @@ class SimulatedWorker(Member):
 
     # the group
 
+    async def _beat(self) -> None:
+        """Lets the coordinator hear of it; an answer renews the lease."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._group.session_seconds / 4)
+            if self.is_in and not self.process.is_frozen and not self._broker.away_seconds:
+                self._lease.renew(loop.time())
+
     async def revoked(self) -> None:
         """Everything may belong to another worker from now on."""
         async with self._turn:
@@ -207,6 +222,7 @@ class SimulatedWorker(Member):
         for agent in self._agents:
             agent.clear()
         self._app.consumer.unacked.clear()
+        self._lease.give_up()
         await self.pipeline.drop()
         self._app.consumer.can_commit = False
         if not self.is_in:  # it stood still until it was no member any more
@@ -220,6 +236,7 @@ class SimulatedWorker(Member):
     async def _assigned(self, partitions: frozenset[Partition]) -> None:
         await current().step()
         await asyncio.sleep(self._broker.delay())
+        self._lease.renew(asyncio.get_running_loop().time())
         self._app.consumer.can_commit = True
         actives: dict[Any, set[TP]] = {}
         for table in self._app.tables:

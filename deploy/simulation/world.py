@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from deploy.simulation.broker import Broker, Partition
+from msgspec.structs import replace
+
+from deploy.simulation.broker import Broker
 from deploy.simulation.core_checks import core_violations
 from deploy.simulation.group import Group
 from deploy.simulation.hosting import Host, Main
@@ -23,6 +25,7 @@ from deploy.simulation.sinks import SCHEMAS, Life, Outside
 from deploy.simulation.stores import Store
 from deploy.simulation.story import LENGTH_MS, RAW, START_MS, TAIL_MS, Story, story_of
 from deploy.simulation.table import changelog
+from deploy.simulation.topics import bundles, partitions, written
 from deploy.simulation.worker import SimulatedWorker
 from sinks.notifier.clockwork import SETTLE_SECONDS
 from streams.shell.checkpoints import Checkpoint, latest, records_of
@@ -96,9 +99,9 @@ class World:
         self.reference: Reference = reference_of(plan.story)
         self.configuration = self.story.configuration
         self.chance = random.Random(f"delays {plan.seed}")  # noqa: S311
-        self.broker = Broker(self._partitions(), self.chance, self.now_ms)
+        self.broker = Broker(partitions(self.story), self.chance, self.now_ms)
         self.journal = Journal()
-        self.group = Group("workers", self._bundles(), self.chance, SESSION_SECONDS)
+        self.group = Group("workers", bundles(self.story), self.chance, SESSION_SECONDS)
         self.hosts: dict[str, Host] = {}
         self.stores: dict[str, Store] = {}
         self.receivers = {name: Receiver(name, self.chance) for name in RECEIVERS}
@@ -122,37 +125,14 @@ class World:
 
     # how it begins
 
-    def _partitions(self) -> dict[str, int]:
-        topics = self.configuration.topics
-        shards = topics.observation_shards
-        return {
-            RAW: self.story.partitions,
-            topics.observations: shards,
-            topics.anomalies: 1,
-            topics.commands: 1,
-            topics.incidents: 2,
-            topics.incident_events: 2,
-            topics.deliveries: 2,
-            topics.dead_letters: 1,
-            changelog(f"ingest-{RAW}"): self.story.partitions,
-            changelog("detect"): shards,
-            changelog("incident"): 1,
-        }
-
-    def _bundles(self) -> list[frozenset[Partition]]:
-        topics = self.configuration.topics
-        return [
-            *(frozenset({(RAW, p)}) for p in range(self.story.partitions)),
-            *(frozenset({(topics.observations, p)}) for p in range(topics.observation_shards)),
-            frozenset({(topics.anomalies, 0), (topics.commands, 0)}),
-        ]
-
     def _begin(self) -> None:
         """The history is over: the states are in the changelogs, and its records are deleted."""
         for partition, before in enumerate(self.story.before):
             self.broker.logs[RAW, partition].start = len(before)
+        places = written(self.configuration.topics, self.broker.partitions)
         for (table, partition), checkpoint in self.reference.begin.checkpoints.items():
-            for key, value in records_of(partition, checkpoint):
+            covered = replace(checkpoint, said_to=dict.fromkeys(places, 0))
+            for key, value in records_of(partition, covered):
                 self.broker.append((changelog(table), partition), key, value)
         begin = self.reference.begin.checkpoints["incident", 0]
         self.journal.by_state[begin.state] = ROOT
