@@ -5,6 +5,7 @@ import hmac
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -119,8 +120,14 @@ class Chat:
         answer = await self.slack("/slack/commands", urlencode({**form, **changes}))
         return answer.said()
 
-    async def teams(self, text: str, key: bytes = b"0123456789abcdef0123456789abcdef") -> Answer:
-        body = json.dumps({"id": "1", "text": text, "from": {"name": "Ada"}})
+    async def teams(
+        self,
+        text: str,
+        key: bytes = b"0123456789abcdef0123456789abcdef",
+        at: str | None = None,
+    ) -> Answer:
+        said = {"id": "1", "text": text, "from": {"name": "Ada"}}
+        body = json.dumps(said | ({} if at is None else {"timestamp": at}))
         signature = b64encode(hmac.new(key, body.encode(), hashlib.sha256).digest()).decode()
         return await self.post("/teams/commands", body, {"Authorization": f"HMAC {signature}"})
 
@@ -256,3 +263,22 @@ async def test_an_acknowledgement_in_chat_says_who_has_it_to_the_next_one(chat: 
     assert await chat.command("ack", channel_id=next(iter(chat.team.channels))) == (
         f"ada has {INCIDENT} already."
     )
+
+
+@pytest.mark.parametrize(
+    ("late_seconds", "status"), [(0, 200), (299, 200), (-299, 200), (301, 401), (-301, 401)]
+)
+async def test_a_request_of_teams_that_was_overheard_is_worth_nothing_later(
+    chat: Chat, late_seconds: int, status: int
+) -> None:
+    at = datetime.fromtimestamp(chat.bench.clock() / 1000 - late_seconds, UTC)
+    written = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    answer = await chat.teams(f"<at>tocsin</at> note {INCIDENT} seen", at=written)
+    assert answer.status == status
+    assert len(chat.commands()) == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("at", ["yesterday", "", "99999999-01-01T00:00:00Z"])
+async def test_a_time_that_is_none_is_not_believed(chat: Chat, at: str) -> None:
+    assert (await chat.teams(f"note {INCIDENT} seen", at=at)).status == 401
+    assert chat.commands() == []
