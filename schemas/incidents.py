@@ -226,6 +226,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     playbook_result: Literal["running", "worked", "failed"] | None = None
     silenced_by: str | None = None
     silenced_until_ms: int | None = None
+    silences: tuple[str, ...] = ()
+    """By id, every silence and turn of a maintenance window that has held it back so far."""
     suppressed_by: str | None = None
     prediction: Prediction | None = None
     false_alarm_by: str | None = None

@@ -1,6 +1,6 @@
 """Silences and maintenance windows: what wakes nobody, from when until when, and who said so."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -43,3 +43,26 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ends_ms: int
     author: str
     comment: str = ""
+
+
+class SilenceEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """A silence, or one turn of a maintenance window, that is over.
+
+    It ended by itself, or as `ended_by` said, at `ended_ms` (event time), and had held `incidents`
+    back: the first hundred of them, by id.
+    """
+
+    silence: Silence
+    ended_ms: int
+    ended_by: str | None = None
+    incidents: tuple[str, ...] = ()
+
+
+class ListedSilence(Silence, frozen=True, kw_only=True, omit_defaults=True):
+    """A silence as `tocsin silences --json` lists it: incidents that it has held back so far, and
+    of them those that it holds back now; `ended_by` ended it before its time."""
+
+    status: Literal["on", "to_come", "ended"]
+    held_back: int = 0
+    holds_back: int = 0
+    ended_by: str | None = None

@@ -108,7 +108,7 @@ class Answers:
                     services = dossier.affected() if dossier else ()
                     self._ledger.silences.add(asked(command, services, time_ms))
                 case "unsilence":
-                    self._ledger.silences.end(command.into or "")
+                    self._ledger.end_silence(command.into or "", command.actor)
                 case "missed":
                     self._missed(command, time_ms)
                 case "change":

@@ -21,7 +21,10 @@ MAX_WAITING = 5_000
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """All that the incident stage remembers beside the aligner and the graph."""
+    """All that the incident stage remembers beside the aligner and the graph.
+
+    `held_back` are the incidents that each silence has held back, while it is on.
+    """
 
     dossiers: dict[str, Dossier] = {}
     waiting: list[Anomaly] = []
@@ -30,6 +33,7 @@ class Memory(msgspec.Struct, kw_only=True):
     taken: int = 0
     silences: list[Silence] = []
     silences_ms: int | None = None
+    held_back: dict[str, list[str]] = {}
     reports: list[tuple[Command, str]] = []
     changes: list[Change] = []
     predictions: dict[str, int] = {}

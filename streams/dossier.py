@@ -137,6 +137,7 @@ class Dossier(msgspec.Struct, kw_only=True):
     merged_into: str | None = None
     split_from: str | None = None
     silence: Silence | None = None
+    silences: dict[str, None] = {}
     suppressed_by: str | None = None
     playbook: str | None = None
     playbook_result: Literal["running", "worked", "failed"] | None = None

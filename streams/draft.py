@@ -126,6 +126,7 @@ def draft(dossier: Dossier, environment: str, time_ms: int) -> Incident:
         playbook_result=dossier.playbook_result,
         silenced_by=dossier.silenced_by,
         silenced_until_ms=dossier.silence.ends_ms if dossier.silence else None,
+        silences=tuple(dossier.silences),
         suppressed_by=dossier.suppressed_by,
         prediction=dossier.prediction,
         false_alarm_by=dossier.false_alarm_by,
@@ -208,9 +209,16 @@ def _label(signal: Signal) -> str:
     return f"{signal.service} {signal.kind.replace('_', ' ')}"
 
 
-def event_text(event_type: EventType, incident: Incident, changed: Mapping[str, str]) -> str:
-    """One sentence for the log."""
+def event_text(
+    event_type: EventType,
+    incident: Incident,
+    changed: Mapping[str, str],
+    before: Incident | None = None,
+) -> str:
+    """One sentence for the log; `before` is the incident as it was told last."""
     text = _happened(event_type, incident, changed)
+    if event_type == "unsilenced" and before is not None:
+        text = f"{_what_ended(before)}, and it is still out of order. {text}"
     if event_type in ("reopened", "silenced", "unsilenced") and "severity" in changed:
         text += f" Severity: {changed['severity']}."
     return text
@@ -246,8 +254,7 @@ def _happened(event_type: EventType, incident: Incident, changed: Mapping[str, s
         case "silenced":
             text = _silence_of(incident)
         case "unsilenced":
-            text = f"{_what_ended(incident, changed)}, and it is still out of order. "
-            text += incident.summary
+            text = incident.summary
         case "closed":
             text = "Closed: it has not come back."
         case _:
@@ -265,9 +272,10 @@ def _silence_of(incident: Incident) -> str:
     return f"Silenced by {incident.silenced_by} until {until} UTC: it wakes nobody."
 
 
-def _what_ended(incident: Incident, changed: Mapping[str, str]) -> str:
-    before = changed.get("follows from", "").partition(" → ")[0]
-    return f"{before} is out of order no more" if before else "Its silence has ended"
+def _what_ended(before: Incident) -> str:
+    if before.suppressed_by is not None:
+        return f"{before.suppressed_by} is out of order no more"
+    return f"{before.silenced_by} holds it back no more"
 
 
 def _changes_text(changed: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Bar, Command, Incident, IncidentEvent
-from schemas.silences import Silence
+from schemas.silences import SilenceEnd
 from streams.align import Aligner
 from streams.answers import Answers
 from streams.casebook import Memory
@@ -50,7 +50,8 @@ class IncidentStage:
     learned
         Thresholds that people's feedback has moved; the shell logs and empties it.
     expired
-        Silences of people that have ended; the shell logs and empties it.
+        Silences and turns of maintenance windows that have ended, and what they held back; the
+        shell logs, counts and empties it.
     left_out
         Anomalies that belong to no incident, counted by reason.
     """
@@ -83,8 +84,8 @@ class IncidentStage:
         return self._answers.learned
 
     @property
-    def expired(self) -> list[Silence]:
-        """Silences of people that have ended."""
+    def expired(self) -> list[SilenceEnd]:
+        """Silences and turns of maintenance windows that have ended."""
         return self._ledger.expired
 
     @property

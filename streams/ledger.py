@@ -1,11 +1,11 @@
 """Brings incidents up to date and writes their logs: graded, ranked, silenced, closed. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.anomalies import Call
 from schemas.configuration import Catalogue, Incidents, Service
 from schemas.incidents import Cause, EventType, Incident, IncidentEvent, State
-from schemas.silences import Silence
+from schemas.silences import Silence, SilenceEnd
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import grade, hold_severity
@@ -32,6 +32,9 @@ from streams.silences import Silences
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
 
+MAX_HELD_BACK = 100
+"""Incidents that are named of those that one silence held back."""
+
 
 class Ledger:
     """Every incident that is held, and what it last said.
@@ -45,7 +48,7 @@ class Ledger:
     lessons
         What closed incidents teach.
     expired
-        Silences of people that have ended.
+        Silences and turns of maintenance windows that have ended.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Ledger:
         self.casebook = Casebook(environment, rules, catalogue)
         self.silences = Silences(incidents.maintenance)
         self.lessons = Lessons(incidents.outlook_after_incidents)
-        self.expired: list[Silence] = []
+        self.expired: list[SilenceEnd] = []
         self._base = catalogue
         self._grading = incidents.grading
         self._playbooks = incidents.playbooks
@@ -108,7 +111,23 @@ class Ledger:
             moment_ms = self.silences.next_change_ms(before_ms)
             if moment_ms is not None and moment_ms <= time_ms:
                 self.look_again()
-        self.expired += self.silences.forget(time_ms)
+            self._tell_ended(self.silences.turns_ended(before_ms, time_ms))
+        self._tell_ended(self.silences.forget(time_ms))
+
+    def _tell_ended(
+        self, ended: Iterable[Silence], by: str | None = None, time_ms: int | None = None
+    ) -> None:
+        """Announces what has ended, with what it held back, whether or not that is still out."""
+        for silence in sorted(ended, key=lambda each: (each.ends_ms, each.id)):
+            held = tuple(self.memory.held_back.pop(silence.id, ()))
+            ended_ms = silence.ends_ms if time_ms is None else time_ms
+            self.expired.append(
+                SilenceEnd(silence=silence, ended_ms=ended_ms, ended_by=by, incidents=held)
+            )
+
+    def end_silence(self, name: str, by: str) -> None:
+        """Ends a person's silence before its time. Raises `SilenceError` if there is none."""
+        self._tell_ended([self.silences.end(name)], by, self.time_ms or 0)
 
     def look_again(self) -> None:
         """Lets every open incident be brought up to date, whatever has come for it."""
@@ -197,9 +216,10 @@ class Ledger:
         """
         dossier.causes = causes
         time_ms = end_ms + self.rules.lateness_ms
-        dossier.silence = self.silences.covering(dossier.trusted_signals(), time_ms) or hold(
-            dossier, end_ms, self.rules
-        )
+        covering = self.silences.covering(dossier.trusted_signals(), time_ms)
+        if covering is not None:
+            self._hold_back(dossier, covering)
+        dossier.silence = covering or hold(dossier, end_ms, self.rules)
         signs = map(sign_of, dossier.signals.values())
         dossier.feedback = self.casebook.feedback.told(signs, end_ms)
         dossier.impact = impact_of(dossier, self.catalogue, self._base.currency)
@@ -223,6 +243,13 @@ class Ledger:
             begin(dossier, self._playbooks, end_ms, self.rules)
         if not ahead:
             show(dossier, self.rules)
+
+    def _hold_back(self, dossier: Dossier, silence: Silence) -> None:
+        """Keeps account of what a silence held back, for when it ends and in the incident."""
+        held = self.memory.held_back.setdefault(silence.id, [])
+        if dossier.id not in held and len(held) < MAX_HELD_BACK:
+            held.append(dossier.id)
+        dossier.silences[silence.id] = None
 
     def _report(self, dossier: Dossier, was: State, opened: bool) -> list[IncidentEvent]:
         """The one event that says what this tick changed, or none."""
@@ -263,7 +290,7 @@ class Ledger:
         before, dossier.told = dossier.told, incident
         changed = changes(before, incident) if before else {}
         if text is None:
-            text = event_text(event_type, incident, changed)
+            text = event_text(event_type, incident, changed, before)
             if before is not None and "severity" in changed:
                 text = f"{text} {why_regraded(before.grading, incident.grading)}".rstrip()
         return IncidentEvent(

@@ -12,12 +12,18 @@ from zoneinfo import ZoneInfo
 from dateutil.rrule import rrule, rruleset, rrulestr
 
 from schemas.incidents import Command, Signal
-from schemas.silences import Maintenance, Silence
+from schemas.silences import Maintenance, Silence, SilenceEnd
 from schemas.times import iso
 from schemas.units import metric_of
 
 MOST = 1_000
 """Silences of people kept at once."""
+
+MOST_TURNS = 50
+"""Turns of one window that are looked at in one leap of time."""
+
+MOST_NAMED = 5
+"""Incidents that are named where it is said what a silence held back."""
 
 _FIELDS: dict[str, Callable[[Signal], str]] = {
     "service": lambda s: s.service,
@@ -72,6 +78,19 @@ def asked(command: Command, services: Sequence[str], time_ms: int) -> Silence:
         ends_ms=command.to_ms,
         author=command.actor,
         comment=command.text,
+    )
+
+
+def ended_words(end: SilenceEnd) -> str:
+    """That a silence is over, whose it was, and what it held back, in one sentence."""
+    silence, count = end.silence, len(end.incidents)
+    how = f"was ended by {end.ended_by}" if end.ended_by else "has ended"
+    some = f"{', '.join(end.incidents[:MOST_NAMED])}{', …' if count > MOST_NAMED else ''}"
+    held = f"{count} incident{'s' * (count != 1)}: {some}" if count else "no incident"
+    why = f" ({silence.comment})" if silence.comment else ""
+    return (
+        f"silence {silence.id} of {silence.author}{why} {how} at {iso(end.ended_ms)}: "
+        f"{' and '.join(silence.matchers)}; it held back {held}"
     )
 
 
@@ -150,10 +169,12 @@ class Silences:
             raise SilenceError(f"there are {MOST} silences already; end some")
         self._by_people[silence.id] = silence
 
-    def end(self, name: str) -> None:
+    def end(self, name: str) -> Silence:
         """Ends a person's silence now. Raises `SilenceError` if there is none of that id."""
-        if self._by_people.pop(name, None) is None:
+        silence = self._by_people.pop(name, None)
+        if silence is None:
             raise SilenceError(f"there is no silence {name or '(`into` is empty)'}")
+        return silence
 
     def known(self, time_ms: int) -> list[Silence]:
         """All that is on or to come, the next turn of each window, by start."""
@@ -166,6 +187,19 @@ class Silences:
         ended = [s for s in self._by_people.values() if s.ends_ms <= time_ms]
         for silence in ended:
             del self._by_people[silence.id]
+        return ended
+
+    def turns_ended(self, after_ms: int, time_ms: int) -> list[Silence]:
+        """The turns of maintenance windows that have ended since `after_ms`, and by now."""
+        ended: list[Silence] = []
+        for window in self._windows:
+            moment_ms = after_ms
+            for _ in range(MOST_TURNS):
+                turn = self._turn(window, moment_ms)
+                if turn is None or turn.ends_ms > time_ms:
+                    break
+                ended.append(turn)
+                moment_ms = turn.ends_ms
         return ended
 
     def next_change_ms(self, time_ms: int) -> int | None:

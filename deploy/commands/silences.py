@@ -5,8 +5,9 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -20,11 +21,13 @@ from deploy.console import new_console
 from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident
-from schemas.silences import Silence
-from schemas.times import duration, moment_of, stamp
+from schemas.silences import ListedSilence, Silence
+from schemas.times import DAY_MS, duration, moment_of, stamp
 from streams.silences import SilenceError, Silences, asked, matcher
 
 READ_SECONDS = 10.0
+ENDED_MS = 7 * DAY_MS
+"""For so long what has ended is listed still."""
 
 
 def run_silence(
@@ -101,40 +104,91 @@ def _refusal(configuration: Configuration, command: Command, concerns: str | Non
     name = command.into or ""
     if name.partition("/")[0] in {window.name for window in configuration.incidents.maintenance}:
         return f"{name} is a maintenance window; change it in incidents.maintenance"
-    silences, _ = standing(configuration, command.issued_ms)
-    if name not in {silence.id for silence in silences}:
+    silences = Silences(configuration.incidents.maintenance)
+    _replay(configuration, silences, _incidents(configuration))
+    if name not in {silence.id for silence in silences.known(command.issued_ms)}:
         return f"no silence {name} is on or to come; `tocsin silences` lists them"
     return None
 
 
 def run_silences(*, config: Path | None, json: Path | None) -> int:
-    """Lists what is silenced now and next; returns the exit code."""
+    """Lists what is silenced now and next, and what ended lately; returns the exit code."""
     configuration = load(config)
     now_ms = int(time.time() * 1000)
     try:
-        silences, held = standing(configuration, now_ms)
+        silences = listed(configuration, now_ms)
     except (KafkaException, SecretError) as error:
         return not_sent(configuration, error)
     if json is not None:
         json.write_bytes(msgspec.json.encode(silences) + b"\n")
-    _print(new_console(), silences, held, now_ms)
+    _print(new_console(), silences, now_ms)
     return 0
 
 
-def standing(configuration: Configuration, now_ms: int) -> tuple[list[Silence], Counter[str]]:
-    """All silences that are on or to come, and how many open incidents each holds back.
+def listed(configuration: Configuration, now_ms: int) -> list[ListedSilence]:
+    """All silences that are on or to come, those that ended within a week, and what each held back.
 
-    Read off the commands that people gave, which stay on their topic, and the configuration.
-    Raises `KafkaException`.
+    Read off the commands that people gave, which stay on their topic, the incidents, and the
+    configuration. Raises `KafkaException`.
     """
     silences = Silences(configuration.incidents.maintenance)
     incidents = _incidents(configuration)
+    taken_back = _replay(configuration, silences, incidents)
+    since_ms = now_ms - ENDED_MS
+    by_themselves = [*silences.turns_ended(since_ms, now_ms), *silences.forget(now_ms)]
+    ended = [*taken_back, *((silence, None) for silence in by_themselves)]
+    account = _Account(incidents.values())
+    return [
+        *(
+            account.listed(silence, "ended", by)
+            for silence, by in sorted(ended, key=lambda pair: (pair[0].ends_ms, pair[0].id))
+            if silence.ends_ms > since_ms
+        ),
+        *(
+            account.listed(silence, "to_come" if silence.starts_ms > now_ms else "on")
+            for silence in silences.known(now_ms)
+        ),
+    ]
+
+
+class _Account:
+    """What silences have held back, by the incidents that tell."""
+
+    def __init__(self, incidents: Iterable[Incident]) -> None:
+        self._so_far: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+        for incident in incidents:
+            own = {*incident.silences, *([incident.silenced_by] if incident.silenced_by else [])}
+            self._so_far.update(own)
+            if incident.resolved_ms is None and incident.silenced_by:
+                self._now[incident.silenced_by] += 1
+
+    def listed(
+        self, silence: Silence, status: Literal["on", "to_come", "ended"], by: str | None = None
+    ) -> ListedSilence:
+        """A silence with its account; one that somebody ended, ended then."""
+        return ListedSilence(
+            **msgspec.structs.asdict(silence),
+            status=status,
+            held_back=self._so_far[silence.id],
+            holds_back=self._now[silence.id] if status == "on" else 0,
+            ended_by=by,
+        )
+
+
+def _replay(
+    configuration: Configuration, silences: Silences, incidents: Mapping[str, Incident]
+) -> list[tuple[Silence, str | None]]:
+    """Takes in what people silenced; what they took back, and who did. Raises `KafkaException`."""
     settings = for_command(configuration)
+    taken_back: list[tuple[Silence, str | None]] = []
     for value in _whole(settings, configuration.topics.commands):
         command = msgspec.json.decode(value, type=Command)
-        _apply(command, silences, incidents)
-    open_now = [i for i in incidents.values() if i.resolved_ms is None and i.silenced_by]
-    return silences.known(now_ms), Counter(i.silenced_by or "" for i in open_now)
+        ended = _apply(command, silences, incidents)
+        if ended is not None:
+            ended = msgspec.structs.replace(ended, ends_ms=command.issued_ms)
+            taken_back.append((ended, command.actor))
+    return taken_back
 
 
 def _incidents(configuration: Configuration) -> dict[str, Incident]:
@@ -145,16 +199,20 @@ def _incidents(configuration: Configuration) -> dict[str, Incident]:
     return {incident.id: incident for incident in incidents}
 
 
-def _apply(command: Command, silences: Silences, incidents: dict[str, Incident]) -> None:
-    """What the incident stage does with the command; what it refuses changes nothing."""
+def _apply(
+    command: Command, silences: Silences, incidents: Mapping[str, Incident]
+) -> Silence | None:
+    """What the incident stage does with the command: the silence that it ends, if it ends one.
+    What the stage refuses changes nothing."""
     try:
         if command.type == "unsilence":
-            silences.end(command.into or "")
-        elif command.type == "silence":
+            return silences.end(command.into or "")
+        if command.type == "silence":
             known = incidents.get(command.incident_id)
             silences.add(asked(command, known.services if known else (), command.issued_ms))
     except SilenceError:
-        return
+        pass
+    return None
 
 
 def _whole(settings: dict[str, object], topic: str) -> Iterator[bytes]:
@@ -180,12 +238,12 @@ def _whole(settings: dict[str, object], topic: str) -> Iterator[bytes]:
         consumer.close()
 
 
-def _print(console: Console, silences: list[Silence], held: Counter[str], now_ms: int) -> None:
+def _print(console: Console, silences: list[ListedSilence], now_ms: int) -> None:
     if not silences:
         console.print("nothing is silenced, and no maintenance window is to come")
         return
     table = Table(title="Silences and maintenance windows", title_justify="left")
-    for column in ("id", "what", "from (UTC)", "until (UTC)", "", "by", "comment", "holds back"):
+    for column in ("id", "what", "from (UTC)", "until (UTC)", "", "by", "comment", "held back"):
         table.add_column(column, overflow="fold", no_wrap=column == "id")
     for silence in silences:
         table.add_row(
@@ -196,12 +254,22 @@ def _print(console: Console, silences: list[Silence], held: Counter[str], now_ms
             _when(silence, now_ms),
             escape(silence.author),
             escape(silence.comment),
-            str(held[silence.id] or ""),
+            _held(silence),
         )
     console.print(table)
 
 
-def _when(silence: Silence, now_ms: int) -> str:
-    if silence.starts_ms > now_ms:
+def _when(silence: ListedSilence, now_ms: int) -> str:
+    if silence.status == "to_come":
         return f"begins in {duration(silence.starts_ms - now_ms)}"
-    return f"ends in {duration(silence.ends_ms - now_ms)}"
+    if silence.status == "on":
+        return f"ends in {duration(silence.ends_ms - now_ms)}"
+    by = f" by {escape(silence.ended_by)}" if silence.ended_by else ""
+    return f"ended{by} {duration(now_ms - silence.ends_ms)} ago"
+
+
+def _held(silence: ListedSilence) -> str:
+    """How many incidents it has held back, and of them how many it does now."""
+    if not silence.holds_back or silence.holds_back == silence.held_back:
+        return str(silence.held_back or "")
+    return f"{silence.held_back}, {silence.holds_back} now"

@@ -72,7 +72,12 @@ CHECKPOINT_SECONDS = Histogram(
 SILENCED = Counter(
     "tocsin_incidents_silenced_total", "Incidents that woke nobody when they were opened"
 )
-SILENCES_EXPIRED = Counter("tocsin_silences_expired_total", "Silences of people that have ended")
+SILENCES_EXPIRED = Counter(
+    "tocsin_silences_expired_total", "Silences and turns of maintenance windows that have ended"
+)
+HELD_BACK = Counter(
+    "tocsin_silences_held_back_total", "Incidents that a silence had held back, as it ended"
+)
 OUTLOOK = Gauge(
     "tocsin_outlook_right_ratio",
     "Of the last guesses about new incidents, the share that was right: category, recovery, and "

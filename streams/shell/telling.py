@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from mode import get_logger
 
 from schemas.incidents import IncidentEvent
-from schemas.times import iso
 from streams.feedback import words_of
 from streams.shell import metrics
 from streams.shell.stages import CorrelateStage
+from streams.silences import ended_words
 
 logger = get_logger(__name__)
 
@@ -28,15 +28,10 @@ def tell_incidents(events: Iterable[IncidentEvent], stage: CorrelateStage) -> No
         closed = closed or event.type == "closed"
     if closed:
         _tell_outlook(stage)
-    for silence in stage.expired:
+    for end in stage.expired:
         metrics.SILENCES_EXPIRED.inc()
-        logger.info(
-            "silence %s of %s ended at %s: %s",
-            silence.id,
-            silence.author,
-            iso(silence.ends_ms),
-            " and ".join(silence.matchers),
-        )
+        metrics.HELD_BACK.inc(len(end.incidents))
+        logger.info("%s", ended_words(end))
     stage.expired.clear()
 
 

@@ -11,7 +11,7 @@ from schemas.incidents import Command, CommandType, IncidentEvent, Signal
 from schemas.silences import Maintenance
 from schemas.times import iso
 from streams.incidents import IncidentStage
-from streams.silences import SilenceError, Window, matcher
+from streams.silences import SilenceError, Window, ended_words, matcher
 from tests.streams.incident_helpers import (
     SECOND,
     START,
@@ -198,14 +198,56 @@ def test_a_silence_that_is_none_is_refused_with_the_reason(command: Command, say
     assert [says in refusal.text for _, refusal in made.refused] == [True]
 
 
-def test_a_silence_ends_by_itself_and_that_is_announced() -> None:
+def test_a_silence_ends_by_itself_and_that_is_announced_though_it_held_nothing_back() -> None:
     made = stage()
     made.process(batches([], until=10))
-    made.command([silenced("service=cart", until=120)])
+    made.command([silenced("service=cart", until=120, text="upgrade")])
     made.process(batches([], until=100))
     assert made.expired == []
     made.process(batches([], until=200))
-    assert [s.id for s in made.expired] == ["s1"]
+    [end] = made.expired
+    assert (end.silence.id, end.ended_ms, end.ended_by) == ("s1", START + 120 * SECOND, None)
+    assert ended_words(end) == (
+        f"silence s1 of ada (upgrade) has ended at {iso(START + 120 * SECOND)}: service=cart; "
+        "it held back no incident"
+    )
+
+
+def test_what_a_silence_held_back_is_told_when_it_ends_whoever_ended_it() -> None:
+    """Also what is over by then, and after a restart in between."""
+    made, again = stage(), stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=~cart|smtp", until=9_000)])
+    events = made.process(batches([anomaly("cart", at=10), anomaly("smtp", at=10)], until=2_000))
+    held = {event.incident_id for event in events}
+    assert len(held) == 2
+    assert {e.incident.silences for e in events} == {("s1",)}
+    again.restore(made.snapshot())
+    again.command([ask("unsilence", id="s2", into="s1", actor="bob")])
+    [end] = again.expired
+    assert (set(end.incidents), end.ended_by) == (held, "bob")
+    assert "was ended by bob" in ended_words(end)
+    assert "held back 2 incidents: INC-" in ended_words(end)
+
+
+@pytest.mark.parametrize("step", [10, 60, 800])
+def test_the_end_of_a_maintenance_window_is_announced_however_far_apart_batches_are(
+    step: int,
+) -> None:
+    made = stage(rules=planned(hours=0.1))  # ends five minutes after the start
+    for until in range(0, 801, step):
+        made.process(batches([], until=until))
+    [end] = made.expired
+    assert end.silence.id.startswith("upgrade/")
+    assert end.ended_ms == START + 300 * SECOND
+
+
+def test_of_a_window_that_recurs_each_turn_is_announced_with_what_it_held_back() -> None:
+    made = stage(rules=planned(hours=0.1, rrule="FREQ=MINUTELY;INTERVAL=10"))
+    events = made.process(batches([anomaly("cart", at=0)], until=2_000))
+    assert events[0].incident.silenced_by is not None
+    assert [len(end.incidents) for end in made.expired] == [1, 0, 0]
+    assert len({end.silence.id for end in made.expired}) == 3
 
 
 def test_silences_survive_a_restart() -> None:

@@ -1,5 +1,6 @@
 """`tocsin silence` and its kin, on a broker that holds nothing but what they write."""
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,12 @@ from confluent_kafka import Producer
 from deploy.brokers.mock import MockBroker
 from deploy.commands.silences import run_silence, run_silences, run_unsilence
 from schemas.configuration import Topics
-from schemas.silences import Silence
+from schemas.incidents import Command
+from schemas.silences import ListedSilence
+from schemas.times import DAY_MS
 from tests.sinks.examples import cpu_incident
+
+HOUR_MS = 3_600_000
 
 
 @pytest.fixture
@@ -33,10 +38,14 @@ def config(mock_broker: MockBroker, tmp_path: Path) -> Path:
     return file
 
 
-def standing(config: Path) -> list[Silence]:
+def listed(config: Path) -> list[ListedSilence]:
     out = config.with_name("silences.json")
     assert run_silences(config=config, json=out) == 0
-    return msgspec.json.decode(out.read_bytes(), type=list[Silence])
+    return msgspec.json.decode(out.read_bytes(), type=list[ListedSilence])
+
+
+def standing(config: Path) -> list[ListedSilence]:
+    return [silence for silence in listed(config) if silence.status != "ended"]
 
 
 def test_a_silence_stands_until_it_is_ended(
@@ -50,7 +59,10 @@ def test_a_silence_stands_until_it_is_ended(
     assert mine.ends_ms - mine.starts_ms == 2 * 3_600_000
     assert run_unsilence(mine.id, config=config, actor="ada") == 0
     assert len(standing(config)) == 1
+    ended = listed(config)[0]
+    assert (ended.id, ended.status, ended.ended_by) == (mine.id, "ended", "ada")
     printed = capsys.readouterr().out
+    assert "ended by" in printed
     assert "service=cart and kind!=latency wakes nobody until" in printed
     assert "ends in" in printed
 
@@ -62,6 +74,30 @@ def test_an_incident_can_be_silenced_and_what_a_window_holds_back_is_counted(
     _, mine = standing(config)
     assert mine.matchers == (r'service=~"ts\-order\-service|ts\-travel\-service"',)
     assert "│ 1" in capsys.readouterr().out
+
+
+def test_what_ended_lately_is_listed_with_what_it_held_back(
+    config: Path, mock_broker: MockBroker
+) -> None:
+    now_ms = int(time.time() * 1000)
+    topics, producer = Topics(), Producer({"bootstrap.servers": mock_broker.bootstrap_servers})
+    for name, ends_ms in (("old", now_ms - 8 * DAY_MS), ("lately", now_ms - HOUR_MS)):
+        command = Command(
+            id=name,
+            type="silence",
+            incident_id="",
+            actor="ada",
+            issued_ms=ends_ms - HOUR_MS,
+            matchers=("service=cart",),
+            to_ms=ends_ms,
+        )
+        producer.produce(topics.commands, msgspec.json.encode(command))
+    over = cpu_incident(id="INC-2", silences=("lately", "old"), resolved_ms=now_ms)
+    producer.produce(topics.incidents, msgspec.json.encode(over), over.id)
+    producer.flush(10)
+    lately, window = listed(config)
+    assert (lately.id, lately.status, lately.held_back) == ("lately", "ended", 1)
+    assert (window.status, window.held_back, window.holds_back) == ("on", 1, 1)
 
 
 @pytest.mark.parametrize(
