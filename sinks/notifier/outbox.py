@@ -164,6 +164,12 @@ async def overtake(connection: AsyncConnection, incident_id: str, recipient: str
     return entries
 
 
+async def count_as_pages(connection: AsyncConnection, message_ids: Sequence[str]) -> None:
+    """News that is a page, too: what takes back pages takes it back, as long as it is not sent."""
+    change = message.update().where(message.c.message_id.in_(message_ids))
+    await connection.execute(change.values(kind="page"))
+
+
 async def forget(connection: AsyncConnection, before_ms: int) -> None:
     """Drops what was asked for before a time and is over, with threads that nothing is left of."""
     kept = (*UNSENT, "held", "digested")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from sinks.notifier.channels.channel import Message, Receipt
-from sinks.notifier.channels.http import Http
+from sinks.notifier.channels.http import Http, judge
 from sinks.notifier.messages import Stage
 from sinks.outgoing import Outgoing
 
@@ -41,10 +41,16 @@ class Opsgenie:
         self._http = Http("Opsgenie", now_ms, timeout_seconds, outgoing)
 
     async def send(self, message: Message) -> Receipt:
-        """Sends the request. 2xx is taken, 401, 403, 429 and 5xx may be later, 422 never."""
+        """Sends the request. 2xx is taken, 401, 403, 429 and 5xx may be later, 422 never.
+
+        An alert that is not there, since the page that makes it was taken back, needs no more.
+        """
         path, body = request_of(message)
-        answer = await self._http.post(f"{self._base}{path}", body, self._headers)
-        return Receipt(accepted=_request_in(answer))
+        answer = await self._http.ask("POST", f"{self._base}{path}", body, self._headers)
+        if path and answer.status == 404:
+            return Receipt(detail="Opsgenie has no such alert")
+        judge(answer.status, answer.after_seconds, self._http.who)
+        return Receipt(accepted=_request_in(answer.body))
 
     async def close(self) -> None:
         """Closes the connections."""

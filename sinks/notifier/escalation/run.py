@@ -165,22 +165,24 @@ class Escalations:
             _, heard = told.get(recipient.name, ("", False))
             ask = self._ask(page, call, incident, recipient, "page", first=not heard)
             withheld = None
-            if page.epoch == 1 and await self._just_told(connection, ask):
+            if page.epoch == 1 and (news := await self._just_told(connection, ask)):
                 withheld = "the news to them is the page"
+                await outbox.count_as_pages(connection, news)
             unheard = recipient.name in told and not heard
             orders.append(Order(ask, self._now_ms(), withheld, unheard))
         await self._desk.take(connection, orders)
         return bool(orders)
 
-    async def _just_told(self, connection: AsyncConnection, ask: Ask) -> bool:
-        """Whether the same way has just been told the same, by a route."""
+    async def _just_told(self, connection: AsyncConnection, ask: Ask) -> list[str]:
+        """Messages by which a route tells them the same by the same way."""
         first = ways_of(ask)[0]
         entries = await outbox.find(connection, ask.event.id, ask.recipient.name)
-        return any(
-            entry.content.kind == "news"
-            and (entry.channel, entry.content.address) == (first.channel, first.address)
+        return [
+            entry.content.id
             for entry in entries
-        )
+            if entry.content.kind == "news"
+            and (entry.channel, entry.content.address) == (first.channel, first.address)
+        ]
 
     async def _remind(
         self, connection: AsyncConnection, page: Page, call: Call, incident: Incident
