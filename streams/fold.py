@@ -1,6 +1,6 @@
 """Takes decoded records into their window, or says why one cannot be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from schemas.configuration import Windows
 from schemas.events import EventKind
@@ -72,7 +72,7 @@ class Fold:
         service, _, _ = known((raw.service, None, None))
         body = raw.body or ""
         key = self.line_key(service, raw.severity, body)
-        Lines(self, lambda _: body).take(intake, key, ([time_ms], [0]))
+        Lines(self, lambda _: body).take(intake, key, 1, (time_ms, 0))
 
     def _request(self, intake: Intake, raw: Raw, time_ms: int) -> None:
         duration, client = raw.duration_seconds, raw.client_duration_seconds
@@ -126,6 +126,7 @@ class Fold:
 
         Changes nothing of what will be said of the window, whenever it is done.
         """
+        intake.waiting.fold(all_of_it=False)
         for gauge in intake.window.gauges.values():
             gauge.fold(all_of_it=False)
         for cell in intake.window.requests.values():
@@ -147,13 +148,12 @@ class Lines:
         self._body_of = body_of
         self._places: dict[int, int] = {}
 
-    def take(self, intake: Intake, key: LogKey, where: tuple[Sequence[int], Sequence[int]]) -> None:
-        """Counts lines of one key, given by their times and places. Raises `Rejected`."""
-        times_ms, places = where
+    def take(self, intake: Intake, key: LogKey, count: int, earliest: tuple[int, int]) -> None:
+        """Counts lines of one key; `earliest` are time and place of the earliest, of the first of
+        several. Raises `Rejected`."""
         cell = self._fold.line_cell(intake, key)
-        cell.count += len(times_ms)
-        first_ms = min(times_ms)
-        place = places[times_ms.index(first_ms)]
+        cell.count += count
+        first_ms, place = earliest
         # What is said of a cell in one go may come group by group, not in order of arrival.
         before = self._places.get(id(cell), -1)
         if first_ms < cell.first_ms or (first_ms == cell.first_ms and place < before):

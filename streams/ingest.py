@@ -236,6 +236,7 @@ class Ingest:
         intake = self._open.get(start_ms)
         if intake is None:
             intake = self._fold.open(Window(start_ms, start_ms + self._length_ms))
+        intake.waiting.fold(all_of_it=False)
         self._fold.by_kind[kind](intake, raw, time_ms)
         self._open[start_ms] = intake
 
@@ -250,6 +251,7 @@ class Ingest:
         batches: list[ObservationBatch] = []
         for start in due:
             intake = self._open.pop(start)
+            intake.waiting.fold(all_of_it=True)
             window = intake.window
             batches += self._batches(window.end_ms, window.observations(self._names))
         if not due or due[-1] + self._length_ms < closed_ms:

@@ -2,6 +2,7 @@
 
 from streams.raw import MAX_NAME_CHARACTERS
 from streams.reject import Rejected
+from streams.waiting import Waiting
 from streams.windows import DurationCell, GaugeCell, RequestCell, Window
 
 Names = tuple[str | None, str | None, str | None]
@@ -14,12 +15,19 @@ class Intake:
     ----------
     max_series
         Series that it may hold.
+
+    Attributes
+    ----------
+    waiting
+        What has come for its cells and must be folded before more is put into them one by one, and
+        before anything is said of them.
     """
 
-    __slots__ = ("_max_series", "window")
+    __slots__ = ("_max_series", "waiting", "window")
 
     def __init__(self, window: Window, max_series: int) -> None:
         self.window = window
+        self.waiting = Waiting()
         self._max_series = max_series
 
     def gauge_cell(self, names: Names) -> GaugeCell:

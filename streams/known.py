@@ -64,6 +64,7 @@ class Known:
             found=np.zeros(5),
             texts=np.zeros(len(records.FIELDS) + 1, np.int64),
         )
+        tables.number_of_nothing(self.tables.names)
         self.series: list[Series] = []
         self.failed = np.full(1, -1, np.int8)
         """By number of a status, 1 if it has failed and 0 if it has not; -1 if that is not known,

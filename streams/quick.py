@@ -14,8 +14,10 @@ from streams.intake import Intake
 from streams.kinds import DECISIVE
 from streams.known import Known
 from streams.native import records
+from streams.native.folds import DURATION, GAUGE, NETWORK, Values
 from streams.native.records import (
     CALL,
+    COUNT,
     FIELDS,
     LINE,
     MOST_WINDOWS,
@@ -26,6 +28,7 @@ from streams.native.records import (
 )
 from streams.packed import Packed
 from streams.raw import Raw
+from streams.waiting import Place
 from streams.windows import RequestCell
 
 MOST_RECORDS = 2**16
@@ -68,9 +71,8 @@ class Quick:
         self._chunk(read, many)
 
     def _room(self, count: int) -> None:
-        self._columns, self._ordered = (
-            Columns(*(np.empty(count, t) for t in (np.int64, np.int64, float, float, np.int64)))
-            for _ in range(2)
+        self._columns = Columns(
+            *(np.empty(count, t) for t in (np.int64, np.int64, float, float, np.int64))
         )
         self._groups = Groups(*(np.empty(count, np.int64) for _ in Groups._fields))
 
@@ -91,8 +93,9 @@ class Quick:
         while True:
             read, many, why = self._read(part, begun, windows, until_ms)
             if read:
-                latest_ms = max(latest_ms, int(self._columns.time_ms[:read].max()))
-                self._take_groups(part, begun, intakes, self._chunk(read, many))
+                chunk = self._chunk(read, many)
+                latest_ms = max(latest_ms, chunk.latest_ms)
+                self._take_groups(part, begun, intakes, chunk)
                 begun += read
             if why != NO_ROOM:
                 return Took(begun, latest_ms)
@@ -121,92 +124,86 @@ class Quick:
         )
 
     def _chunk(self, read: int, many: int) -> "_Chunk":
-        records.in_order(read, many, self._columns, self._groups, self._ordered)
         self._known.learn()
-        columns, groups = self._ordered, self._groups
-        firsts, seconds, ends = columns.first[:read], columns.second[:read], groups.end[:many]
-        has_second = ~np.isnan(seconds)
-        failed = self._known.failed[columns.token[:read]]
-        return _Chunk(
-            series=groups.series[:many].tolist(),
-            windows=groups.window[:many].tolist(),
-            bounds=[0, *ends.tolist()],
-            times=columns.time_ms[:read].tolist(),
-            places=columns.group[:read].tolist(),
-            firsts=firsts.tolist(),
-            seconds=seconds,
-            networks=np.maximum(seconds - firsts, 0.0)[has_second].tolist(),
-            of_networks=_totals(has_second, ends),
-            of_known=_totals(failed >= 0, ends),
-            of_errors=_totals(failed > 0, ends),
-        )
+        groups = self._groups
+        values = Values(np.empty(read), np.empty(read), np.empty(read, np.int64))
+        latest_ms = records.in_order(read, many, self._columns, groups, self._known.failed, values)
+        return _Chunk(values, latest_ms, *(column[:many].tolist() for column in groups))
 
     def _take_groups(
         self, values: Packed, first: int, intakes: Sequence[Intake], chunk: "_Chunk"
     ) -> None:
         lines = Lines(self._fold, lambda at: _raw(values[first + at] or b"").body or "")
-        series_of, times, firsts = self._known.series, chunk.times, chunk.firsts
+        begins: list[int | None] = [None] * len(intakes)
         start = 0
-        for group, end in enumerate(chunk.bounds[1:]):
-            kind, service, one, other = series_of[chunk.series[group]]
-            intake = intakes[chunk.windows[group]]
-            if kind == SAMPLE:
-                gauge = intake.gauge_cell((service, one, other))
-                gauge.pending += zip(times[start:end], firsts[start:end], strict=True)
-            elif kind == LINE:
-                where = times[start:end], chunk.places[start:end]
-                lines.take(intake, (service, one or "", other or ""), where)
-            else:
-                requests = intake.request_cell((service, one, other))
-                if kind == CALL:
-                    _take_calls(requests, bool(other), chunk, group)
-                else:
-                    _take_counts(requests, chunk, group)
+        for group, end in enumerate(chunk.ends):
+            window, series = chunk.windows[group], chunk.series[group]
+            intake = intakes[window]
+            waiting = intake.waiting
+            if waiting.numbers is not self._known.tables:
+                waiting.numbers = self._known.tables
+                waiting.places.clear()
+            place = waiting.places.get(series)
+            if place is None:
+                place = waiting.places[series] = self._place(intake, series)
+            if place.kind == LINE:
+                _, service, one, other = self._known.series[series]
+                earliest = chunk.first_ms[group], chunk.first_at[group]
+                lines.take(intake, (service, one or "", other or ""), end - start, earliest)
+                start = end
+                continue
+            if place.stream >= 0:
+                begin = begins[window]
+                if begin is None:
+                    begin = begins[window] = waiting.block(chunk.values)
+                waiting.add(place.stream, begin + start, begin + end)
+                if place.network >= 0:
+                    waiting.add(place.network, begin + start, begin + end)
+            cell = place.cell
+            if cell is not None and place.kind == CALL:
+                cell.count += end - start
+                cell.known += chunk.known[group]
+                cell.errors += chunk.failed[group]
+            elif cell is not None:
+                _take_counts(cell, chunk.values, start, end)
             start = end
+
+    def _place(self, intake: Intake, series: int) -> Place:
+        """Where records of a series go; opens what is not yet there."""
+        kind, service, one, other = self._known.series[series]
+        if kind == LINE:
+            return Place(kind)
+        waiting = intake.waiting
+        if kind == SAMPLE:
+            gauge = intake.gauge_cell((service, one, other))
+            return Place(kind, stream=waiting.stream(gauge, GAUGE))
+        cell = intake.request_cell((service, one, other))
+        if kind == COUNT:
+            return Place(kind, cell)
+        duration = waiting.stream(cell.durations, DURATION)
+        network = waiting.stream(cell.networks, NETWORK) if other else -1
+        return Place(kind, cell, duration, network)
 
 
 class _Chunk(NamedTuple):
-    """What was read, group by group.
+    """What was read: the values, group by group, the latest time, and `Groups` as lists."""
 
-    Group `i` has the records from `bounds[i]` to `bounds[i + 1]`. `of_networks`, `of_known` and
-    `of_errors` are how many there are up to there of durations of networks, known statuses and
-    failures.
-    """
-
+    values: Values
+    latest_ms: int
     series: list[int]
     windows: list[int]
-    bounds: list[int]
-    times: list[int]
-    places: list[int]
-    firsts: list[float]
-    seconds: npt.NDArray[np.float64]
-    networks: list[float]
-    of_networks: list[int]
-    of_known: list[int]
-    of_errors: list[int]
+    sizes: list[int]
+    ends: list[int]
+    known: list[int]
+    failed: list[int]
+    first_ms: list[int]
+    first_at: list[int]
 
 
-def _take_calls(cell: RequestCell, called: bool, chunk: _Chunk, group: int) -> None:
-    start, end = chunk.bounds[group], chunk.bounds[group + 1]
-    cell.count += end - start
-    cell.durations.pending += chunk.firsts[start:end]
-    if called:
-        first, last = chunk.of_networks[group], chunk.of_networks[group + 1]
-        cell.networks.pending += chunk.networks[first:last]
-    cell.known += chunk.of_known[group + 1] - chunk.of_known[group]
-    cell.errors += chunk.of_errors[group + 1] - chunk.of_errors[group]
-
-
-def _take_counts(cell: RequestCell, chunk: _Chunk, group: int) -> None:
-    start, end = chunk.bounds[group], chunk.bounds[group + 1]
-    requests = [int(count) for count in chunk.firsts[start:end]]
+def _take_counts(cell: RequestCell, values: Values, start: int, end: int) -> None:
+    requests = [int(count) for count in values.first[start:end].tolist()]
     cell.count += sum(requests)
-    for count, errors in zip(requests, chunk.seconds[start:end].tolist(), strict=True):
+    for count, errors in zip(requests, values.second[start:end].tolist(), strict=True):
         if not isnan(errors):
             cell.known += count
             cell.errors += int(errors)
-
-
-def _totals(chosen: npt.NDArray[np.bool_], ends: npt.NDArray[np.int64]) -> list[int]:
-    """How many are chosen before each end, beginning with none."""
-    return [0, *np.cumsum(chosen)[ends - 1].tolist()]

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from math import ceil, log, log1p
 
 ACCURACY = 0.01
-_PER_LOG = 1 / log1p(2 * ACCURACY / (1 - ACCURACY))
-_SMALLEST = 1e-9  # a nanosecond; what is shorter counts as zero
+PER_LOG = 1 / log1p(2 * ACCURACY / (1 - ACCURACY))
+SMALLEST = 1e-9  # a nanosecond; what is shorter counts as zero
 
 
 def add_values(bins: dict[int, int], values: Iterable[float]) -> None:
     """Counts values into their bins; zeros and less are left out."""
     get = bins.get
-    for index in [ceil(log(value) * _PER_LOG) for value in values if value >= _SMALLEST]:
+    for index in [ceil(log(value) * PER_LOG) for value in values if value >= SMALLEST]:
         bins[index] = get(index, 0) + 1
 
 

@@ -12,7 +12,7 @@ from streams.sketches import ACCURACY, add_bins, add_values
 
 T = TypeVar("T")
 
-_PENDING = 64
+PORTION = 64
 """Values are folded into sums and bins so many at a time, in order of arrival, whenever that is
 done: when it is done changes no rounding."""
 
@@ -54,14 +54,14 @@ class DurationCell(msgspec.Struct, array_like=True, gc=False):
 def _portions(pending: list[T], *, all_of_it: bool) -> list[list[T]]:
     """Takes the portions that are full, and at wish the rest, out of `pending`."""
     count = len(pending)
-    if count < _PENDING:
+    if count < PORTION:
         if not all_of_it or not count:
             return []
         portions = [pending[:]]
         pending.clear()
         return portions
-    end = count if all_of_it else count - count % _PENDING
-    portions = [pending[i : i + _PENDING] for i in range(0, end, _PENDING)]
+    end = count if all_of_it else count - count % PORTION
+    portions = [pending[i : i + PORTION] for i in range(0, end, PORTION)]
     del pending[:end]
     return portions
 

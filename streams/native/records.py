@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.native.compile import compiled, inlined
+from streams.native.folds import Values
 from streams.native.numbers import to_float
 from streams.native.scan import (
     CLOSED,
@@ -109,13 +110,20 @@ class Columns(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """By group, in order of first appearance: series and window, how many records, and, once they
-    are in order, where they end."""
+    """By group, in order of first appearance: series and window, and how many records.
+
+    Once they are in order also where they end, how many have a known status and how many of those
+    have failed, the earliest time, and where its record was, the first of several.
+    """
 
     series: npt.NDArray[np.int64]
     window: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
+    known: npt.NDArray[np.int64]
+    failed: npt.NDArray[np.int64]
+    first_ms: npt.NDArray[np.int64]
+    first_at: npt.NDArray[np.int64]
 
 
 @compiled
@@ -181,25 +189,42 @@ def read(
 
 
 @compiled
-def in_order(read: int, many: int, columns: Columns, groups: Groups, ordered: Columns) -> None:
+def in_order(
+    read: int,
+    many: int,
+    columns: Columns,
+    groups: Groups,
+    failed: npt.NDArray[np.int8],
+    ordered: Values,
+) -> int:
     """Puts what was read in the order of groups, and within each of arrival.
 
-    `group` of what is ordered is then where each record was.
+    `failed` says of each token, the last element of -1, whether it is of a failure: 1, 0, or -1 if
+    that is not known. Returns the latest time.
     """
     places = groups.end
     place = 0
     for group in range(many):
         places[group] = place
         place += groups.size[group]
+        groups.known[group] = groups.failed[group] = 0
+        groups.first_ms[group] = LATEST_MS + 1
+    latest_ms = -1
     for at in range(read):
         group = columns.group[at]
         place = places[group]
         places[group] = place + 1
-        ordered.time_ms[place] = columns.time_ms[at]
+        time_ms = columns.time_ms[at]
+        ordered.time_ms[place] = time_ms
         ordered.first[place] = columns.first[at]
         ordered.second[place] = columns.second[at]
-        ordered.token[place] = columns.token[at]
-        ordered.group[place] = at
+        has_failed = failed[columns.token[at]]
+        groups.known[group] += has_failed >= 0
+        groups.failed[group] += has_failed > 0
+        latest_ms = max(latest_ms, time_ms)
+        if time_ms < groups.first_ms[group]:
+            groups.first_ms[group], groups.first_at[group] = time_ms, at
+    return latest_ms
 
 
 @inlined
@@ -232,7 +257,7 @@ def _kind(seen: int, found: npt.NDArray[np.float64]) -> int:
 
 @inlined
 def _key(kind: int, seen: int, texts: npt.NDArray[np.int64]) -> np.uint64:
-    """The names of the series that the record is of, as one word."""
+    """The names of the series that the record is of, as one word; an empty name is none."""
     if kind == SAMPLE:
         one, other = _METRIC, _INSTANCE
     elif kind == LINE:
@@ -241,7 +266,7 @@ def _key(kind: int, seen: int, texts: npt.NDArray[np.int64]) -> np.uint64:
         one, other = _OPERATION, _CALLER
     key = np.uint64(kind)
     for field in (_SERVICE, one, other):
-        text = texts[field] if seen >> field & 1 else NONE
+        text = texts[field] if seen >> field & 1 and (kind == LINE or texts[field] > 0) else NONE
         key = key << _BITS | np.uint64(text)
     return key
 

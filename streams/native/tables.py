@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.native.compile import inlined
+from streams.native.compile import compiled, inlined
 from streams.native.scan import Buffer
 from streams.native.words import WHOLE, digits_zeroed, load, mixed
 
 FULL = -1
+_NOTHING = np.zeros(8, np.uint8)
 _SEED = np.uint64(0x243F6A8885A308D3)
 
 
@@ -53,6 +54,12 @@ def text_of(table: Texts, number: int) -> bytes:
     """The text of this number."""
     start, length = int(table.starts[number]), int(table.lengths[number])
     return table.words[start : start + (length + 7) // 8].tobytes()[:length]
+
+
+@compiled
+def number_of_nothing(table: Texts) -> int:
+    """The number of the empty text: 0 in an empty table."""
+    return number_of_text(table, _NOTHING, 0, 0, False)
 
 
 @inlined

@@ -112,6 +112,36 @@ def test_both_paths_say_and_keep_the_same(
         offset += len(values)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_many_values_of_few_series_are_summed_and_binned_to_the_bit(seed: int) -> None:
+    chance = random.Random(seed)
+    quick, careful = new("auto", quick=True), new("auto", quick=False)
+    offset = 0
+    for n in range(12):
+        values = []
+        for _ in range(chance.choice([40, 300, 2_000])):
+            at, value = 3 * n + chance.random() * 4, 10 ** chance.uniform(-11, 8)
+            client = value * chance.choice([0.5, 1.0, 1.5])
+            values.append(
+                chance.choice(
+                    [
+                        gauge(at, value * chance.choice([1, -1, 1e-3]), instance=None),
+                        request(at, value, caller="web", client_duration_seconds=client),
+                        request(at, value, caller=chance.choice([None, "", "web"]), status=500),
+                        request(at, value, operation="\\", caller="web"),
+                        gauge(at, chance.choice([-0.0, 0.0]), instance=""),
+                    ]
+                )
+                if chance.random() < 0.999
+                else b"{"
+            )
+        assert quick.process(run_of(values, offset)) == careful.process(run_of(values, offset))
+        if chance.random() < 0.4:
+            assert quick.snapshot() == careful.snapshot()
+            quick.restore(careful.snapshot())
+        offset += len(values)
+
+
 def taken_quickly(values: Sequence[bytes]) -> int:
     """How many records of a window that is open are read at once."""
     ingest, taken = new("auto", quick=True), 0
