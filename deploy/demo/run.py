@@ -26,7 +26,7 @@ from schemas.configuration import Configuration
 from schemas.incidents import Delivery
 from schemas.times import clock
 
-END_SECONDS = 60
+END_SECONDS = 300
 SETTLE_SECONDS = 1.5
 
 

@@ -25,7 +25,8 @@ from streams.files import read_events
 RAW_PARTITIONS = 4
 TAIL_SECONDS = 60
 """How long heartbeats go on after the recording's end, in event time: the last windows close."""
-START_SECONDS = 60
+START_SECONDS = 300
+"""Longest that anything may take to be ready; a laptop that does much else is slow."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,20 @@ def wait_until_ready(
     configuration: Configuration, children: Children, stop: threading.Event
 ) -> None:
     """Waits for every process to say that it is ready."""
-    addresses = [
-        configuration.worker.admin,
-        configuration.notifier.listen,
-        configuration.case_store.listen,
-        configuration.status_page.listen,
-    ]
+    addresses = {
+        "the worker": configuration.worker.admin,
+        "the notifier": configuration.notifier.listen,
+        "the case store": configuration.case_store.listen,
+        "the status page": configuration.status_page.listen,
+    }
     deadline = time.monotonic() + START_SECONDS
-    for address in addresses:
+    for part, address in addresses.items():
         while not is_ready(f"http://{address.host}:{address.port}/health/ready"):
             children.check()
             if stop.wait(0.2):
                 raise Stopped
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not everything was ready within {START_SECONDS} s")
+                raise TimeoutError(f"{part} was not ready within {START_SECONDS} s")
 
 
 def is_ready(url: str) -> bool:
