@@ -30,6 +30,14 @@ def demo(
 
 
 @app.command(group=PROCESSES)
+def broker(*, config: Config = None) -> int:
+    """Keep an embedded Kafka with the configuration's topics in memory, to try it without one."""
+    from deploy.commands.broker import run_broker
+
+    return run_broker(config)
+
+
+@app.command(group=PROCESSES)
 def worker(*, config: Config = None) -> int:
     """Read raw topics, detect, and write incidents."""
     from deploy.processes import worker as run
