@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from streams.shell.lease import LeaseLostError
 from streams.shell.memory import without_collections
 from streams.shell.overload import Relief
 from streams.shell.reading import decode_asked, decode_run
+from streams.shell.restoring import ends_of, read_checkpoints, restore, said_to
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
 from streams.shell.telling import tell_answers, tell_incidents
@@ -147,42 +148,38 @@ class Pipeline:
     async def restore(self, actives: Mapping[CheckpointTable, set[TP]]) -> None:
         """Builds the stages of the assigned partitions from their last checkpoints."""
         with metrics.RESTORE_SECONDS.time(), without_collections():
-            for topic, table in self._tables.items():
-                # A broker may have made the changelog with more partitions than the topic has.
-                found = await self._read(table, actives, self._partitions[topic])
-                for partition in list(found):
-                    await self._restore_ingest(topic, partition, table, found.pop(partition))
-            found = await self._read(self._detect_table, actives, self.topics.observation_shards)
-            for shard in list(found):
-                await self._restore_detect(shard, found.pop(shard))
-            for found_one in (await self._read(self._incident_table, actives, 1)).values():
+            ingest = [(table, self._partitions[topic]) for topic, table in self._tables.items()]
+            detect = (self._detect_table, self.topics.observation_shards)
+            tables = [*ingest, detect, (self._incident_table, 1)]
+            found = await read_checkpoints(tables, actives)
+            ends = await ends_of(self.app.consumer, found, [self._replayed])
+            *of_ingest, of_detect, of_incident = found
+            for topic, of_topic in zip(self._tables, of_ingest, strict=True):
+                for partition in list(of_topic):  # each is let go of once it is restored
+                    await self._restore_ingest(topic, partition, of_topic.pop(partition), ends)
+            for shard in list(of_detect):
+                await self._restore_detect(shard, of_detect.pop(shard), ends)
+            for found_one in of_incident.values():
                 self.incident = self._keeper(
                     "incident", 0, self._stages.incident(), self._incident_table
                 )
-                await self._restored(self.incident, self._incident_table, found_one)
-                replayed = partition_of(self._replayed)
-                self._replay_to = (await self.app.consumer.highwaters(replayed))[replayed] or 0
-        await self._go_on()
+                await restore(self.incident, self._incident_table, found_one, ends)
+                self._replay_to = ends[self._replayed]
+        await self._go_on(ends)
         metrics.REBALANCES.inc()
         metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
 
-    async def _read(
-        self, table: CheckpointTable, actives: Mapping[CheckpointTable, set[TP]], count: int
-    ) -> dict[int, Restored]:
-        """Of the first `count` partitions those that are assigned, with their checkpoints."""
-        mine = sorted(tp.partition for tp in actives.get(table, ()) if tp.partition < count)
-        return dict(sorted((await table.read(mine)).items())) if mine else {}
-
     async def _restore_ingest(
-        self, topic: str, partition: int, table: CheckpointTable, found: Restored
+        self, topic: str, partition: int, found: Restored, ends: Mapping[str, int]
     ) -> None:
+        table = self._tables[topic]
         stage = self._stages.ingest(self.sources[topic], partition)
         keeper = self._keeper("ingest", partition, stage, table)
         self.ingest[f"{topic}/{partition}"] = keeper
         self._clock.heard(f"{topic}/{partition}", self._now())
-        await self._restored(keeper, table, found)
+        await restore(keeper, table, found, ends)
 
-    async def _restore_detect(self, shard: int, found: Restored) -> None:
+    async def _restore_detect(self, shard: int, found: Restored, ends: Mapping[str, int]) -> None:
         sources = [
             f"{topic}/{partition}"
             for topic in self.sources
@@ -192,7 +189,7 @@ class Pipeline:
             "detect", shard, self._stages.detect(shard, sources), self._detect_table
         )
         self.detect[shard] = keeper
-        await self._restored(keeper, self._detect_table, found)
+        await restore(keeper, self._detect_table, found, ends)
 
     def _keeper(self, name: str, partition: int, stage: Any, table: CheckpointTable) -> Keeper[Any]:
         return Keeper(
@@ -206,47 +203,17 @@ class Pipeline:
             clock=self._now,
         )
 
-    async def _restored(self, keeper: Keeper[Any], table: CheckpointTable, found: Restored) -> None:
-        metrics.RESTORE_FETCHED_BYTES.inc(found.fetched_bytes)
-        checkpoint = found.checkpoint
-        if checkpoint is None:
-            logger.info("%s %s starts without a checkpoint", table.name, keeper.partition)
-            return
-        beyond = await self._beyond_the_end(checkpoint.next_offsets)
-        if beyond:
-            logger.error(
-                "%s %s: the checkpoint is ahead of %s, so that topic was made anew; the stage "
-                "starts afresh",
-                keeper.name,
-                keeper.partition,
-                beyond,
-            )
-            keeper.begin_after(checkpoint)
-            return
-        await keeper.restore(checkpoint)
-        logger.info("%s %s goes on from %s", keeper.name, keeper.partition, checkpoint.next_offsets)
+    async def _go_on(self, read_ends: Mapping[str, int]) -> None:
+        """Lets the restored stages speak, of what they had not said yet.
 
-    async def _go_on(self) -> None:
-        """Lets the restored stages speak, of what they had not said yet."""
+        `read_ends` are where the topics end that they read.
+        """
         keepers, already, ends = self.keepers(), Already(), dict[TP, int]()
         if self._outputs is not None and keepers:
-            starts = await self._said_to(keepers)
+            starts = said_to(keepers, read_ends)
             already, ends = await self._outputs.since(starts, self._written())
-        said_to = {f"{tp.topic}/{tp.partition}": end for tp, end in ends.items()}
-        await asyncio.gather(*(keeper.go_on(already, said_to) for keeper in keepers))
-
-    async def _said_to(self, keepers: Iterable[Keeper[Any]]) -> dict[TP, int]:
-        """From where on the stages that may repeat themselves have spoken since."""
-        read = {partition_of(source) for keeper in keepers for source in keeper.next_offsets}
-        highwaters = await self.app.consumer.highwaters(*read)
-        ends = {f"{tp.topic}/{tp.partition}": end or 0 for tp, end in highwaters.items()}
-        starts: dict[TP, int] = {}
-        for keeper in keepers:
-            if keeper.repeats(ends):
-                for place, offset in keeper.said_to.items():
-                    tp = partition_of(place)
-                    starts[tp] = min(offset, starts.get(tp, offset))
-        return starts
+        written = {f"{tp.topic}/{tp.partition}": end for tp, end in ends.items()}
+        await asyncio.gather(*(keeper.go_on(already, written) for keeper in keepers))
 
     def _written(self) -> list[TP]:
         """The partitions that the stages write."""
@@ -262,11 +229,6 @@ class Pipeline:
             )
             for partition in range(self._partitions[topic])
         ]
-
-    async def _beyond_the_end(self, next_offsets: Mapping[str, int]) -> list[str]:
-        positions = {partition_of(source): offset for source, offset in next_offsets.items()}
-        ends = await self.app.consumer.highwaters(*positions)
-        return [str(tp) for tp, offset in positions.items() if offset > ends[tp]]
 
     async def checkpoint(self) -> None:
         """A checkpoint of every stage that has anything new and for which one is not too dear."""
