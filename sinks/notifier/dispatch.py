@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sinks.database import upsert
-from sinks.notifier.outbox import UNSENT, Entry, entry_of, id_from
+from sinks.notifier.outbox import UNSENT, Entry, after_failed, entry_of, id_from
 from sinks.notifier.store import add_deliveries
 from sinks.notifier.tables import message, pause, thread
 
@@ -192,7 +192,7 @@ async def fall_over(
         "tries": 0,
         "further_ways": len(further),
         "next_attempt_ms": now_ms,
-        "detail": f"after {entry.channel} failed",
+        "detail": after_failed(entry.channel),
     }
     change = message.update().where(message.c.message_id == entry.content.id)
     await connection.execute(change.values(**values, **_RETRIED))

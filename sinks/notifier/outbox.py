@@ -79,6 +79,11 @@ def message_id(event_id: str, recipient: str, channel: str, key: str = "") -> st
     return id_from(*parts)
 
 
+def after_failed(channel: str) -> str:
+    """What stands by a message that goes by its next way, since one has failed."""
+    return f"after {channel} failed"
+
+
 def id_from(*parts: str) -> str:
     """The same id for the same parts, on every machine."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
-from sinks.notifier import dispatch, holding, metrics
+from sinks.notifier import dispatch, holding, metrics, outbox
 from sinks.notifier.channels.channel import Channel, KeepsCard, Receipt, Refused, Retry
 from sinks.notifier.health import Health
 from sinks.notifier.language import language
@@ -232,7 +232,8 @@ class Sender:
         if other is None:
             await dispatch.mark_failed(connection, entry, detail, now_ms)
         else:
-            steps.append(other.delivery("asked", now_ms, detail=f"after {entry.channel} failed"))
+            said = outbox.after_failed(entry.channel)
+            steps.append(other.delivery("asked", now_ms, detail=said))
         await add_deliveries(connection, steps)
 
     async def tidy(self, name: str, under_way: Collection[str]) -> None:

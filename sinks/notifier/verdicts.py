@@ -1,12 +1,13 @@
 """Why somebody was told of an event, or was not: one verdict for each event and person. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from schemas.configuration import Recipient
 from schemas.incidents import Delivery, IncidentEvent
+from sinks.notifier.outbox import after_failed
 from sinks.notifier.routing import Router, stage_of
 from sinks.notifier.stakeholders import OnCall, absence
 
@@ -76,7 +77,8 @@ def verdict(
             reasons=tuple(why_not()),
             steps=tuple(_step(each) for each in mine),
         )
-    ended = {name: _outcome(steps) for name, steps in messages.items()}
+    went_on = {each.detail for each in mine if each.status == "asked"}
+    ended = {name: _outcome(steps, went_on) for name, steps in messages.items()}
     best = max(messages, key=lambda name: (_WEIGHT.index(ended[name]), messages[name][-1].time_ms))
     last = messages[best][-1]
     return Verdict(
@@ -129,14 +131,15 @@ def _reasons(outcome: Outcome, steps: Sequence[Delivery]) -> tuple[str, ...]:
     return (decided[-1].detail,)
 
 
-def _outcome(steps: Sequence[Delivery]) -> Outcome:
+def _outcome(steps: Sequence[Delivery], went_on: Collection[str]) -> Outcome:
+    """What became of one message; `went_on` says which channels were left for the next way."""
     last = steps[-1]
     if any(each.status in ("sent", "accepted", "acknowledged") for each in steps):
         return "delivered"
     if any(each.status == "withheld" for each in steps):
         return "withheld"  # taken back while it was being sent, which then failed
     if last.status == "failed" and last.failure in _TRIED_AGAIN:
-        return "on_its_way"
+        return "failed" if after_failed(last.channel) in went_on else "on_its_way"
     return _OUTCOMES[last.status]
 
 

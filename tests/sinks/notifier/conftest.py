@@ -29,6 +29,16 @@ TOPIC = "tocsin.incident-events.v1"
 NOW_MS = 1_764_000_000_000
 NEVER_STALE_SECONDS = 1e9
 """The examples are of another year than the clock."""
+CAN_BE_SENT = """
+SELECT count(*) FROM notifier_message m WHERE state = 'sending' OR (
+    state = 'waiting' AND next_attempt_ms <= :now
+    AND channel NOT IN (SELECT channel FROM notifier_pause WHERE until_ms > :now)
+    AND NOT EXISTS (
+        SELECT 1 FROM notifier_message e WHERE e.seq < m.seq AND e.recipient = m.recipient
+        AND e.incident_id = m.incident_id AND e.state IN ('waiting', 'sending')
+    )
+)
+"""
 CATALOGUE = Catalogue(
     services=(
         Service(
@@ -190,8 +200,7 @@ class Bench:
                 store.execute(query, {"now": self.clock()}).fetchone()[0]
                 for query in (
                     "SELECT count(*) FROM notifier_timer WHERE due_ms <= :now",
-                    "SELECT count(*) FROM notifier_message WHERE state = 'sending' "
-                    "OR (state = 'waiting' AND next_attempt_ms <= :now)",
+                    CAN_BE_SENT,
                     "SELECT count(*) FROM notifier_delivery",
                 )
             )

@@ -72,8 +72,8 @@ class HttpPlace:
             self.keys.append(request.headers.get("Idempotency-Key", ""))
         if self.trouble is None:
             return await handler(request)
-        if self.trouble == "500":
-            return web.Response(status=500)
+        if self.trouble in ("404", "500"):
+            return web.Response(status=int(self.trouble))
         if self.trouble == "429":
             return web.Response(status=429, headers={"Retry-After": "30"})
         answer = await handler(request) if self.trouble == "late" else web.Response()

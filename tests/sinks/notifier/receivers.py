@@ -11,7 +11,7 @@ from typing import Literal
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-Trouble = Literal["down", "500", "429", "late"]
+Trouble = Literal["down", "404", "500", "429", "late"]
 """Closes the connection; answers so; or takes what comes, and is gone before it has said so."""
 Answer = Callable[[web.Request, bytes], web.StreamResponse | None]
 

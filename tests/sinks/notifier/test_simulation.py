@@ -1,27 +1,35 @@
-"""A notifier under a random life: crashes, repeats, acknowledgements and time, from one seed."""
+"""A notifier under a random life: crashes, repeats, acknowledgements, receivers in trouble and
+time, from one seed."""
 
 import random
 import sqlite3
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
-from schemas.configuration import Configuration, Recipient, Route
+from schemas.configuration import Channels, Configuration, Recipient, Route, WebhookChannel
 from schemas.incidents import Incident, IncidentEvent
-from schemas.oncall import Cadence, Escalation, MessageLimit, Step
+from schemas.oncall import Cadence, Escalation, MessageLimit, Step, Way
 from sinks.notifier import Notifier
 from sinks.notifier.store import read_taken, read_trail
 from sinks.notifier.verdicts import verdict
 from tests.sinks.examples import cpu_incident, event
 from tests.sinks.notifier.conftest import Bench
+from tests.sinks.notifier.outages import HookPlace, place
+from tests.sinks.notifier.receivers import Trouble
 
 LIMIT = MessageLimit(messages=5, per_seconds=300)
 PEOPLE = (
     Recipient(name="ada", channel="console"),
     Recipient(name="grace", channel="console"),
     Recipient(name="desk", channel="console", audience="support"),
+    Recipient(name="kim", channel="webhook:first", fall_back=(Way(channel="webhook:second"),)),
+    Recipient(name="lou", channel="webhook:second", limit=LIMIT),
 )
+TROUBLES: tuple[Trouble | None, ...] = (None, None, "down", "404", "500", "429", "late")
 
 
 class Life:
@@ -57,7 +65,16 @@ class Life:
         return made
 
 
-def configured(bench: Bench) -> Configuration:
+@asynccontextmanager
+async def hooks() -> AsyncIterator[tuple[HookPlace, HookPlace]]:
+    """Two receivers that can be put into trouble."""
+    async with place("webhook") as first, place("webhook") as second:
+        assert isinstance(first, HookPlace)
+        assert isinstance(second, HookPlace)
+        yield first, second
+
+
+def configured(bench: Bench, first: HookPlace, second: HookPlace) -> Configuration:
     policy = Escalation(
         name="shop",
         steps=(Step(notify=("ada",)), Step(notify=("grace",), after_minutes=5)),
@@ -66,8 +83,15 @@ def configured(bench: Bench) -> Configuration:
     routes = (
         Route(name="pages", severities=("P1", "P2"), escalation="shop"),
         Route(name="desk", recipients=("desk",)),
+        Route(name="hooks", recipients=("kim", "lou")),
     )
     return bench.configuration(
+        channels=Channels(
+            webhooks={
+                "first": WebhookChannel(url=f"{first.url}/hook"),
+                "second": WebhookChannel(url=f"{second.url}/hook"),
+            }
+        ),
         recipients=PEOPLE,
         routes=routes,
         escalations=(policy,),
@@ -81,32 +105,37 @@ def configured(bench: Bench) -> Configuration:
 async def test_whatever_happens_nobody_is_paged_for_what_somebody_has_and_all_is_accounted_for(
     bench: Bench, seed: int
 ) -> None:
-    life = Life(seed)
-    notifier = await bench.start(configured(bench))
-    seen: list[tuple[int, int]] = []
-    for _ in range(40):
-        made = life.step()
-        await bench.feed(notifier, made)
-        if life.random.random() < 0.3:
-            await bench.feed(notifier, life.random.choice(life.log))  # a repeat
-        await bench.settle(notifier)
-        seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
-        assert_nobody_is_paged_in_vain(bench, life, seed)
-        if life.random.random() < 0.15:
-            await bench.crash()
-            notifier = await bench.start(configured(bench))
-        await bench.settle(notifier, life.random.choice([1, 30, 200]))
-        seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
-    for incident in list(life.incidents.values()):
-        if incident.state != "resolved":
-            ended = msgspec.structs.replace(
-                incident, version=incident.version + 1, state="resolved"
-            )
-            await bench.feed(notifier, event(ended, "resolved"))
-    for _ in range(60):
-        await bench.settle(notifier, 60)
-    assert_within_the_limit(seen, seed)
-    await assert_accounted_for(notifier, life, seed)
+    async with hooks() as places:
+        life = Life(seed)
+        notifier = await bench.start(configured(bench, *places))
+        seen: list[tuple[int, int]] = []
+        for _ in range(25):
+            life.random.choice(places).trouble = life.random.choice(TROUBLES)
+            made = life.step()
+            await bench.feed(notifier, made)
+            if life.random.random() < 0.3:
+                await bench.feed(notifier, life.random.choice(life.log))  # a repeat
+            await bench.settle(notifier)
+            seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
+            assert_nobody_is_paged_in_vain(bench, life, seed)
+            if life.random.random() < 0.15:
+                await bench.crash()
+                notifier = await bench.start(configured(bench, *places))
+            await bench.settle(notifier, life.random.choice([1, 30, 200]))
+            seen.append((bench.clock.now_ms, bench.console.getvalue().count("→ ada")))
+        for incident in list(life.incidents.values()):
+            if incident.state != "resolved":
+                ended = msgspec.structs.replace(
+                    incident, version=incident.version + 1, state="resolved"
+                )
+                await bench.feed(notifier, event(ended, "resolved"))
+        for each in places:
+            each.trouble = None
+        for _ in range(60):
+            await bench.settle(notifier, 60)
+        assert_within_the_limit(seen, seed)
+        await assert_accounted_for(notifier, life, seed)
+        assert_all_that_is_called_sent_arrived(bench, places, seed)
 
 
 def assert_nobody_is_paged_in_vain(bench: Bench, life: Life, seed: int) -> None:
@@ -130,6 +159,17 @@ def assert_within_the_limit(seen: list[tuple[int, int]], seed: int) -> None:
                 assert after - before <= LIMIT.messages, f"seed {seed}: from {start_ms}"
 
 
+def assert_all_that_is_called_sent_arrived(
+    bench: Bench, places: tuple[HookPlace, HookPlace], seed: int
+) -> None:
+    sent = {
+        made.message_id
+        for made in bench.kafka.deliveries("sent")
+        if made.channel.startswith("webhook") and made.detail != "in a digest"
+    }
+    assert sent <= {key for each in places for key in each.arrived()}, f"seed {seed}"
+
+
 async def assert_accounted_for(notifier: Notifier, life: Life, seed: int) -> None:
     """Everything that was asked for has come, or was kept from somebody for a reason."""
     outcomes: Counter[str] = Counter()
@@ -141,7 +181,8 @@ async def assert_accounted_for(notifier: Notifier, life: Life, seed: int) -> Non
                 for person in PEOPLE:
                     made = verdict(taken.event_id, person.name, trail, lambda: ("no rule",))
                     outcomes[made.outcome] += 1
-                    if made.outcome == "delivered":
+                    refused = made.outcome == "failed" and taken.type == "resolved"
+                    if made.outcome == "delivered" or refused:
                         last.setdefault((name, person.name), []).append(taken.type)
                     assert made.outcome not in ("on_its_way", "held"), f"seed {seed}: {made}"
     assert outcomes["delivered"] > 10

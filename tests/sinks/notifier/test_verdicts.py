@@ -52,6 +52,18 @@ def test_the_last_step_decides() -> None:
     assert outcome(*taken_back, step("a", "sent")) == "delivered"
 
 
+def test_a_way_that_was_left_for_one_that_failed_is_no_longer_tried() -> None:
+    left = [
+        step("a", "asked", channel="slack"),
+        step("a", "failed", channel="slack", failure="auth"),
+    ]
+    other = step("b", "asked", channel="email", detail="after slack failed")
+    assert outcome(*left, other) == "on_its_way"
+    refused = step("b", "failed", channel="email", failure="refused")
+    assert outcome(*left, other, refused) == "failed"
+    assert outcome(*left, other, step("b", "sent", channel="email")) == "delivered"
+
+
 def test_of_a_page_and_the_news_the_better_counts() -> None:
     assert outcome(step("news", "sent"), step("page", "withheld")) == "delivered"
     assert outcome(step("page", "scheduled")) == "not_concerned"
