@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from deploy.admin import Health
 from deploy.backoff import Backoff, passes
+from deploy.complaints import Complaints
 from deploy.credentials import KafkaSettings
 from sinks.sink import Record, Sink
 
@@ -65,10 +66,15 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._positioned = False
         self._failure: BaseException | None = None
         self._next: dict[TopicPartition, int] = {}
+        self._complaints = Complaints()
         health.waiting("kafka", "not connected yet")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises what the sink raises, and what Kafka refuses for good."""
+        with contextlib.closing(self._complaints):
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         backoff = Backoff()
         while not stop.is_set():
             consumer = self._consumer = self._new_consumer()
@@ -76,6 +82,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 consumer.subscribe(self._sink.topics, listener=self)
                 await consumer.start()
                 backoff.reset()
+                self._complaints.forget()
                 await self._read(consumer, stop)
             except KafkaError as error:
                 if not passes(error):
@@ -212,6 +219,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             f"waiting for {self._settings.bootstrap_servers} and the topics "
             f"{', '.join(self._sink.topics)}: {type(error).__name__} {error}".rstrip()
         )
+        if self._complaints.last:
+            reason = f"{reason} ({self._complaints.last})"
         if "kafka" not in self._health.reasons:
             log.warning("Kafka is away", sink=self._sink.name, reason=reason)
         self._health.waiting("kafka", reason)

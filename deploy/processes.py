@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -136,6 +137,29 @@ def _host(
         admin=section.admin,
         publishes=publishes,
     )
+
+
+SINKS: Mapping[str, str] = {
+    "notifier": "sinks.notifier:Notifier",
+    "case store": "sinks.case_store:CaseStore",
+    "status page": "sinks.status_page:StatusPage",
+    "playbooks": "sinks.playbooks:PlaybookRunner",
+}
+
+
+def made_for_check(configuration: Configuration, sink: str) -> None:
+    """Makes a sink as its process would, and leaves it: it reaches for nothing before it starts.
+
+    Raises `SecretError`, and `ValueError` with what the process would end with.
+    """
+    given: dict[str, Any] = {"resolve": _resolver(configuration), "now_ms": _now_ms}
+    if not sink.endswith(":StatusPage"):
+
+        async def publish(*_: object, **__: object) -> None:
+            raise AssertionError("nothing is started")
+
+        given["publish"] = publish
+    resolve_name(sink)(configuration, **given)
 
 
 def _worker(configuration: Configuration, settings: KafkaSettings) -> int:

@@ -172,7 +172,7 @@ def inspect(settings: KafkaSettings, names: Iterable[str]) -> Cluster:
         }
         return Cluster(partitions, _settings(client, partitions), frozenset(found))
     except KafkaException as error:
-        raise _refused(settings, "list topics", error) from error
+        raise _refused(settings, "list topics", error, client) from error
 
 
 def _settings(client: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -236,7 +236,7 @@ def create(settings: KafkaSettings, topics: Iterable[Topic], replication_factor:
         for answer in client.create_topics(new, request_timeout=_TIMEOUT_SECONDS).values():
             _done_or_there(answer)
     except KafkaException as error:
-        raise _refused(settings, "create topics", error) from error
+        raise _refused(settings, "create topics", error, client) from error
 
 
 def _done_or_there(answer: Future[None]) -> None:
@@ -248,19 +248,41 @@ def _done_or_there(answer: Future[None]) -> None:
             raise
 
 
-def _client(settings: KafkaSettings) -> AdminClient:
+def _client(settings: KafkaSettings) -> "_Admin":
     try:
         settings.sign_in()
-        return AdminClient({**settings.confluent, "log_level": 0})
+        return _Admin(settings)
     except SecretError as error:
         raise TopicsError(str(error)) from error
     except KafkaException as error:
         raise _refused(settings, "let anybody in", error) from error
 
 
-def _refused(settings: KafkaSettings, what: str, error: KafkaException) -> TopicsError:
+class _Admin(AdminClient):  # type: ignore[misc]
+    """A client that remembers why it has not got through, of which its errors say nothing."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._heard: list[str] = []
+        super().__init__(
+            {
+                **settings.confluent,
+                "log_level": 0,
+                "error_cb": lambda error: self._heard.append(error.str()),
+            }
+        )
+
+    def heard(self) -> str:
+        """The first thing that went wrong with the connection; empty if nothing did."""
+        self.poll(0)
+        return self._heard[0] if self._heard else ""
+
+
+def _refused(
+    settings: KafkaSettings, what: str, error: KafkaException, client: "_Admin | None" = None
+) -> TopicsError:
+    why = "; ".join(filter(None, (error.args[0].str(), client.heard() if client else "")))
     return TopicsError(
-        f"Kafka at {settings.bootstrap_servers} does not {what} ({error.args[0].str()}): "
+        f"Kafka at {settings.bootstrap_servers} does not {what} ({why}): "
         f"do address and credentials fit, and may this user do it?"
     )
 

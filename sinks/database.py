@@ -174,7 +174,7 @@ def _url(key: str, text: str, password: str | None) -> URL:
         url = url.set(drivername=DRIVERS[url.get_backend_name()])
     except (ArgumentError, KeyError):
         raise StoreError(
-            f"{key}: {text!r} is no store that is known; "
+            f"{key}: is no store that is known; "
             "write sqlite:///path/to/file or postgresql://user@host/database"
         ) from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):

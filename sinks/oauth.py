@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 
 from sinks.outgoing import Outgoing
+from sinks.redaction import redact_text
 
 REFRESH_AT = 0.8
 """The share of a token's life after which another one is fetched."""
@@ -30,7 +31,7 @@ class TokenError(Exception):
     def __init__(
         self, text: str, *, is_refused: bool = False, after_seconds: float | None = None
     ) -> None:
-        super().__init__(text)
+        super().__init__(redact_text(text))
         self.is_refused = is_refused
         self.after_seconds = after_seconds
 

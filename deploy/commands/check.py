@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import difflib
+import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +16,15 @@ import msgspec
 from confluent_kafka import KafkaException
 from rich.markup import escape
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from deploy.commands.sample import Sample, mapped, sample
 from deploy.commands.templates import broken_templates
 from deploy.configuration import load
+from deploy.configuration.places import shared_ports
 from deploy.configuration.references import secrets_in
 from deploy.console import new_console
 from deploy.credentials import KafkaSettings, SecretError, kafka_settings, resolve
+from deploy.processes import SINKS, made_for_check
 from deploy.routing_tests import run_tests
 from deploy.topics import TopicsError, inspect, show
 from detectors.base import UnknownDetectorError
@@ -67,7 +70,8 @@ def run_check(config: Path | None, *, offline: bool) -> int:
         *_people(configuration),
     ]
     if not offline:
-        findings += [*_secrets(configuration), *asyncio.run(_reach(configuration))]
+        findings += [*_secrets(configuration), *_here(configuration)]
+        findings += asyncio.run(_reach(configuration))
     for finding in findings:
         mark = "[green]ok[/]  "
         if finding.mend or finding.note:
@@ -120,6 +124,14 @@ def _unsaid(configuration: Configuration) -> Iterator[Finding]:
     if configuration.case_store.token is None:
         note = "its pages are read-only; to answer incidents there, set case_store.token"
         yield Finding("case store", note=note)
+    for shared in shared_ports(configuration):
+        yield Finding("ports", note=f"{shared}; on one machine only one of them can start")
+    services = configuration.catalogue.services
+    known = {service.name for service in services}
+    for service in services:
+        if strange := [name for name in service.depends_on if name not in known]:
+            note = f"depends on {', '.join(strange)}, which the catalogue does not have"
+            yield Finding(f"service {service.name}", note=note)
     public = any(service.public_name for service in configuration.catalogue.services)
     if not public and not configuration.status_page.components:
         note = "it shows nothing; give services a public_name under catalogue.services"
@@ -135,6 +147,34 @@ def _secrets(configuration: Configuration) -> Iterator[Finding]:
             yield Finding("secret", str(error))
         else:
             yield Finding(f"secret {path}")
+
+
+def _here(configuration: Configuration) -> Iterator[Finding]:
+    """What a part would stop at as it starts, and what of this machine it needs."""
+    for part, sink in SINKS.items():
+        try:
+            made_for_check(configuration, sink)
+        except SecretError:
+            continue  # said already, where secrets are looked at
+        except ValueError as error:
+            yield Finding(part, str(error))
+    yield _folder("worker.data_dir", Path(configuration.worker.data_dir))
+    for playbook in configuration.incidents.playbooks:
+        if playbook.command and shutil.which(playbook.command[0]) is None:
+            note = f"there is no program {playbook.command[0]} on this machine"
+            yield Finding(f"playbook {playbook.name}", note=note)
+
+
+def _folder(name: str, folder: Path) -> Finding:
+    """A folder that is there, or that can be made."""
+    existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    if not existing.is_dir():
+        return Finding(f"{name} in {folder}", f"{existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        return Finding(
+            f"{name} in {folder}", note=f"{existing} cannot be written by whoever checks"
+        )
+    return Finding(f"{name} in {folder}")
 
 
 async def _reach(configuration: Configuration) -> list[Finding]:
@@ -281,14 +321,8 @@ async def _connect(host: str, port: int) -> None:
 
 async def _store(name: str, url: str) -> list[Finding]:
     """A database server answers; an SQLite file's folder can be written."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return [Finding(name, f"{url!r} is not a database URL, such as sqlite:///var/x.sqlite3")]
+    parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        folder = Path(parsed.database or ".").parent
-        existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-        mend = "" if existing.is_dir() else f"{existing} is not a folder"
-        return [Finding(f"{name} in {folder}", mend)]
+        return [_folder(name, Path(parsed.database or ".").parent)]
     host, port = parsed.host or "localhost", parsed.port or 5432
     return await _one(name, host, lambda: _connect(host, port))

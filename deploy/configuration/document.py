@@ -1,5 +1,6 @@
 """A YAML file with the line of every value in it."""
 
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,19 @@ def parse(path: Path) -> list[Any]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        problem = " ".join(str(error.problem or "is not YAML").split("\n")[0].split())
-        raise ConfigurationError([Mistake(name, line, "", problem)]) from error
+        raise ConfigurationError([Mistake(name, line, "", _problem(error))]) from error
     except (YAMLError, ValueError) as error:  # ValueError: a date that is in no calendar
         raise ConfigurationError([Mistake(name, 0, "", f"is not YAML: {error}")]) from error
+
+
+def _problem(error: MarkedYAMLError) -> str:
+    """What is wrong, in one line, without what stands there: it may be a secret."""
+    problem = " ".join(str(error.problem or "is not YAML").split("\n")[0].split())
+    if twice := re.match(r'found duplicate key "(.*?)"', problem):
+        return f"the key {twice[1]} stands twice in one mapping"
+    if "'\\t'" in problem:
+        return "is indented with a tab; YAML wants spaces"
+    return problem
 
 
 def line_of(node: Any, key: str | int | None = None) -> int:

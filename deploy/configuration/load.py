@@ -4,17 +4,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from deploy.configuration.backstage import is_backstage, service_of
-from deploy.configuration.convert import mistakes_in
+from deploy.configuration.convert import mistakes_in, readable
 from deploy.configuration.document import line_of, parse, plain
 from deploy.configuration.mistakes import ConfigurationError, Mistake
 from deploy.configuration.references import broken_references
-from schemas.configuration import Catalogue, Configuration, Notifier, Service
+from schemas.configuration import Catalogue, Configuration, Notifier, Secret, Service
 
 VARIABLE_PREFIX = "TOCSIN_"
 
@@ -28,7 +29,8 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
         The YAML file; None means all defaults.
     environment
         `TOCSIN_<SECTION>_<KEY>` overrides a single value of a section, so that a container needs
-        no file for it: `TOCSIN_KAFKA_BOOTSTRAP_SERVERS`.
+        no file for it: `TOCSIN_KAFKA_BOOTSTRAP_SERVERS`. Of a secret it is the secret itself:
+        `TOCSIN_KAFKA_SASL_PASSWORD`.
 
     Raises
     ------
@@ -85,23 +87,33 @@ def _override(values: dict[str, Any], environment: Mapping[str, str]) -> list[Mi
             variable = f"{VARIABLE_PREFIX}{section.name}_{field.name}".upper()
             if variable not in environment:
                 continue
-            value = _scalar(environment[variable], field.type)
             try:
+                value = _value(environment[variable], field.type, variable)
                 msgspec.convert(value, field.type)
-            except msgspec.ValidationError as error:
-                mistakes.append(Mistake("environment", 0, variable, str(error)))
+            except (msgspec.ValidationError, YAMLError) as error:
+                mistakes.append(Mistake("environment", 0, variable, _wrong(error)))
                 continue
             values.setdefault(section.name, {})[field.name] = value
     return mistakes
 
 
-def _scalar(text: str, kind: Any) -> Any:
-    """Text stays text where text is wanted; otherwise it is read as YAML would."""
+def _value(text: str, kind: Any, variable: str) -> Any:
+    """Text stays text where text is wanted; a secret is in the variable itself; otherwise it is
+    read as YAML would. Raises `YAMLError`."""
     try:
         msgspec.convert(text, kind)
     except msgspec.ValidationError:
+        if Secret in (kind, *get_args(kind)):
+            return {"env": variable}
         return plain(YAML(typ="safe").load(text))
     return text
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong with a variable, without what it holds."""
+    if isinstance(error, YAMLError):
+        return "cannot be read as YAML; put quotes around it where it is a text"
+    return readable(str(error).partition(" - at `$")[0], None, None)
 
 
 def _services(

@@ -60,7 +60,15 @@ def _names(section: Notifier) -> Found:
                 listed = ", ".join(sorted(known)) or "(there are none)"
                 yield f"{path}[{place}]", f"{name!r} is none of the {what} {listed}"
 
-    for index, route in enumerate(section.routes):
+    is_default = section.routes == Notifier().routes
+    if is_default and (gone := set(section.routes[0].recipients) - recipients):
+        yield (
+            "notifier.routes",
+            f"is missing: without it everything goes to {', '.join(gone)}, who is none of the "
+            "recipients here; say who is told what, such as {name: all, recipients: ["
+            f"{', '.join(sorted(recipients))}]}}",
+        )
+    for index, route in enumerate(() if is_default else section.routes):
         path = f"notifier.routes[{index}]"
         what = "recipients and schedules" if section.schedules else "recipients"
         yield from strange(f"{path}.recipients", route.recipients, anybody, what)

@@ -1,5 +1,6 @@
 """What types cannot say: names that must exist, secrets that must be one thing or the other."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from math import isfinite
@@ -11,6 +12,7 @@ import msgspec
 from deploy.configuration.addresses import wrong_addresses
 from deploy.configuration.mistakes import Mistake
 from deploy.configuration.people import wrong_people
+from deploy.configuration.places import wrong_places
 from schemas.configuration import Channels, Configuration, Secret
 from schemas.oncall import Way
 from sinks.notifier.language import known as known_language
@@ -32,6 +34,8 @@ NEEDED_BY_SASL = {
 }
 """The keys of `kafka` that each mechanism needs."""
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 WITH_PAGES = ("notifier", "case_store", "status_page")
 PARTS = ("worker", *WITH_PAGES, "playbooks")
 
@@ -48,6 +52,7 @@ def broken_references(configuration: Configuration, file: str, line: Locate) -> 
         *_addresses(configuration),
         *_notifier(configuration),
         *wrong_addresses(configuration),
+        *wrong_places(configuration),
         *_catalogue(configuration),
         *_limits(configuration),
         *_grading(configuration),
@@ -76,6 +81,13 @@ def _secrets(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for path, secret in secrets_in(configuration):
         if (secret.env is None) == (secret.file is None):
             yield path, "a secret needs exactly one of env (a variable's name) or file (a path)"
+        elif secret.env is not None and not VARIABLE.fullmatch(secret.env):
+            # What stands there may be the secret itself, and is not repeated.
+            yield (
+                f"{path}.env",
+                "is no name of an environment variable (letters, digits and _); write the name of "
+                "the variable that holds the secret, without $",
+            )
 
 
 def _kafka(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -77,7 +77,7 @@ def test_a_mistake_is_named_with_its_line(
 
 def test_more_than_five_repeats_are_refused(tmp_path: Path) -> None:
     text = GOOD.replace("- name: shop first", "- name: shop first\n      repeats: 6")
-    assert any("repeats" in each and "<= 5" in each for each in mistakes(tmp_path, text))
+    assert any("repeats" in each and "at most 5" in each for each in mistakes(tmp_path, text))
 
 
 def test_a_date_that_is_in_no_calendar_is_a_mistake_and_no_crash(tmp_path: Path) -> None:
