@@ -1,14 +1,19 @@
 """Every event and person has exactly one verdict, whatever has happened."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.configuration import Recipient, Route
 from schemas.incidents import Delivery, DeliveryStatus, FailureClass
 from schemas.oncall import MessageLimit
+from sinks.notifier import Notifier
+from sinks.notifier.desk import Order
+from sinks.notifier.outbox import Placed
 from sinks.notifier.routing import Moment, Router
 from sinks.notifier.store import read_taken, read_trail
 from sinks.notifier.verdicts import Outcome, verdict, why_not
@@ -163,6 +168,7 @@ async def test_a_notifiers_trail_leaves_nobody_and_nothing_out(bench: Bench) -> 
             recipients=people, routes=routes, limit=MessageLimit(messages=2, per_seconds=60)
         )
     )
+    asked_for = orders_of(notifier)
     storm = [event(cpu_incident(id=f"inc-{n}", severity="P3"), "opened") for n in range(20)]
     events = [*cpu_fault(), *network_fault(), *storm]
     await bench.feed(notifier, *events)
@@ -182,5 +188,22 @@ async def test_a_notifiers_trail_leaves_nobody_and_nothing_out(bench: Bench) -> 
                 found[(made.id, person.name)] = given_
     assert len(found) == len(events) * len(people)
     assert all(given_.steps or given_.reasons for given_ in found.values())
+    concerned = {pair for pair, made in found.items() if made.outcome != "not_concerned"}
+    assert concerned == asked_for  # whoever was decided about has a verdict that says so
+    assert not any(found[pair].reasons == ("",) for pair in concerned)
     assert {found[(made.id, "ada")].outcome for made in storm} == {"delivered"}
     assert {found[(made.id, "nobody")].outcome for made in events} == {"not_concerned"}
+
+
+def orders_of(notifier: Notifier) -> set[tuple[str, str]]:
+    """Every event and person about whom something is decided from now on."""
+    assert notifier._intake is not None
+    desk, seen = notifier._intake._desk, set[tuple[str, str]]()
+    take = desk.take
+
+    async def noting(connection: AsyncConnection, orders: Sequence[Order]) -> list[Placed]:
+        seen.update((order.ask.event.id, order.ask.recipient.name) for order in orders)
+        return await take(connection, orders)
+
+    desk.take = noting  # type: ignore[method-assign]
+    return seen
