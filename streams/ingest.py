@@ -119,6 +119,14 @@ class Ingest:
             many = self._many(run, at)
             read = self._take_many(run, at, many, sure_ms) if many else 0
             at += read
+            if (
+                many
+                and at < len(run)
+                and self._room()
+                and self._take_closing(run, at, sure_ms, ingested)
+            ):
+                at, carefully = at + 1, 1
+                continue
             carefully = 1 if read >= _WORTH_RECORDS else min(2 * carefully, _MOST_CAREFULLY)
             for index in range(at, min(at + carefully, len(run))):
                 self._take_any(run, index, ingested)
@@ -132,9 +140,13 @@ class Ingest:
         """
         if self._quick is None:
             return 0
-        most = max((len(intake.window) for intake in self._open.values()), default=0)
-        many = min(len(run) - at, self._windows.max_series - most)
+        many = min(len(run) - at, self._room())
         return many if many >= _WORTH_RECORDS else 0
+
+    def _room(self) -> int:
+        """How many series any open window has room for."""
+        most = max((len(intake.window) for intake in self._open.values()), default=0)
+        return self._windows.max_series - most
 
     def _take_many(self, run: Run, at: int, many: int, sure_ms: int) -> int:
         """Takes records into open windows until one is not as nearly all are; says how many."""
@@ -144,6 +156,22 @@ class Ingest:
         took = self._quick.take(Packed.of(run.values), at, at + many, intakes, until_ms)
         self.watermark_ms = max(self.watermark_ms, took.latest_ms)
         return took.records
+
+    def _take_closing(self, run: Run, at: int, sure_ms: int, ingested: Ingested) -> bool:
+        """Takes a record which is as nearly all are but that it closes windows, if it is so."""
+        assert self._quick is not None
+        intakes = [self._open[start] for start in sorted(self._open)]
+        took = self._quick.take(Packed.of(run.values), at, at + 1, intakes, sure_ms + 1)
+        if took.records:
+            self._saw(took.latest_ms, ingested)
+        return took.records > 0
+
+    def _saw(self, time_ms: int, ingested: Ingested) -> None:
+        """Closes what a record of this time closes."""
+        if time_ms > self.watermark_ms:
+            self.watermark_ms = time_ms
+            if time_ms >= self._next_close_ms:
+                ingested.batches += self._close()
 
     def _take_any(self, run: Run, index: int, ingested: Ingested) -> None:
         """Takes one record, whatever it is. It may close windows."""
@@ -161,16 +189,14 @@ class Ingest:
             rejected = explain(value or b"", error)
             ingested.dead_letters.append(dead_letter(run, index, rejected))
             return
-        if time_ms > self.watermark_ms:
-            self.watermark_ms = time_ms
-            if time_ms >= self._next_close_ms:
-                ingested.batches += self._close()
+        self._saw(time_ms, ingested)
+        self._unsettled += 1
 
     def _settle_at_times(self, records: int) -> None:
         """Keeps what waits in open windows to a small multiple of what they are."""
-        self._unsettled += records
+        waiting = self._unsettled + sum(len(intake.waiting) for intake in self._open.values())
         cells = sum(len(intake.window) for intake in self._open.values())
-        if self._unsettled > _SETTLE_RECORDS + _SETTLE_RECORDS_A_CELL * cells:
+        if waiting + records > _SETTLE_RECORDS + _SETTLE_RECORDS_A_CELL * cells:
             self._settle()
 
     def _settle(self) -> None:

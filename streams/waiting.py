@@ -57,6 +57,10 @@ class Waiting:
         self._starts: list[int] = []
         self._ends: list[int] = []
 
+    def __len__(self) -> int:
+        """How many records' columns are held."""
+        return self._size
+
     def stream(self, cell: GaugeCell | DurationCell, kind: int) -> int:
         """A stream of a kind into a cell. Another to the same cell is the same."""
         number = self._numbers.setdefault(id(cell), len(self._cells))

@@ -202,3 +202,17 @@ def test_a_run_that_is_packed_says_the_same() -> None:
     run = run_of(values)
     packed = Run("raw", 3, run.offsets, run.timestamps_ms, run.keys, Packed.of(values))
     assert new("auto", quick=True).process(packed) == new("auto", quick=False).process(run)
+
+
+def test_a_record_that_closes_a_window_finds_the_next_one_full() -> None:
+    windows = Windows(max_series=40)
+    source = Source(topic="raw", kind="auto")
+    quick, careful = (Ingest(source, "raw", 3, windows, 2, quick=q) for q in (True, False))
+    values = [
+        gauge(1, 1),
+        *(gauge(11, 1, instance=f"cart-{n}") for n in range(40)),
+        gauge(16, 1, instance="one more"),
+        *(gauge(17, 1, instance="cart-1") for _ in range(40)),
+    ]
+    assert quick.process(run_of(values)) == careful.process(run_of(values))
+    assert quick.snapshot() == careful.snapshot()
