@@ -9,9 +9,12 @@ from rich.table import Table
 from deploy.console import new_console
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery, IncidentEvent
+from sinks.notifier.escalation.run import NEWS_IS_PAGE
 from sinks.notifier.intake import router_of
 from sinks.notifier.people import People
 
+DRILL_ENDS = ("acknowledged by", "the incident is over")
+"""Why pages are taken back as the drill comes to its end."""
 ENDINGS = ("sent", "failed", "withheld", "held")
 
 
@@ -71,38 +74,62 @@ def lines_of(deliveries: Sequence[Delivery]) -> Iterator[Line]:
         gap = last.status == "withheld" and "nobody is on call" in last.detail
         if last.channel in ("escalation", "cadence") and not gap:
             continue  # what an escalation or a promise notes of itself, and is no message
+        cut_off = _is_cut_off(steps)
         yield Line(
             recipient=last.recipient,
             audience=last.audience,
             channel=last.channel,
             rule=last.rule,
             subject=last.subject,
-            status="no answer" if last.status == "asked" else last.status,
+            status="no answer" if last.status == "asked" or cut_off else last.status,
             seconds=took,
             detail=last.detail,
-            is_failure=gap or last.status in ("failed", "asked"),
+            is_failure=gap or cut_off or last.status in ("failed", "asked"),
         )
+
+
+def _is_cut_off(steps: Sequence[Delivery]) -> bool:
+    """Whether the end of the drill took back what had gone out and never arrived: a receiver that
+    hangs or fails is not made good by that."""
+    said = {step.status for step in steps}
+    was_asked = "asked" in said and "sent" not in said
+    ends = [step.detail for step in steps if step.status == "withheld"]
+    return was_asked and any(detail.startswith(DRILL_ENDS) for detail in ends)
 
 
 def missing_of(
     configuration: Configuration, opened: IncidentEvent, deliveries: Sequence[Delivery]
 ) -> Iterator[str]:
-    """People whom the steps of the escalations name, and whom nothing was sent."""
+    """People whom the steps of the escalations name, and whom no page of that step reached.
+
+    News by a route that went the way of the page stands for it, as it does outside drills.
+    """
     people = People(configuration)
-    reached = {made.recipient for made in deliveries if made.status == "sent"}
+    sent = {made.message_id for made in deliveries if made.status == "sent"}
     policies = {policy.name: policy for policy in configuration.notifier.escalations}
     for name in router_of(configuration).escalations(opened):
         policy = policies[name]
         if opened.incident.severity not in policy.severities:
             continue
         for number, step in enumerate(policy.steps, start=1):
+            rule = f"{name}: step {number} of {len(policy.steps)}"
+            pages = [made for made in deliveries if made.rule.startswith(rule)]
+            paged = {made.recipient for made in pages if made.message_id in sent}
+            paged |= _told_by_route(pages, deliveries)
             persons = [people.resolve(target, opened.time_ms) for target in step.notify]
             names = [person.name for person in persons if person is not None]
-            if step.round_robin and reached & set(names):
+            if step.round_robin and paged & set(names):
                 continue
             yield from (
-                f"{person} (step {number} of {name})" for person in names if person not in reached
+                f"{person} (step {number} of {name})" for person in names if person not in paged
             )
+
+
+def _told_by_route(pages: Sequence[Delivery], deliveries: Sequence[Delivery]) -> set[str]:
+    """Who needed no page, since the news is one, and got it."""
+    needless = {made.recipient for made in pages if made.detail == NEWS_IS_PAGE}
+    reached = {made.recipient for made in deliveries if made.status == "sent"}
+    return needless & reached
 
 
 def show(result: Result) -> None:

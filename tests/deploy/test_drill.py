@@ -14,12 +14,16 @@ import pytest
 
 from deploy.brokers.mock import MockBroker
 from deploy.commands.drill import run_drill
-from deploy.commands.drill_result import Line, Result, lines_of
+from deploy.commands.drill_result import Line, Result, lines_of, missing_of
 from deploy.configuration import load
 from deploy.demo import CONFIG
 from deploy.demo.children import Children
 from deploy.demo.stage import Stage, is_ready, prepare
+from schemas.configuration import Configuration, Recipient, Route
+from schemas.configuration import Notifier as NotifierSection
 from schemas.incidents import Delivery
+from schemas.oncall import Escalation, Step
+from tests.sinks.examples import cpu_incident, event
 
 PARTS = ("worker", "notifier")
 CHANNELS = "{webhooks: {dead: {url: 'http://127.0.0.1:9/hook'}}}"
@@ -155,6 +159,50 @@ def test_what_was_never_answered_has_failed() -> None:
 def test_what_was_tried_again_and_taken_has_not_failed() -> None:
     (line,) = lines(step("asked"), step("failed", time_ms=1), step("sent", time_ms=2))
     assert not line.is_failure
+
+
+@pytest.mark.parametrize("end", ["acknowledged by lead", "the incident is over"])
+def test_what_the_end_of_the_drill_took_back_from_a_dead_or_hanging_receiver_has_failed(
+    end: str,
+) -> None:
+    off = step("withheld", time_ms=9, detail=end)
+    (hangs,) = lines(step("asked"), off)
+    (fails,) = lines(step("asked"), step("failed", time_ms=1), off)
+    (reached,) = lines(step("asked"), step("sent", time_ms=1), off)
+    assert [line.is_failure for line in (hangs, fails, reached)] == [True, True, False]
+
+
+def drilled(*deliveries: Delivery) -> list[str]:
+    """Who of two steps is missing."""
+    people = tuple(Recipient(name=name, channel="console") for name in ("ada", "kim"))
+    policy = Escalation(name="shop", steps=(Step(notify=("ada",)), Step(notify=("kim",))))
+    section = NotifierSection(
+        recipients=people,
+        routes=(Route(name="all", recipients=("kim",), escalation="shop"),),
+        escalations=(policy,),
+    )
+    opened = event(cpu_incident(id="DRILL-1"), "opened")
+    return list(missing_of(Configuration(notifier=section), opened, deliveries))
+
+
+def page(number: int, status: str, **changes: str) -> Delivery:
+    made = step(status, message=f"page {number}")
+    rule = f"shop: step {number} of 2, round 1 of 4"
+    return msgspec.structs.replace(made, rule=rule, recipient=("ada", "kim")[number - 1], **changes)
+
+
+def test_who_got_news_but_no_page_of_their_step_is_missing() -> None:
+    news = msgspec.structs.replace(step("sent", message="news"), recipient="kim")
+    assert drilled(page(1, "sent"), news) == ["kim (step 2 of shop)"]
+    assert drilled(page(1, "asked"), page(2, "sent")) == ["ada (step 1 of shop)"]
+    assert drilled(page(1, "sent"), page(2, "sent")) == []
+
+
+def test_news_that_is_the_page_stands_for_it_if_it_came() -> None:
+    news = msgspec.structs.replace(step("sent", message="news"), recipient="kim")
+    needless = page(2, "withheld", detail="the news to them is the page")
+    assert drilled(page(1, "sent"), news, needless) == []
+    assert drilled(page(1, "sent"), needless) == ["kim (step 2 of shop)"]
 
 
 def test_a_gap_in_a_schedule_is_a_failure_and_what_is_withheld_otherwise_is_not() -> None:

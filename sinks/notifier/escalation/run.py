@@ -24,6 +24,8 @@ TURN = "turn"
 """Counts an escalation's beginnings, for round robin; a timer without a time."""
 DRILL_STEP_MS = 1_000
 """In a drill the steps of an escalation follow each other this fast."""
+NEWS_IS_PAGE = "the news to them is the page"
+"""Why somebody is not paged whom a route has told the same by the same way."""
 NAMES_OF_ESCALATION: tuple[Kind, ...] = ("page", "reminder")
 
 log = structlog.get_logger("tocsin.notifier")
@@ -166,7 +168,7 @@ class Escalations:
             ask = self._ask(page, call, incident, recipient, "page", first=not heard)
             withheld = None
             if page.epoch == 1 and (news := await self._just_told(connection, ask)):
-                withheld = "the news to them is the page"
+                withheld = NEWS_IS_PAGE
                 await outbox.count_as_pages(connection, news)
             unheard = recipient.name in told and not heard
             orders.append(Order(ask, self._now_ms(), withheld, unheard))
