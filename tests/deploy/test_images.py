@@ -20,7 +20,7 @@ from schemas.configuration import Configuration
 
 DEPLOY = Path(deploy.__file__).parent
 ROOT = DEPLOY.parent
-PARTS = ("worker", "notifier", "case-store", "status-page")
+PARTS = ("worker", "notifier", "case-store", "status-page", "playbooks")
 
 
 def locked(name: str) -> dict[str, set[str]]:
@@ -110,6 +110,7 @@ def listens(configuration: Configuration) -> dict[str, int]:
         "notifier": configuration.notifier.listen.port,
         "case-store": configuration.case_store.listen.port,
         "status-page": configuration.status_page.listen.port,
+        "playbooks": configuration.playbooks.listen.port,
     }
 
 
