@@ -15,7 +15,11 @@ _MATTERS = 0.02
 """The failing share that matters: below it looked at linearly, above it by its logarithm."""
 _FLOOR = 0.25
 _RELATIVE_FLOOR = 0.05
-_CARRY = 0.5
+_CARRY = 0.7
+_YOUNG = 5
+"""Part of the history for confirmation after which a series that seldom fails is believed."""
+_SELDOM = 8
+"""One sample in so many, at most, fails in a series that seldom does."""
 
 
 class FailureShareDetector:
@@ -26,9 +30,10 @@ class FailureShareDetector:
     scatter, whichever of the two the series reports. It is looked at through
     asinh(share / 2 %). That less fails than usual is no news.
 
-    Evidence of neighbouring samples adds up: half of what the one before had, and no more than the
-    sample's own. A run of failing samples is an outage and no noise of the series, so that the
-    first outage does not hide the next; single ones are its noise, which `TailCalibrator` knows.
+    Evidence of neighbouring samples adds up: seven tenths of what the one before had, and no more
+    than the sample's own. A run of failing samples is an outage and no noise of the series, so that
+    the first outage does not hide the next; single ones are its noise, which `TailCalibrator`
+    knows.
 
     Cold start: the median of the first `warmup_samples` is the level, so a short outage among them
     does no harm; they score 0. After that no sample moves the level by more than its step for 2.5
@@ -42,7 +47,9 @@ class FailureShareDetector:
         Samples over which the level forgets.
     confirm_samples, confirm_history
         So many failing samples in a row, after so many samples of history, before the evidence
-        counts as confirmed: shares of few requests are wild, and that takes time to know.
+        counts as confirmed: shares of few requests are wild, and that takes time to know. In a
+        fifth of that history one more in a row will do, if hardly any sample had failed before:
+        wild series show early that they are.
     adopt_after_ms
         A share that lasts is adopted after this long.
     """
@@ -50,6 +57,7 @@ class FailureShareDetector:
     __slots__ = (
         "_evidence",
         "_expected",
+        "_failed",
         "_last",
         "_level",
         "_n",
@@ -83,6 +91,7 @@ class FailureShareDetector:
         self.calibrator = TailCalibrator(cap=60.0, prior_excess=0.6, outage_samples=2)
         self._warmup: list[float] = []
         self._n = 0
+        self._failed = 0
         self._level = 0.0
         self._scatter = 0.0
         self._shift = LevelShift(adopt_after_ms, memory)
@@ -119,6 +128,7 @@ class FailureShareDetector:
         self._evidence = self._raw
         deviation = self._y - self._expected
         above = int(deviation > 4.0 * self._spread)
+        self._failed = min(self._failed + above, 1_000_000)
         adopted = self._shift.note(x.start_ms, x.end_ms, self._y, above)
         if adopted is not None:
             self._level = adopted[0]
@@ -139,6 +149,8 @@ class FailureShareDetector:
         self._level = median(ys)
         self._scatter = 1.4826 * median(abs(y - self._level) for y in ys)
         self._n = len(ys)
+        most = self._level + 4.0 * max(self._scatter, _FLOOR)
+        self._failed = sum(y > most for y in ys)
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"
@@ -157,9 +169,16 @@ class FailureShareDetector:
             f"{subject(o.series, o.service, o.instance, o.operation)} is "
             f"{show_in_unit(o.mean, metric)}, expected {bound}"
         )
-        lasts = self._shift.out + 1 >= self.confirm_samples
-        confirmed = lasts and self._n >= self.confirm_history
+        confirmed = self._is_confirmed()
         return Explanation("error_ratio", o.mean, expected, lower, upper, reason, confirmed)
+
+    def _is_confirmed(self) -> bool:
+        before = self._shift.out
+        if self._n >= self.confirm_history:
+            return before + 1 >= self.confirm_samples
+        seldom = _SELDOM * (self._failed - before) <= self._n
+        old = _YOUNG * self._n >= self.confirm_history
+        return old and seldom and before >= self.confirm_samples
 
     def dump(self) -> State:
         return [
@@ -170,6 +189,7 @@ class FailureShareDetector:
             self._evidence,
             self._shift.dump(),
             self.calibrator.dump(),
+            self._failed,
         ]
 
     def load(self, state: State) -> None:
@@ -181,6 +201,7 @@ class FailureShareDetector:
             self._evidence,
             shift,
             calibrator,
+            self._failed,
         ) = state
         self._warmup = list(warmup)
         self._shift.load(shift)

@@ -4,7 +4,7 @@ Parts of version 4, in this order: the aligner's bytes; the last tick, Unix mill
 (see `Bank.dump`: what fleets have in common, then `[name, service, kind, last_ms, since_ms,
 [[detector class, its state], …]]` for each series, then the parts of the novelty bank); the
 silence watch; log templates; steps; calls. Version 5 has after these what was shed last: the tier
-that was still read, and the end of the window.
+that was still read, and the end of the window. Version 6 counts what failed in shares of failures.
 """
 
 from collections.abc import Callable
@@ -48,4 +48,10 @@ def _with_shift(state: list[Any]) -> list[Any]:
     return [*learnt, [out, since_ms, mean, 0.0, 0.0, 0, 0], calibrator]
 
 
-DETECT: Final = Ladder("the detect stage", oldest=4, steps=(_5,))
+def _6(parts: list[Any]) -> list[Any]:
+    """A detector of failing shares counts the samples that failed; how many of the earlier ones is
+    not known, so a young one is taken for a wild one."""
+    return each_detector(parts, "FailureShareDetector", lambda state: [*state, state[1]])
+
+
+DETECT: Final = Ladder("the detect stage", oldest=4, steps=(_5, _6))

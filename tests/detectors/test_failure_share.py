@@ -108,3 +108,32 @@ def test_shares_are_known_by_their_names() -> None:
     assert not is_failure_share('cpu_usage_percent{service="a"}')
     assert not is_failure_share('memory_used_ratio{service="a"}')
     assert not is_failure_share('error_total{service="a"}')
+
+
+def confirmed(values: Iterable[float]) -> list[int]:
+    """The samples that would open an incident."""
+    detector, found = FailureShareDetector(), []
+    for number, value in enumerate(values):
+        x = sample(number, value)
+        if detector.score_one(x) >= 6.5 and detector.explain().confirmed:
+            found.append(number)
+        detector.learn_one(x)
+    return found
+
+
+def test_a_young_series_that_seldom_fails_is_believed_at_the_third_failing_sample() -> None:
+    assert confirmed([*[100.0] * 30, 95.0, 94.0, 95.5, 95.0, *[100.0] * 5]) == [32, 33]
+
+
+def test_outages_before_leave_it_believed() -> None:
+    start = [*[100.0] * 12, 50.0, 55.0, 52.0, *[100.0] * 13, 96.0, 97.0, 95.0]
+    assert confirmed([*start, *[100.0] * 40, 95.0, 94.0, 95.5]) == [30, 73]
+
+
+def test_one_that_fails_now_and_then_by_nature_is_not_believed_while_it_is_young() -> None:
+    wild = [*[100.0] * 12, *[0.0, 0.0, 0.0, 100.0, 0.0, 0.0, 0.0, 0.0, 100.0, 100.0] * 11]
+    assert confirmed(wild[:118]) == []
+
+
+def test_two_failing_samples_are_enough_once_it_is_known_for_long() -> None:
+    assert confirmed([*[100.0] * 125, 95.0, 94.0, 95.5]) == [126, 127]
