@@ -8,6 +8,7 @@ from schemas.incidents import Cause, Signal
 from streams.dossier import plain_first
 from streams.graph import ServiceGraph
 from streams.signs import CARRIED, OWN, TELLS_NOTHING, far_out, is_of_few, meaning
+from streams.together import FELT
 from streams.words import clock, plain
 
 ONSET_TOLERANCE_MS = 60_000
@@ -95,6 +96,11 @@ class _Case:
     def judge(self, name: str) -> tuple[float, tuple[str, ...]]:
         """The points of one service, and why."""
         points, evidence = self._own_signs(name)
+        if behind := self._behind(name):
+            return 0.0, (
+                *evidence,
+                f"but it stands in front of {_names(behind)}, also out of order",
+            )
         for more, why in (self._onset(name), self._fan(name), self._chain(name)):
             points += more
             evidence += why
@@ -175,6 +181,20 @@ class _Case:
             points -= 1.2
             evidence.append(f"but it calls {_names(callees)}, out of order itself")
         return points, evidence
+
+    def _behind(self, name: str) -> list[str]:
+        """What else shows signs, if a service only tells what users feel and is not in the graph:
+        gateways report for themselves and are not traced, and what they feel comes from behind."""
+        own = [s for s in self.by_service.get(name, ()) if meaning(s) not in TELLS_NOTHING]
+        if not (own and self.graph) or name in self.graph or not {*map(meaning, own)} <= FELT:
+            return []
+        latest_ms = max(s.first_ms for s in own) + self.at_once_ms
+        return sorted(
+            other
+            for other, signals in self.by_service.items()
+            if other in self.graph
+            and any(s.first_ms <= latest_ms and meaning(s) not in TELLS_NOTHING for s in signals)
+        )
 
     def _precedes(self, callee: str, caller: str) -> bool:
         """Whether the callee went out of order no later than the caller, or the caller never."""

@@ -52,6 +52,20 @@ def test_a_callee_that_went_out_of_order_long_after_its_caller_does_not_explain_
     assert names(first, anomaly("cart", "latency", 30))[0] == "cart"
 
 
+def test_a_gateway_that_nothing_places_is_no_cause_where_anything_behind_it_shows() -> None:
+    graph = ServiceGraph(Catalogue())
+    graph.learn(CALLS)
+    gateway = signal_of(anomaly("gateway", "error_ratio", score=30))
+    faint = signal_of(anomaly("cart", "code_path", 20, score=4.5, opens=False))
+    late = signal_of(anomaly("cart", "code_path", 200, score=4.5, opens=False))
+    busy = signal_of(anomaly("gateway", "saturation", score=30))
+    first, second = rank([gateway, faint], graph, [gateway])
+    assert first.service == "cart"
+    assert second.evidence[-1] == "but it stands in front of cart, also out of order"
+    assert rank([gateway, late], graph, [gateway])[0].service == "gateway"
+    assert rank([gateway, busy, faint], graph, [gateway, busy])[0].service == "gateway"
+
+
 def test_a_callee_that_is_only_called_more_explains_nobody() -> None:
     busier = anomaly("store", "level", series='requests_per_5m{service="store"}', score=60)
     top = ranked(anomaly("cart", "latency"), busier)[0]
