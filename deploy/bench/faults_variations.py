@@ -6,6 +6,7 @@ variations. Each is the same for the same seed.
 
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -24,8 +25,8 @@ from streams.scoring import Fault
 Event = dict[str, Any]
 
 _BEFORE_MS = 125_000
-"""A fault is moved with what was recorded from so long before it on: slices of requests and lines
-begin up to two minutes before."""
+"""Slices of requests and lines begin up to so long before a fault. What metrics tell before them is
+the end of the fault before."""
 
 _NOISE = 0.03
 _WORD = re.compile(r"[A-Za-z]{3,}")
@@ -90,7 +91,7 @@ def _reordered(recording: Recording, variation: Variation) -> Recording | None:
     """
     if len(recording.faults) < 2:
         return None
-    starts = [fault.at_ms - _BEFORE_MS for fault in recording.faults]
+    starts = _slice_starts(recording)
     order = list(range(1, len(starts)))
     random.Random(variation.seed).shuffle(order)  # noqa: S311
     # The first piece begins with the recording; the last has nothing behind it, so it stays.
@@ -101,7 +102,7 @@ def _reordered(recording: Recording, variation: Variation) -> Recording | None:
         at_ms += (starts[place + 1] if place + 1 < len(starts) else 0) - starts[place]
 
     def place_of(time_ms: int) -> int:
-        return max(sum(start <= time_ms for start in starts) - 1, 0)
+        return max(bisect_right(starts, time_ms) - 1, 0)
 
     def moved_fault(fault: Fault) -> Fault:
         shift_ms = moved[place_of(fault.at_ms)]
@@ -123,6 +124,19 @@ def _reordered(recording: Recording, variation: Variation) -> Recording | None:
         ),
         change,
     )
+
+
+def _slice_starts(recording: Recording) -> list[int]:
+    """When the requests and lines around each fault begin."""
+    starts = [fault.at_ms - _BEFORE_MS for fault in recording.faults]
+    found: dict[int, int] = {}
+    for line in recording.lines():
+        if b'"metric"' not in line:
+            time_ms = _time(line)
+            place = bisect_right(starts, time_ms) - 1
+            if place >= 0 and time_ms <= recording.faults[place].at_ms:
+                found.setdefault(place, time_ms)
+    return [found.get(place, start) for place, start in enumerate(starts)]
 
 
 def _at_another_time(recording: Recording, variation: Variation) -> Recording:
