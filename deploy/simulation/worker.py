@@ -81,6 +81,7 @@ class App:
         self.producer = self
         self.client = self
         self.tables: list[Table] = []
+        self.consumer_generation_id = 0
         self._broker = broker
         self._raw = Producer(broker, process)
 
@@ -238,6 +239,7 @@ class SimulatedWorker(Member):
         await asyncio.sleep(self._broker.delay())
         self._lease.renew(asyncio.get_running_loop().time())
         self._app.consumer.can_commit = True
+        self._app.consumer_generation_id = self._group.generations
         actives: dict[Any, set[TP]] = {}
         for table in self._app.tables:
             mine = {p for topic, p in partitions if topic == self._topic_of(table)}

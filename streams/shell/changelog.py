@@ -5,27 +5,22 @@ It says how many chunks go before it, so that no older generation is read, howev
 compacts; and if this worker's disk has a copy with the same manifest, not even the chunks.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 
-from streams.shell.checkpoints import (
-    SLOTS,
-    Checkpoint,
-    Manifest,
-    assemble,
-    latest,
-    manifest_key,
-    manifests,
-    opened,
-)
+from streams.shell.checkpoints import BrokenCheckpointError, Checkpoint, opened
 from streams.shell.connection import Client
 from streams.shell.copies import Copies
+from streams.shell.tail import Placed, Span, Tail
 
 _FETCH_BYTES = 32 * 1024 * 1024
+_GLANCE_BYTES = 1024
+"""Of a partition, to look at one record; Kafka hands out the whole batch that it is in."""
 _WAIT_MS = 1000
 
 
@@ -52,111 +47,101 @@ class Changelogs:
     async def latest(self, partitions: Collection[TP]) -> dict[TP, Restored]:
         """The newest whole checkpoint of each partition, where there was ever one.
 
-        Raises `UnknownVersionError` and `BrokenCheckpointError`, as `checkpoints.latest` does, and
-        what aiokafka raises.
+        Raises `UnknownVersionError` if any is of a newer version, `BrokenCheckpointError` if there
+        are some and none is whole, which no crash leaves behind, and what aiokafka raises.
         """
-        found: dict[TP, Restored] = {}
-        async with self._consumer(partitions) as consumer:
-            tails = await _tails(consumer, partitions)
-            while tails:
-                await _read(consumer, tails)
-                for tail in list(tails):
-                    restored = await self._look(tail)
-                    if restored is not None:
-                        found[tail.tp] = restored
-                        tails.remove(tail)
-        return found | {tp: Restored(None, 0) for tp in partitions if tp not in found}
+        found = {tp: Restored(None, 0) for tp in partitions}
+        async with (
+            self._consumer(partitions, _GLANCE_BYTES) as glancing,
+            self._consumer(partitions, _FETCH_BYTES) as reading,
+        ):
+            tails = await _tails(glancing, partitions)
+            wanted = {tail: Span(tail.end - 1, tail.end) for tail in tails}
+            while wanted:
+                single = {tail: s for tail, s in wanted.items() if s.stop - s.start == 1}
+                await asyncio.gather(
+                    _read(glancing, single),
+                    _read(reading, {t: s for t, s in wanted.items() if t not in single}),
+                )
+                asked, wanted = wanted, {}
+                for tail in asked:
+                    looked = await self._look(tail)
+                    if isinstance(looked, Span):
+                        wanted[tail] = looked
+                    else:
+                        found[tail.tp] = looked
+        return found
 
-    async def _look(self, tail: "_Tail") -> Restored | None:
-        """What the records read so far come to; None if older ones are needed, as `tail` notes."""
-        partition = tail.tp.partition
-        for manifest in manifests(partition, tail.records):
-            checkpoint = assemble(partition, manifest, tail.records)
+    async def _look(self, tail: Tail) -> Restored | Span:
+        """What the records read so far come to, or which others are needed."""
+        while (newest := tail.newest()) is not None:
+            if (span := tail.before(newest)) is not None:
+                return span
+            checkpoint = await self._copied(tail.tp, newest)
             if checkpoint is None:
-                checkpoint = await self._copied(tail, manifest)
+                if (span := tail.whole(newest)) is not None:
+                    return span
+                checkpoint = tail.checkpoint(newest)
             if checkpoint is not None:
                 return Restored(checkpoint, tail.fetched_bytes)
-            if tail.reach(tail.offset_of(manifest) - manifest.chunks):
-                return None
-        if tail.reach(tail.start - 2 * (tail.end - tail.start)):
-            return None
-        return Restored(latest(partition, tail.records), tail.fetched_bytes)
+            tail.set_aside(newest)
+        if (further := tail.further()) is not None:
+            return further
+        if tail.has_broken():
+            raise BrokenCheckpointError(
+                f"the checkpoints of partition {tail.tp.partition} have lost records of theirs: is "
+                "the changelog topic compacted, and nothing else? Restore it, or delete the "
+                "changelog topics and read the raw topics again"
+            )
+        return Restored(None, tail.fetched_bytes)
 
-    async def _copied(self, tail: "_Tail", manifest: Manifest) -> Checkpoint | None:
-        key = manifest_key(tail.tp.partition, manifest.sequence % SLOTS)
-        payload = await self._copies.load(tail.tp, tail.records[key])
-        return None if payload is None else opened(manifest, payload)
+    async def _copied(self, tp: TP, placed: Placed) -> Checkpoint | None:
+        payload = await self._copies.load(tp, placed.data)
+        return None if payload is None else opened(placed.manifest, payload)
 
     @asynccontextmanager
-    async def _consumer(self, partitions: Collection[TP]) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _consumer(
+        self, partitions: Collection[TP], fetch_bytes: int
+    ) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             **self._client,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_bytes=_FETCH_BYTES,
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=100,
         )
         await consumer.start()
         try:
             consumer.assign([TopicPartition(*tp) for tp in partitions])
+            consumer.pause(*consumer.assignment())
             yield consumer
         finally:
             await consumer.stop()
 
 
-class _Tail:
-    """The records of one partition from `start` to `end`; those from `stop` on have been read."""
-
-    def __init__(self, tp: TP, begin: int, end: int) -> None:
-        self.tp = tp
-        self.end = self.stop = end
-        self.start = max(begin, end - 1)
-        self.records: dict[bytes, bytes] = {}
-        self.fetched_bytes = 0
-        self._begin = begin
-        self._offsets: dict[bytes, int] = {}
-
-    def reach(self, offset: int) -> bool:
-        """Asks for the records from this offset on too; False if they are there already."""
-        offset = max(offset, self._begin)
-        if offset >= self.start:
-            return False
-        self.start, self.stop = offset, self.start
-        return True
-
-    def offset_of(self, manifest: Manifest) -> int:
-        """Where a manifest stands."""
-        return self._offsets[manifest_key(self.tp.partition, manifest.sequence % SLOTS)]
-
-    def add(self, older: Iterable[Any]) -> None:
-        """Takes records in; of one key the last one counts."""
-        for record in older:
-            if record.offset > self._offsets.get(record.key, -1):
-                self._offsets[record.key] = record.offset
-                self.records[record.key] = record.value or b""
-                self.fetched_bytes += len(record.value or b"")
-
-
-async def _tails(consumer: AIOKafkaConsumer, partitions: Collection[TP]) -> list[_Tail]:
+async def _tails(consumer: AIOKafkaConsumer, partitions: Collection[TP]) -> list[Tail]:
     """The ends of those partitions that have records."""
-    begins = await consumer.beginning_offsets([TopicPartition(*tp) for tp in partitions])
-    ends = await consumer.end_offsets([TopicPartition(*tp) for tp in partitions])
-    return [_Tail(TP(*tp), begins[tp], end) for tp, end in ends.items() if end > begins[tp]]
+    places = [TopicPartition(*tp) for tp in partitions]
+    begins = await consumer.beginning_offsets(places)
+    ends = await consumer.end_offsets(places)
+    return [Tail(TP(*tp), begins[tp], end) for tp, end in ends.items() if end > begins[tp]]
 
 
-async def _read(consumer: AIOKafkaConsumer, tails: Collection[_Tail]) -> None:
-    """Reads of each partition what it has asked for."""
-    left = {TopicPartition(*tail.tp): tail for tail in tails}
-    consumer.pause(*consumer.assignment())
-    for tp, tail in left.items():
-        consumer.seek(tp, tail.start)
-    consumer.resume(*left)
+async def _read(consumer: AIOKafkaConsumer, wanted: Mapping[Tail, Span]) -> None:
+    """Reads of each partition what is wanted of it."""
+    left = {TopicPartition(*tail.tp): (tail, span) for tail, span in wanted.items()}
+    records: dict[TopicPartition, list[object]] = {tp: [] for tp in left}
+    for tp, (_, span) in left.items():
+        consumer.seek(tp, span.start)
+    if left:
+        consumer.resume(*left)
     while left:
-        fetched = await consumer.getmany(*left, timeout_ms=_WAIT_MS)
-        for tp, records in fetched.items():
-            left[tp].add(records)
+        for tp, some in (await consumer.getmany(*left, timeout_ms=_WAIT_MS)).items():
+            records[tp] += some
         for tp in list(left):
-            if await consumer.position(tp) >= left[tp].stop:
+            tail, span = left[tp]
+            if await consumer.position(tp) >= span.stop:
+                tail.add(span, records.pop(tp))
                 del left[tp]
                 consumer.pause(tp)

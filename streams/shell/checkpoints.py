@@ -21,6 +21,10 @@ CHUNK_BYTES = 512 * 1024
 
 SLOTS = 2
 
+SEQUENCES_A_TERM = 1 << 32
+"""A stage that somebody has restored counts on from the next multiple of this: whatever its owner
+before may still write, which did not know of its end, is older than what comes now."""
+
 CHANGELOG_SETTINGS = {
     # A generation that has been replaced is of no use to anybody, and soon gone.
     "min.cleanable.dirty.ratio": "0.1",
@@ -55,6 +59,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
     next_offsets: dict[str, int]
     said: tuple[Outgoing, ...] = ()
     said_to: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+def first_sequence(term: int, before: int = 0) -> int:
+    """What a stage counts on from whose owner has a new term, the group's generation.
+
+    `before` is the sequence of the checkpoint that it is restored from: terms only grow, also where
+    a group begins to count anew, and its slot is the last that is written again.
+    """
+    if before:
+        term = max(term, before // SEQUENCES_A_TERM + 1)
+    return term * SEQUENCES_A_TERM + before % SLOTS
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -105,11 +120,12 @@ def latest(partition: int, records: Mapping[bytes, bytes]) -> Checkpoint | None:
 def manifests(partition: int, records: Mapping[bytes, bytes]) -> list[Manifest]:
     """Those among the records, the newest first. Raises `UnknownVersionError`."""
     keys = [manifest_key(partition, slot) for slot in range(SLOTS)]
-    found = [_manifest(records[key]) for key in keys if key in records]
+    found = [read_manifest(records[key]) for key in keys if key in records]
     return sorted(found, key=lambda manifest: -manifest.sequence)
 
 
-def _manifest(data: bytes) -> Manifest:
+def read_manifest(data: bytes) -> Manifest:
+    """A manifest of its bytes. Raises `UnknownVersionError`."""
     manifest = msgspec.msgpack.decode(data, type=Manifest)
     if manifest.schema_version != SCHEMA_VERSION:
         raise UnknownVersionError(
@@ -139,7 +155,7 @@ def chunks_of(
 ) -> list[bytes] | None:
     """The chunks that go with a manifest; None if some lack, or nobody here can read them."""
     try:
-        known = _manifest(manifest)
+        known = read_manifest(manifest)
     except (msgspec.MsgspecError, UnknownVersionError):
         return None
     slot = known.sequence % SLOTS
@@ -157,6 +173,11 @@ def opened(manifest: Manifest, payload: bytes) -> Checkpoint | None:
 def manifest_key(partition: int, slot: int) -> bytes:
     """The key under which a changelog has a slot's manifest."""
     return _key(partition, slot, "manifest")
+
+
+def chunk_key(partition: int, slot: int, number: int) -> bytes:
+    """The key under which a changelog has a chunk of a slot."""
+    return _key(partition, slot, str(number))
 
 
 def _key(partition: int, slot: int, part: str) -> bytes:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from streams.run import Run
 from streams.shell import metrics
 from streams.shell.already import Already
-from streams.shell.checkpoints import Checkpoint, Outgoing, records_of
+from streams.shell.checkpoints import Checkpoint, Outgoing, first_sequence, records_of
 from streams.shell.stages import Snapshots
 
 SNAPSHOT_SHARE = 0.05
@@ -53,6 +53,8 @@ class Keeper(Generic[S]):
         commits nothing.
     confirmed
         Returns once the partition is surely still this worker's; nothing is written before.
+    term
+        The group's generation, which grows whenever the partition may have changed hands.
     clock
         Seconds that only go forward.
     """
@@ -67,6 +69,7 @@ class Keeper(Generic[S]):
         send: Send,
         commit: Commit,
         confirmed: Confirmed = at_once,
+        term: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -81,7 +84,9 @@ class Keeper(Generic[S]):
         self._send = send
         self._commit = commit
         self._confirmed = confirmed
-        self._sequence = 0
+        self._term = term
+        self._sequence = first_sequence(term)
+        self._is_restored = False
         self._changed = False
         self._already = Already()
         self._to_say: tuple[Outgoing, ...] = ()
@@ -100,7 +105,8 @@ class Keeper(Generic[S]):
         self.next_offsets = dict(checkpoint.next_offsets)
         self.said_to = dict(checkpoint.said_to)
         self._covered = dict(checkpoint.next_offsets)
-        self._sequence = checkpoint.sequence
+        self.begin_after(checkpoint)
+        self._is_restored = True
         self._to_say = checkpoint.said
 
     def repeats(self, ends: Mapping[str, int]) -> bool:
@@ -116,7 +122,7 @@ class Keeper(Generic[S]):
         writes one, so that it is known from where on it speaks.
         """
         self._already = already
-        if self._sequence:
+        if self._is_restored:
             self.said_to = {**ends, **self.said_to}
             to_say, self._to_say = self._to_say, ()
             await self.say(to_say)
@@ -126,7 +132,7 @@ class Keeper(Generic[S]):
 
     def begin_after(self, checkpoint: Checkpoint) -> None:
         """Leaves the state as it is, and lets the next checkpoint count as newer than this one."""
-        self._sequence = checkpoint.sequence
+        self._sequence = first_sequence(self._term, checkpoint.sequence)
 
     def touch(self) -> None:
         """The state has changed without a record; what comes next rests on that."""

@@ -200,6 +200,7 @@ class Pipeline:
             send=self._send,
             commit=self._commit,
             confirmed=self._confirmed,
+            term=self.app.consumer_generation_id,
             clock=self._now,
         )
 
