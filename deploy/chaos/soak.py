@@ -222,7 +222,7 @@ def _judged(
         conflicts=len(account.conflicts),
         exact=not (different or refused or account.conflicts or account.repeats or unfinished),
         changes=changes,
-        rebalances=stage.said("Executing _on_partitions_assigned"),
+        rebalances=stage.said('"incident 0 (goes on|starts)'),
         longest_still_seconds=round(watch.longest_still_seconds, 1),
         stillest=watch.stillest,
         stalls=stage.stalls(),

@@ -15,6 +15,8 @@ from schemas.configuration import Configuration
 from streams.shell.lag import partition_of
 
 EVERY_SECONDS: Final = 2.0
+BEGIN_SECONDS: Final = 120.0
+"""How long the first workers may take to begin, on a machine that first compiles their code."""
 SETTLED_SECONDS: Final = 120.0
 """From when on the memory of a process counts: until then it grows to what it works with."""
 LONG_SECONDS: Final = 480.0
@@ -106,8 +108,10 @@ class Watch(threading.Thread):
             source, offset = f"{tp.topic}/{tp.partition}", max(0, tp.offset)
             moved = offset != self.committed.get(source, 0)
             self.committed[source] = offset
-            if moved or offset >= ends[source] or source not in self._since:
+            if moved or offset >= ends[source]:
                 self._since[source] = now
+            elif source not in self._since:  # it has not begun yet
+                self._since[source] = now + BEGIN_SECONDS
             still = now - self._since[source]
             if still > self.longest_still_seconds:
                 self.longest_still_seconds, self.stillest = still, source

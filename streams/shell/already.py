@@ -92,8 +92,8 @@ class Outputs:
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=100,
         )
-        await consumer.start()
-        try:
+        try:  # a rebalance may cancel its start, too
+            await consumer.start()
             found = await consumer.end_offsets([TopicPartition(*tp) for tp in places])
             ends = {TP(*tp): int(end) for tp, end in found.items()}
             left = {tp: ends[tp] for tp, start in starts.items() if start < ends[tp]}

@@ -111,8 +111,8 @@ class Changelogs:
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=100,
         )
-        await consumer.start()
-        try:
+        try:  # a rebalance may cancel its start, too
+            await consumer.start()
             consumer.assign([TopicPartition(*tp) for tp in partitions])
             consumer.pause(*consumer.assignment())
             yield consumer
