@@ -58,6 +58,32 @@ def scale(*, json: JsonFile = None) -> int:
 
 
 @bench.command
+def recovery(
+    *,
+    series: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 100_000,
+    kills: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 3,
+    bootstrap: str | None = None,
+    json: JsonFile = None,
+) -> int:
+    """Kill a worker while events go on coming: how long until it is at full speed again.
+
+    Warm, with the copies of its checkpoints on its disk, and cold, from Kafka alone.
+
+    Parameters
+    ----------
+    series
+        About how many series the worker holds.
+    kills
+        How many of each kind.
+    bootstrap
+        Measure on a running Kafka instead.
+    """
+    from deploy.bench.recovery import main as run
+
+    return run(series=series, kills=kills, bootstrap=bootstrap, json=json)
+
+
+@bench.command
 def peers(
     *,
     events: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 200_000,
