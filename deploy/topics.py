@@ -14,6 +14,8 @@ from schemas.configuration import Configuration
 from schemas.times import DAY_MS
 from streams.shell.checkpoints import CHANGELOG_SETTINGS
 
+EMBEDDED: Final = "mockCluster"
+"""What the cluster id of the embedded broker begins with."""
 UNLIMITED_MS: Final = -1
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """A window of very many series is one record; Kafka's default is 1 MB."""
@@ -163,14 +165,17 @@ def inspect(settings: KafkaSettings, names: Iterable[str]) -> Cluster:
     """What the cluster has of `names`. Raises `TopicsError`."""
     client = _client(settings)
     try:
-        found = client.list_topics(timeout=_TIMEOUT_SECONDS).topics
+        metadata = client.list_topics(timeout=_TIMEOUT_SECONDS)
+        found = metadata.topics
         wanted = set(names)
         partitions = {
             name: len(topic.partitions)
             for name, topic in found.items()
             if name in wanted and topic.partitions
         }
-        return Cluster(partitions, _settings(client, partitions), frozenset(found))
+        embedded = str(metadata.cluster_id).startswith(EMBEDDED)  # which has no settings to ask for
+        settings_of = {} if embedded else _settings(client, partitions)
+        return Cluster(partitions, settings_of, frozenset(found))
     except KafkaException as error:
         raise _refused(settings, "list topics", error, client) from error
 
