@@ -2,8 +2,8 @@
 
 Uptime is weighted as Statuspage weights it: a major outage counts in full, a partial outage
 counts 30 %, degraded performance does not count. Time before a component was on the page is
-neither up nor down. An incident counts from its first anomaly until it was resolved, so the quiet
-time that was waited for before calling it resolved is counted against us.
+neither up nor down. An incident counts from its first anomaly to its last, as messages tell it; the
+quiet time that is waited for before calling it resolved is counted until it is, and then no more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
