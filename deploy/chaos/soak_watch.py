@@ -21,7 +21,7 @@ SETTLED_SECONDS: Final = 120.0
 """From when on the memory of a process counts: until then it grows to what it works with."""
 LONG_SECONDS: Final = 480.0
 """How long a process must run for its growth to be judged."""
-GROWTH, GROWTH_MB = 1.25, 24.0
+GROWTH, GROWTH_MB = 1.1, 16.0
 """By how much it may hold more in its last third than in its middle one, and still be bounded."""
 _ASK_SECONDS: Final = 5.0
 
@@ -99,7 +99,7 @@ class Watch(threading.Thread):
 
     def lives(self) -> list[Life]:
         """Of every process that was seen for longer than it takes to settle."""
-        found = [_life(name, seen) for (name, _), seen in self._memory.items()]
+        found = [life_of(name, seen) for (name, _), seen in self._memory.items()]
         return [life for life in found if life is not None]
 
     def _look_at_progress(self) -> None:
@@ -123,7 +123,8 @@ class Watch(threading.Thread):
                 self._memory.setdefault((name, pid), []).append((time.monotonic(), resident_mb))
 
 
-def _life(name: str, seen: list[tuple[float, float]]) -> Life | None:
+def life_of(name: str, seen: list[tuple[float, float]]) -> Life | None:
+    """What one process has shown, as seconds and MB; None where it was too short to settle."""
     (begun, _), (ended, last) = seen[0], seen[-1]
     settled = [mb for at, mb in seen if at - begun >= SETTLED_SECONDS]
     if not settled:
