@@ -8,6 +8,7 @@ import pytest
 
 from schemas.anomalies import Anomaly
 from schemas.configuration import Catalogue, Detection, Source, Windows
+from streams.bank import CORROBORATES_FROM
 from streams.detect import Detect
 from streams.files import read_events
 from streams.ingest import Ingest
@@ -17,14 +18,14 @@ RECORDING = Path(__file__).parents[2] / "deploy" / "demo" / "recording"
 LATENESS_MS = 5_000
 
 
-def opening_anomalies() -> list[Anomaly]:
+def all_anomalies() -> list[Anomaly]:
     windows = Windows()
     ingest = Ingest(Source(topic="telemetry"), "telemetry", 0, windows, 1)
     detect = Detect(0, [ingest.name], windows, Detection(), Catalogue())
     lines = list(read_events([RECORDING / "events.jsonl.gz", RECORDING / "requests.jsonl.gz"]))
     run = Run("telemetry", 0, range(len(lines)), [-1] * len(lines), [None] * len(lines), lines)
     said = detect.process(ingest.process(run).batches)
-    return [a for batch in said for a in batch.anomalies if a.opens]
+    return [a for batch in said for a in batch.anomalies]
 
 
 def faults() -> list[tuple[int, str, str]]:
@@ -40,8 +41,13 @@ def faults() -> list[tuple[int, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def anomalies() -> list[Anomaly]:
-    return opening_anomalies()
+def everything() -> list[Anomaly]:
+    return all_anomalies()
+
+
+@pytest.fixture(scope="module")
+def anomalies(everything: list[Anomaly]) -> list[Anomaly]:
+    return [a for a in everything if a.opens]
 
 
 def test_every_cpu_and_network_fault_is_seen_at_its_service_within_90_seconds(
@@ -67,3 +73,16 @@ def test_nothing_is_reason_for_an_incident_while_all_is_well(anomalies: list[Ano
         if not any(start <= a.window_end_ms <= start + 400_000 for start in starts)
     ]
     assert strays == []
+
+
+def test_every_anomaly_says_what_came_what_was_expected_how_unlikely_and_since_when(
+    everything: list[Anomaly],
+) -> None:
+    assert {"latency", "level", "network", "saturation"} <= {a.kind for a in everything}
+    for a in everything:
+        assert a.lower <= a.expected <= a.upper, a
+        assert a.score >= CORROBORATES_FROM, a
+        assert a.threshold > 0, a
+        assert 0 < a.since_ms <= a.window_start_ms, a
+        assert a.service in a.reason, a
+        assert "expected" in a.reason or a.kind in ("novelty", "saturation"), a
