@@ -79,6 +79,7 @@ class Keeper(Generic[S]):
         self.timestamps_ms: dict[str, int] = {}
         self.said_to: dict[str, int] = {}
         self.committed: dict[str, int] = {}
+        self.began: dict[str, int] = {}
         self._covered: dict[str, int] = {}
         self._table = table
         self._send = send
@@ -103,6 +104,7 @@ class Keeper(Generic[S]):
         """Takes the state over; `go_on` must follow."""
         self.stage.restore(checkpoint.state)
         self.next_offsets = dict(checkpoint.next_offsets)
+        self.began = dict(checkpoint.next_offsets)
         self.said_to = dict(checkpoint.said_to)
         self._covered = dict(checkpoint.next_offsets)
         self.begin_after(checkpoint)

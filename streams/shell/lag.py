@@ -47,14 +47,15 @@ def observe_lag(
     for source, keeper in keepers.items():
         tp = partition_of(source)
         end = max(consumer.highwater(tp) or 0, asked.ends.get(tp) or 0)
-        position = keeper.next_offsets.get(source, asked.begins.get(tp) or 0)
+        begin = asked.begins.get(tp) or 0
+        position = keeper.next_offsets.get(source, begin)
         lag = max(end - position, 0)
         metrics.LAG_RECORDS.labels(tp.topic, tp.partition).set(lag)
         at_ms = keeper.timestamps_ms.get(source)  # None until the first after a restart
         if at_ms is not None or not lag:
             behind = time.time() - at_ms / 1000 if at_ms is not None and lag else 0
             metrics.LAG_SECONDS.labels(tp.topic, tp.partition).set(behind)
-        committed = keeper.committed.get(source, position)
+        committed = keeper.committed.get(source, keeper.began.get(source, begin))
         rest = checkpoint_seconds + keeper.rest_seconds()
         found[source] = Progress(position, committed, end, rest)
     for keeper in keepers.values():

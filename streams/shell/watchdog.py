@@ -21,8 +21,8 @@ STALL_SECONDS: Final = 40.0
 ANSWER_SECONDS: Final = 120.0
 """How long the broker may leave questions for its ends unanswered: it may be away itself."""
 
-WAIT_SECONDS: Final = 120.0
-"""How long partitions and their state may be waited for."""
+WAIT_SECONDS: Final = 50.0
+"""How long partitions and their state may be waited for, without any more coming."""
 
 EXIT_SECONDS: Final = 15.0
 """How long a worker that is not live may take to end by itself."""
@@ -56,22 +56,30 @@ class Watchdog:
     ----------
     stall_seconds
         How long a partition may stand still.
+    wait_seconds
+        How long partitions and their state may be waited for, without any more coming.
     """
 
-    def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(
+        self, stall_seconds: float = STALL_SECONDS, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._stall_seconds = stall_seconds
+        self._wait_seconds = wait_seconds
+        self._restored = 0
         self._turned_seconds: float | None = None
         self._waiting_seconds: float | None = None
         self._answered_seconds: float | None = None
         self._partitions: dict[str, _Partition] = {}
 
-    def wait(self, now_seconds: float) -> None:
-        """The loop has turned, and partitions or state are still waited for."""
+    def wait(self, now_seconds: float, restored: int = 0) -> None:
+        """The loop has turned, and partitions or state are still waited for: so many stages have
+        come until now."""
         self._turned_seconds = now_seconds
         self._answered_seconds = None
         self._partitions.clear()
-        if self._waiting_seconds is None:
+        if self._waiting_seconds is None or restored > self._restored:
             self._waiting_seconds = now_seconds
+        self._restored = restored
 
     def answered(self, now_seconds: float) -> None:
         """The broker has said where the partitions end."""
@@ -100,7 +108,7 @@ class Watchdog:
             waiting = now_seconds - self._waiting_seconds
             return (
                 [f"partitions and their state have not come for {waiting:.0f} s"]
-                if waiting >= WAIT_SECONDS
+                if waiting >= self._wait_seconds
                 else []
             )
         said = [

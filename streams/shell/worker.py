@@ -32,13 +32,16 @@ from streams.shell.stages import Stages
 from streams.shell.standby import Standby
 from streams.shell.table import CheckpointTable, CheckpointTables
 from streams.shell.transport import RunSchema
-from streams.shell.watchdog import STALL_SECONDS, Guard, Watchdog
+from streams.shell.watchdog import STALL_SECONDS, WAIT_SECONDS, Guard, Watchdog
 
 logger = get_logger(__name__)
 
 MAX_RUN_RECORDS = 5000
 MAX_FETCH_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
+REBALANCE_SECONDS = 30.0
+"""How long the group waits for a member; less than the watchdog does, or one that hangs would have
+all others begin anew."""
 STOP_SECONDS = 8.0
 """For the last checkpoint, and again for Faust to stop; a broker that is gone must not hold us."""
 
@@ -57,6 +60,8 @@ class Worker:
         Makes the stages; the real ones by default.
     stall_seconds
         How long a partition may stand still.
+    wait_seconds
+        How long partitions and their state may be waited for, without any more coming.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Worker:
         stages: Stages | None = None,
         *,
         stall_seconds: float = STALL_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self.configuration = configuration
         self._client = client or {
@@ -74,7 +80,7 @@ class Worker:
         }
         self._stages = stages
         self._pipeline: Pipeline | None = None
-        self._watchdog = Watchdog(stall_seconds)
+        self._watchdog = Watchdog(stall_seconds, wait_seconds)
         self._copies = Copies(Path(configuration.worker.data_dir) / "checkpoints")
         self._restoring: asyncio.Task[None] | None = None
         self._restored = False
@@ -103,8 +109,8 @@ class Worker:
         guard = Guard(self.stalls)
         guard.start()
         try:
-            await app.start()
-            await self._work(app, pipeline, stop)
+            if await self._start(app, pipeline, stop):
+                await self._work(app, pipeline, stop)
         except WorkerError:
             raise
         except Exception as error:
@@ -119,6 +125,23 @@ class Worker:
             raise reason
         if reason is not None:
             raise WorkerError(f"the worker has to give up: {reason!r}") from reason
+
+    async def _start(self, app: faust.App, pipeline: Pipeline, stop: asyncio.Event) -> bool:
+        """Starts Faust, which waits for the first partitions and their state, while the watchdog
+        sees for how long. Returns False if `stop` came before."""
+        starting = asyncio.create_task(app.start())
+        observing = asyncio.create_task(self._observe(pipeline))
+        tasks = [starting, observing, asyncio.ensure_future(stop.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in (observing, starting):
+                if task.done():
+                    task.result()
+            return starting.done()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
     async def _work(self, app: faust.App, pipeline: Pipeline, stop: asyncio.Event) -> None:
         stopping = asyncio.Event()
@@ -194,7 +217,7 @@ class Worker:
             if self._restored:
                 self._watchdog.turn(time.monotonic(), pipeline.observe_lag())
             else:
-                self._watchdog.wait(time.monotonic())
+                self._watchdog.wait(time.monotonic(), len(pipeline.keepers()))
             if stalls := self.stalls():
                 metrics.STALLS.inc()
                 raise WorkerError(f"{'; '.join(stalls)}: the worker has to begin anew")
@@ -226,6 +249,7 @@ class Worker:
             broker_credentials=credentials(self._client),
             broker_session_timeout=worker.session_timeout_seconds,
             broker_heartbeat_interval=worker.session_timeout_seconds / 4,
+            broker_rebalance_timeout=REBALANCE_SECONDS,
             broker_max_poll_records=MAX_RUN_RECORDS,
             consumer_max_fetch_size=MAX_FETCH_BYTES,
             consumer_auto_offset_reset="earliest",

@@ -96,6 +96,13 @@ def test_a_restore_that_does_not_end_is_not_live_and_its_end_mends_it() -> None:
     assert watchdog.live(10 + WAIT_SECONDS)
 
 
+def test_a_restore_of_which_more_comes_may_take_long() -> None:
+    watchdog = Watchdog()
+    for second in range(300):
+        watchdog.wait(float(second), restored=second // 40)
+        assert watchdog.live(float(second))
+
+
 def test_after_a_rebalance_standing_still_counts_anew() -> None:
     watchdog = watched(STALL_SECONDS - 1, {"raw/0": Progress(7, 7, 9)})
     watchdog.wait(STALL_SECONDS)
