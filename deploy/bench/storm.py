@@ -50,6 +50,7 @@ BATCH = 500
 SETTLED_SECONDS = 3_600
 """How long after the storm everything must have been delivered, by the clock of the run."""
 TICK_SECONDS = 5.0
+WAIT_SECONDS = 0.1
 SERVICES = 40
 TO_DO = (
     "SELECT count(*) FROM notifier_timer WHERE due_ms <= :now",
@@ -80,7 +81,8 @@ class Contact(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """`alerts` went in, `messages` reached all contacts together. `unaccounted` counts alerts and
     contacts that a route joins and of which nothing is known; `over_limit` messages that came
-    above a contact's limit in some span. `intake_seconds` is wall time, on this machine."""
+    above a contact's limit in some span. `intake_seconds` is wall time, on this machine, and
+    `longest_wait_seconds` what a timer that was due meanwhile had to wait for the store at most."""
 
     alerts: int
     messages: int
@@ -89,6 +91,7 @@ class Result(msgspec.Struct, frozen=True):
     limit: int
     per_seconds: float
     intake_seconds: float
+    longest_wait_seconds: float
     contacts: tuple[Contact, ...]
 
 
@@ -108,7 +111,8 @@ def run_storm(*, alerts: int, limit: int, per_seconds: float, json: Path | None)
     console.print(
         f"{result.alerts:,} alerts in {STORM_SECONDS} s, at most {limit} messages in "
         f"{per_seconds:g} s each: {result.messages:,} messages, {result.unaccounted} unaccounted, "
-        f"{result.over_limit} over the limit; taken in within {result.intake_seconds:.0f} s"
+        f"{result.over_limit} over the limit; taken in within {result.intake_seconds:.0f} s, in "
+        f"which a timer waited {result.longest_wait_seconds:.1f} s at most"
     )
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
@@ -131,15 +135,19 @@ class _Storm:
         events = [_alert(number) for number in range(alerts)]
         runner, port = await self._receive()
         configuration = self._configuration(port)
+        store = Database(tables.SCHEMA, configuration.notifier.store)
         notifier = NotifierSink(
             configuration,
             resolve=lambda _: "",
             publish=_nowhere,
             now_ms=lambda: self._now_ms,
             settle_seconds=0,
+            database=store,
         )
+        waits = _Waits(store)
         try:
             await notifier.start()
+            waits.begin()
             began = time.monotonic()
             for start in range(0, alerts, BATCH):
                 await notifier.apply(self._records(events, start))
@@ -147,6 +155,7 @@ class _Storm:
                 notifier.wake()
                 report(min(alerts, start + BATCH))
             intake_seconds = time.monotonic() - began
+            await waits.end()
             await self._settle(notifier)
         finally:
             await notifier.stop()
@@ -160,6 +169,7 @@ class _Storm:
             limit=self._limit.messages,
             per_seconds=self._limit.per_seconds,
             intake_seconds=round(intake_seconds, 1),
+            longest_wait_seconds=round(waits.longest_seconds, 2),
             contacts=tuple(contacts),
         )
 
@@ -290,6 +300,31 @@ class _Storm:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         return runner, int(runner.addresses[0][1])
+
+
+class _Waits:
+    """Asks the store for a turn again and again, as timers do, and keeps the longest wait."""
+
+    def __init__(self, store: Database) -> None:
+        self._store = store
+        self._is_over = False
+        self._task: asyncio.Task[None] | None = None
+        self.longest_seconds = 0.0
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="waits")
+
+    async def end(self) -> None:
+        self._is_over = True
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while not self._is_over:
+            asked = time.monotonic()
+            async with self._store.writing():
+                self.longest_seconds = max(self.longest_seconds, time.monotonic() - asked)
+            await asyncio.sleep(WAIT_SECONDS)
 
 
 def _alert(number: int) -> IncidentEvent:

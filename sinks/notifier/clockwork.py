@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sinks.database import Database
@@ -28,9 +28,10 @@ Fire = Callable[[AsyncConnection, Timer], Awaitable[None]]
 class Clockwork:
     """One loop for all timers.
 
-    Each timer fires in a transaction of its own with what it leads to, so that after a crash it
-    has either fired or not. Right after a start, and while old events are being caught up with, it
-    waits a moment, so that no step fires whose acknowledgement is among them.
+    Each timer fires in one transaction with what it leads to, so that after a crash it has either
+    fired or not; those that are due together share one, since hundreds can be. Right after a
+    start, and while old events are being caught up with, it waits a moment, so that no step fires
+    whose acknowledgement is among them.
 
     Parameters
     ----------
@@ -108,15 +109,15 @@ class Clockwork:
             self._on_fired()
 
     async def _fire_all(self, waiting: Sequence[Timer]) -> None:
-        for due in waiting:
-            try:
-                async with self._database.writing() as connection:
-                    await self._fire_one(connection, due)
-            except (SQLAlchemyError, OSError):
-                raise
-            except Exception:  # a mistake about one incident must not stop all others' timers
-                log.exception("timer failed", kind=due.kind, subject=due.subject)
-                async with self._database.writing() as connection:
+        async with self._database.writing() as connection:
+            for due in waiting:
+                try:
+                    async with connection.begin_nested():
+                        await self._fire_one(connection, due)
+                except (OperationalError, InterfaceError, OSError):
+                    raise  # the store itself: all of it is fired again
+                except Exception:  # a mistake about one incident must not stop all others' timers
+                    log.exception("timer failed", kind=due.kind, subject=due.subject)
                     later_ms = self._now_ms() + PUT_OFF_MS
                     await timers.put(connection, due._replace(due_ms=later_ms))
 

@@ -43,6 +43,8 @@ from sinks.sink import Publish, Record
 
 KEPT_MS = 90 * DAY_MS
 """How long messages that are over are kept, ms."""
+AT_ONCE = 50
+"""Events that are taken in by one transaction: a timer that is due waits for no more of them."""
 FORGET_SECONDS = 6 * 3600
 REFRESH_SECONDS = 60.0
 """How often it is looked whether calendars have changed."""
@@ -192,8 +194,9 @@ class Notifier:
             return await read_positions(connection, tables.position)
 
     async def apply(self, records: Sequence[Record]) -> None:
-        """Takes events in with their positions, in one transaction. A repeat changes nothing.
+        """Takes events in, each with its position in one transaction. A repeat changes nothing.
 
+        Timers and messages that are due come in between, however many events there are.
         Raises what the store raises, and what has stopped the sending, if anything did.
         """
         if self._intake is None or self._work is None:
@@ -201,15 +204,19 @@ class Notifier:
         if self._work.done():
             self._work.result()
             raise RuntimeError("the notifier has stopped sending")
-        async with self._database.writing() as connection:
-            for record in await take_new(connection, tables.position, records):
-                event = self._events.read(record)
-                if event is not None:
-                    await self._intake.take(connection, event, record.timestamp_ms)
+        for start in range(0, len(records), AT_ONCE):
+            await self._take(self._intake, records[start : start + AT_ONCE])
         if self._clockwork is not None and records:
             newest_ms = max(record.timestamp_ms for record in records)
             self._clockwork.heard(newest_ms if newest_ms > 0 else self._now_ms())
         self.wake()
+
+    async def _take(self, intake: Intake, records: Sequence[Record]) -> None:
+        async with self._database.writing() as connection:
+            for record in await take_new(connection, tables.position, records):
+                event = self._events.read(record)
+                if event is not None:
+                    await intake.take(connection, event, record.timestamp_ms)
 
     def wake(self) -> None:
         """Looks at once for what is due; for after the clock has moved."""

@@ -15,6 +15,7 @@ def test_a_storm_reaches_each_contact_within_the_limit_and_leaves_nothing_out(
     assert run_storm(alerts=120, limit=6, per_seconds=120, json=out) == 0
     result = msgspec.json.decode(out.read_bytes(), type=Result)
     assert (result.alerts, result.unaccounted, result.over_limit) == (120, 0, 0)
+    assert 0 < result.longest_wait_seconds < result.intake_seconds + 1
     for contact in result.contacts:
         assert 0 < contact.messages <= 12
         assert contact.most_in_a_span <= 6
