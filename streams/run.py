@@ -11,7 +11,8 @@ class Run:
     """Records of one partition in offset order, as columns of equal length.
 
     `offsets` may have gaps (compaction, transactions). `headers` holds only the records that have
-    any, by their index. No timestamp is below `least_ms`, if it is set: who makes a run knows.
+    any, by their index. No timestamp is below `least_ms`, and all that there is from `from_offset`
+    up to `until_offset` was read, where these are set: who makes a run knows.
     """
 
     topic: str
@@ -22,6 +23,8 @@ class Run:
     values: Sequence[bytes | None]
     headers: Mapping[int, Headers] = field(default_factory=dict)
     least_ms: int | None = None
+    from_offset: int | None = None
+    until_offset: int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)

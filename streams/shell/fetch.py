@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import aiokafka.consumer.fetcher
@@ -13,15 +14,23 @@ from streams.run import Run
 from streams.shell.batches import Columns, Fetched, ends_aborted
 
 Partition = tuple[str, int]
+Empty = dict[Partition, tuple[int, int]]
+"""From where up to where partitions were read last, where no record came of it."""
 
 aiokafka.consumer.fetcher.MemoryRecords = Fetched
 """It keeps the bytes, which aiokafka's own does not give away, and serves other consumers too."""
 
 
 async def fetched_runs(
-    fetcher: Any, partitions: Collection[Partition], timeout_seconds: float, max_records: int
+    fetcher: Any,
+    partitions: Collection[Partition],
+    timeout_seconds: float,
+    max_records: int,
+    empty: Empty,
 ) -> dict[Partition, Run]:
     """At most one run of each of `partitions`; waits up to `timeout_seconds` for the first.
+
+    `empty` is kept from one call to the next.
 
     Does what `aiokafka.consumer.fetcher.Fetcher.fetched_records` does (0.14), but in columns.
     Raises what the broker said of a partition, `ConsumerStoppedError` once the fetcher is closed.
@@ -32,7 +41,7 @@ async def fetched_runs(
             raise ConsumerStoppedError
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
-        runs = _take(fetcher, partitions, max_records)
+        runs = _take(fetcher, partitions, max_records, empty)
         remaining = deadline - time.monotonic()
         if runs or remaining <= 0:
             return runs
@@ -45,7 +54,7 @@ async def fetched_runs(
 
 
 def _take(
-    fetcher: Any, partitions: Collection[Partition], max_records: int
+    fetcher: Any, partitions: Collection[Partition], max_records: int, empty: Empty
 ) -> dict[Partition, Run]:
     runs: dict[Partition, Run] = {}
     for tp in list(fetcher._records):
@@ -60,7 +69,7 @@ def _take(
             _drop(fetcher, tp)
             result.check_raise()
             continue
-        run = _run_of(result, tp, max_records)
+        run = _run_of(result, tp, max_records, empty)
         if not result.has_more():
             _drop(fetcher, tp)
         if run is not None:
@@ -73,18 +82,26 @@ def _drop(fetcher: Any, tp: Partition) -> None:
     fetcher._notify(fetcher._wait_consume_future)  # lets it fetch this partition again
 
 
-def _run_of(result: Any, tp: Partition, max_records: int) -> Run | None:
+def _run_of(result: Any, tp: Partition, max_records: int, empty: Empty) -> Run | None:
     if not result.check_assignment(tp) or not result.has_more():
         return None
     fetched = result._partition_records
+    from_offset = fetched.next_fetch_offset
     run, exhausted = read_run(fetched, tp, max_records)
+    until_offset = fetched.next_fetch_offset
     result._update_position()
     if exhausted:
         result._partition_records = None
         # It and its generator refer to each other: until a full collection, which the raised
         # thresholds make rare, they would keep the whole fetch in memory.
         fetched._records_iterator = None
-    return run or None
+    before = empty.pop(tp, None)
+    if before is not None and before[1] == from_offset:
+        from_offset = before[0]
+    if not run:
+        empty[tp] = from_offset, until_offset
+        return None
+    return replace(run, from_offset=from_offset, until_offset=until_offset)
 
 
 def read_run(fetched: Any, tp: Partition, max_records: int) -> tuple[Run, bool]:

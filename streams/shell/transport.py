@@ -12,7 +12,7 @@ against Faust 0.15.3 and aiokafka 0.14. Differs from Faust's own aiokafka transp
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
@@ -25,7 +25,8 @@ from mode.threads import WorkerThread
 from mode.utils.futures import notify
 
 from streams.run import Run
-from streams.shell.fetch import fetched_runs
+from streams.shell.chain import Chain
+from streams.shell.fetch import Empty, fetched_runs
 from streams.shell.lease import Lease
 
 try:
@@ -60,6 +61,10 @@ class _DaemonThread(WorkerThread):
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer in its own thread and loop, read in runs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._empty: Empty = {}
+        super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -137,7 +142,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher
         with fetcher._subscriptions.fetch_context():
             runs = await fetched_runs(
-                fetcher, set(active_partitions), timeout or 0.0, max_records or 5000
+                fetcher, set(active_partitions), timeout or 0.0, max_records or 5000, self._empty
             )
         # Before anybody can see that their positions have moved.
         self.consumer.in_hand.update(TP(*tp) for tp in runs)
@@ -185,6 +190,7 @@ class Consumer(driver.Consumer):
         self._unacked_runs: dict[TP, set[int]] = defaultdict(set)
         self._place_freed = asyncio.Event()
         self.in_hand = set()
+        self._chain = Chain()
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
 
@@ -231,6 +237,17 @@ class Consumer(driver.Consumer):
                 read_offset = self._read_offset[tp]
                 if read_offset is not None and message.offset < read_offset:
                     continue  # fetched before a seek past it; Faust would drop it without an ack
+                missing_from = self._chain.missing_from(tp, message.value)
+                if missing_from is not None:
+                    self.log.warning(
+                        "%s: what stands from %s to %s was dropped, and is read again",
+                        message.value.source,
+                        missing_from,
+                        message.value.from_offset,
+                    )
+                    await self._thread.seek_wait({tp: missing_from})
+                    continue
+                self._chain.take(tp, message.value)
                 self._unacked_runs[tp].add(id(message))
             yield tp, message
 
@@ -299,15 +316,19 @@ class Consumer(driver.Consumer):
         await super().perform_seek()
         mine = self.assignment()
         await self._thread.seek_wait({t: o for t, o in self.positions().items() if t in mine})
+        known = {tp: self._read_offset[tp] for tp in mine}
+        self._chain.forget(mine)
+        self._chain.begin({tp: offset for tp, offset in known.items() if offset is not None})
 
     async def _seek(self, partition: TP, offset: int) -> None:
         # In the consumer's thread, between two fetches: one under way would undo it.
         self._clear([ensure_TP(partition)])
         await self._thread.seek_wait({partition: offset})
 
-    def _clear(self, partitions: Iterable[TP]) -> None:
+    def _clear(self, partitions: Collection[TP]) -> None:
         for tp in partitions:
             self._unacked_runs.pop(ensure_TP(tp), None)
+        self._chain.forget(ensure_TP(tp) for tp in partitions)
         self._place_freed.set()
 
     # committing

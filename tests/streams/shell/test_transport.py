@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,3 +188,21 @@ async def test_where_nothing_is_committed_what_was_fetched_and_dropped_is_read_a
     finally:
         await consumer.stop()
     assert sought == {TP("raw", 0): None, TP("raw", 1): 7}
+
+
+async def test_what_was_fetched_and_dropped_between_two_runs_is_fetched_again(
+    consumer: Any,
+) -> None:
+    consumer._active_partitions = {RAW}
+
+    async def getmany(partitions: set[TP], _seconds: float) -> dict[TP, list[Run]]:
+        first, last = fetched.pop(0)
+        made = replace(run(RAW, first, last), from_offset=first, until_offset=last + 1)
+        return {RAW: [made]} if RAW in partitions else {}
+
+    fetched = [(5, 9), (20, 29), (10, 29)]
+    consumer._thread.getmany = getmany
+    assert [m.offset for m in await poll(consumer)] == [9]
+    assert await poll(consumer) == []  # what stands from 10 to 20 is missing
+    assert consumer._thread.sought == [(RAW, 10)]
+    assert [m.value.from_offset for m in await poll(consumer)] == [10]
