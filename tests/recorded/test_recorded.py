@@ -1,17 +1,18 @@
 """This release reads what earlier ones wrote: states, messages and stores, as recorded bytes."""
 
 import gzip
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from deploy.contracts import MESSAGES
 from schemas.incidents import IncidentEvent
 from schemas.reading import NewerMessageError
+from sinks.database import StoreError
 from streams.detect_versions import DETECT
 from streams.incidents import INCIDENTS
 from streams.ingest import INGEST
@@ -20,7 +21,17 @@ from streams.shell.checkpoints import Checkpoint, latest
 from streams.shell.stages import Snapshots
 from streams.versions import Ladder, UnknownVersionError
 from tests.recorded.record import run
-from tests.recorded.stores import Log, dumped, records, sinks
+from tests.recorded.stores import (
+    SCHEMAS,
+    Address,
+    Log,
+    asks_for_playbook,
+    held,
+    laid_out,
+    moved,
+    records,
+    sinks,
+)
 from tests.recorded.workload import (
     CONFIGURATION,
     MINUTE_MS,
@@ -29,6 +40,7 @@ from tests.recorded.workload import (
     START_MS,
     lines,
 )
+from tests.sinks.conftest import new_database
 
 RELEASES = sorted(
     path for path in Path(__file__).parent.iterdir() if (path / "messages.gz").exists()
@@ -110,34 +122,49 @@ def _within(written: Any, read_back: Any) -> bool:
     return bool(written == read_back)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path], Address]:
+    """Lays out the stores of a release, as it recorded them or as it would have on PostgreSQL."""
+
+    def lay_out(release: Path) -> Address:
+        files = laid_out(release, tmp_path)
+        if request.param == "sqlite":
+            return files
+        server = request.getfixturevalue("postgres_url")
+        made = {name: new_database(server, f"recorded {name}") for name in SCHEMAS}
+        return moved(files, made.__getitem__)
+
+    return lay_out
+
+
 @every_release
 async def test_the_sinks_go_on_with_the_stores_of_the_last_release(
-    release: Path, tmp_path: Path
+    release: Path, stores: Callable[[Path], Address]
 ) -> None:
-    _lay_out(release, tmp_path)
-    log, published = messages(release, LOG), Log()
-    ends = next(e for e in rest(restored(release)) if e.type == "resolved")
-    for name, sink in sinks(tmp_path, published).items():
+    store = stores(release)
+    log, published, news = messages(release, LOG), Log(), list(rest(restored(release)))
+    ends = msgspec.json.encode(next(e for e in news if e.type == "resolved"))
+    opens = msgspec.json.encode(next(e for e in news if e.type == "opened"))
+    made = sinks(store, published)
+    assert set(made) == set(SCHEMAS)
+    for name, sink in made.items():
+        recorded = told(store(name))
         await sink.start()
         assert (await sink.positions())[LOG, 0] == len(log)
-        before = _told(tmp_path / f"{name}.sqlite3")
+        before = told(store(name))
+        assert len(before) >= len(recorded) > 0
         await sink.apply(records(LOG, log))
-        assert _told(tmp_path / f"{name}.sqlite3") == before
-        await sink.apply(records(LOG, [msgspec.json.encode(ends)], len(log)))
+        assert told(store(name)) == before
+        new = asks_for_playbook(opens) if name == "playbooks" else ends
+        await sink.apply(records(LOG, [new], len(log)))
         assert (await sink.positions())[LOG, 0] == len(log) + 1
-        assert _told(tmp_path / f"{name}.sqlite3") != before
+        assert told(store(name)) != before
         await sink.stop()
 
 
-def _lay_out(release: Path, folder: Path) -> None:
-    for file in release.glob("*.sql.gz"):
-        with sqlite3.connect(folder / f"{file.name[:-7]}.sqlite3") as store:
-            store.executescript(gzip.decompress(file.read_bytes()).decode())
-
-
-def _told(store: Path) -> list[str]:
+def told(url: str) -> list[str]:
     """All rows that a store has of incidents."""
-    return [line for line in dumped(store).splitlines() if "INC-" in line]
+    return [line for line in held(url) if "INC-" in line]
 
 
 @every_release
@@ -168,17 +195,35 @@ NEW_IN_A_MESSAGE: tuple[dict[str, Any], ...] = ({"schema_version": 2}, {"type": 
 async def test_a_sink_stops_before_what_a_newer_worker_says_and_reads_on_from_there(
     release: Path, tmp_path: Path, new: dict[str, Any]
 ) -> None:
-    _lay_out(release, tmp_path)
+    store = laid_out(release, tmp_path)
     log = messages(release, LOG)
     newer = msgspec.json.decode(log[-1]) | {"version": 99} | new
     newer["incident"]["version"] = 99
     understood = newer | {"schema_version": 1, "type": "updated"}
-    for name, sink in sinks(tmp_path, Log()).items():
+    for name, sink in sinks(store, Log()).items():
         await sink.start()
-        before = dumped(tmp_path / f"{name}.sqlite3")
+        before = held(store(name))
         with pytest.raises(NewerMessageError, match=f"{LOG}/0 at offset {len(log)}"):
             await sink.apply(records(LOG, [msgspec.json.encode(newer)], len(log)))
-        assert dumped(tmp_path / f"{name}.sqlite3") == before
+        assert held(store(name)) == before
         await sink.apply(records(LOG, [msgspec.json.encode(understood)], len(log)))
-        assert dumped(tmp_path / f"{name}.sqlite3") != before
+        assert held(store(name)) != before
+        await sink.stop()
+
+
+async def test_a_store_of_a_newer_release_is_left_as_it_is(
+    tmp_path: Path, stores: Callable[[Path], Address]
+) -> None:
+    store = stores(RELEASES[-1])
+    for name, schema in SCHEMAS.items():
+        engine = sa.create_engine(store(name).replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            newer = sa.text(f"UPDATE {schema.version_table} SET version_num = '9999'")
+            connection.execute(newer)
+        engine.dispose()
+    for name, sink in sinks(store, Log()).items():
+        before = held(store(name))
+        with pytest.raises(StoreError, match="written by a newer tocsin"):
+            await sink.start()
+        assert held(store(name)) == before
         await sink.stop()
