@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+)
 from prometheus_client import Counter, Gauge, Histogram
 
 from deploy.admin import Health
@@ -217,10 +222,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def _away(self, error: BaseException) -> None:
         reason = (
             f"waiting for {self._settings.bootstrap_servers} and the topics "
-            f"{', '.join(self._sink.topics)}: {type(error).__name__} {error}".rstrip()
+            f"{', '.join(self._sink.topics)}: "
+            f"{self._complaints.last or _said(error)}"
         )
-        if self._complaints.last:
-            reason = f"{reason} ({self._complaints.last})"
         if "kafka" not in self._health.reasons:
             log.warning("Kafka is away", sink=self._sink.name, reason=reason)
         self._health.waiting("kafka", reason)
@@ -240,6 +244,12 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             metadata_max_age_ms=10_000,
             fetch_max_wait_ms=_POLL_MS,
         )
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, KafkaConnectionError):
+        return "no answer that can be read: do kafka.bootstrap_servers and security_protocol fit?"
+    return f"{type(error).__name__} {error}".rstrip()
 
 
 def _ahead(sink: str, tp: TopicPartition, reached: int, end: int) -> AheadOfTopicError:

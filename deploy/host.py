@@ -9,6 +9,12 @@ from importlib import metadata
 from typing import Any
 
 import structlog
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 from prometheus_client import Gauge
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -29,6 +35,14 @@ log = structlog.get_logger(__name__)
 BUILD = Gauge(
     "tocsin_build_info", "Always 1; the version and part are labels.", ["version", "part"]
 )
+
+FORBIDDEN = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+"""What Kafka says to a user who lacks a right."""
 
 _FINISH_SECONDS = 1.5
 """What the batch under way, and then the sink, may take once the end was asked for."""
@@ -204,7 +218,10 @@ def run_process(
     except MisconfiguredError:
         raise
     except Exception as error:
-        if isinstance(error, (ListenError, *foreseen)):
+        if isinstance(error, FORBIDDEN):
+            mend = "`tocsin topics --acls` says which rights each part needs"
+            log.error("the process ends", error=f"Kafka forbids it: {error}; {mend}")
+        elif isinstance(error, (ListenError, *foreseen)):
             log.error("the process ends", error=str(error))
         else:
             log.exception("the process ends", error=f"{type(error).__name__}: {error}")

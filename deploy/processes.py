@@ -170,8 +170,6 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
     part = Worker(configuration, settings.aiokafka)
 
     async def body() -> None:
-        if configuration.kafka.create_topics:
-            await asyncio.to_thread(create_missing, configuration, settings)
         BUILD.labels(metadata.version("tocsin"), "worker").set(1)
         health = Health(worker="starting")
         server = HttpServer(admin_app(health), configuration.worker.admin)
@@ -182,8 +180,10 @@ def _worker(configuration: Configuration, settings: KafkaSettings) -> int:
         stop = asyncio.Event()
         try:
             with stop_on_signals(stop):
+                if configuration.kafka.create_topics:
+                    await asyncio.to_thread(create_missing, configuration, settings)
                 await part.run(stop)
-        except WorkerError as error:
+        except (TopicsError, WorkerError) as error:
             health.fail(str(error))
             raise
         finally:
