@@ -6,7 +6,8 @@ one reads what the last release wrote:
 - a property stays, under its name and of its type;
 - of what tocsin writes, what was always there stays always there;
 - a new property has a default, so that older messages can still be read;
-- an enumeration may grow, so readers must let unknown values pass; none of its values goes.
+- an enumeration may grow; none of its values goes. A reader of ours stops before a value that it
+  does not know, so readers are rolled out first; others' must let unknown values pass.
 
 `python -m deploy.compatibility` checks, and with `--release` makes today's schemas those of the
 last release. The rule is Confluent's FULL compatibility but for the growing enumerations.
