@@ -15,7 +15,7 @@ _MATTERS = 0.02
 """The failing share that matters: below it looked at linearly, above it by its logarithm."""
 _FLOOR = 0.25
 _RELATIVE_FLOOR = 0.05
-_CARRY = 0.7
+_CARRY = 0.5
 _YOUNG = 5
 """Part of the history for confirmation after which a series that seldom fails is believed."""
 _SELDOM = 8
@@ -30,10 +30,10 @@ class FailureShareDetector:
     scatter, whichever of the two the series reports. It is looked at through
     asinh(share / 2 %). That less fails than usual is no news.
 
-    Evidence of neighbouring samples adds up: seven tenths of what the one before had, and no more
-    than the sample's own. A run of failing samples is an outage and no noise of the series, so that
-    the first outage does not hide the next; single ones are its noise, which `TailCalibrator`
-    knows.
+    Evidence of neighbouring samples adds up, to no more than twice a sample's own: half of the
+    first one's, since one burst may lie across two samples, and all of what three or more have. A
+    run of failing samples is an outage and no noise of the series, so that the first outage does
+    not hide the next; single ones are its noise, which `TailCalibrator` knows.
 
     Cold start: the median of the first `warmup_samples` is the level, so a short outage among them
     does no harm; they score 0. After that no sample moves the level by more than its step for 2.5
@@ -116,7 +116,8 @@ class FailureShareDetector:
         if z < 2.0:
             return 0.0
         alone = student_score(z, _TAIL_DEGREES)
-        self._raw = alone + min(_CARRY * self._evidence, alone)
+        carried = self._evidence if self._shift.out >= 2 else _CARRY * self._evidence
+        self._raw = alone + min(carried, alone)
         self._score = self.calibrator.score(self._raw)
         return self._score
 

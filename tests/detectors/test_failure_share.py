@@ -110,6 +110,12 @@ def test_shares_are_known_by_their_names() -> None:
     assert not is_failure_share('error_total{service="a"}')
 
 
+def test_the_third_failing_sample_adds_all_that_came_before_and_the_second_half_of_it() -> None:
+    first, second, third = scores(FailureShareDetector(), [*HEALTHY, 98.0, 98.0, 98.0])[-3:]
+    assert second == approx(1.5 * first, rel=0.05)
+    assert third == approx(2 * first, rel=0.05)
+
+
 def confirmed(values: Iterable[float]) -> list[int]:
     """The samples that would open an incident."""
     detector, found = FailureShareDetector(), []
