@@ -10,7 +10,7 @@ from types import TracebackType
 from deploy.cli import answers, bench, chaos, processes, questions, setup
 from deploy.cli.shared import app
 from deploy.configuration import ConfigurationError
-from schemas.reading import said
+from schemas.reading import NewerMessageError, said
 from sinks.redaction import redact_text
 
 __all__ = ["answers", "app", "bench", "chaos", "main", "processes", "questions", "setup"]
@@ -29,6 +29,9 @@ def main() -> None:
         if error.filename is None:
             raise
         print(f"tocsin: {said(error)}", file=sys.stderr)
+        code = 2
+    except NewerMessageError as error:
+        print(f"tocsin: a newer release wrote what is asked for: {error}; run it", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -15,9 +15,11 @@ from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
 from schemas.naming import service_for
 from schemas.outlook import Category
+from schemas.reading import UNREADABLE, read
 from schemas.times import moment_of
 
 ANSWER_SECONDS = 10.0
+EVENTS = msgspec.json.Decoder(IncidentEvent)
 UNKNOWN_SERVICE = "about what the worker finds in its words (there is no catalogue here; see -c)"
 
 
@@ -155,7 +157,10 @@ def send_and_wait(configuration: Configuration, command: Command) -> IncidentEve
             message = consumer.poll(min(left, 0.5))
             if message is None or message.error() is not None:
                 continue
-            event = msgspec.json.decode(message.value() or b"", type=IncidentEvent)
+            try:
+                event = read(message.value() or b"", EVENTS)
+            except UNREADABLE:  # somebody else's, which cannot be the answer
+                continue
             if event.command_id == command.id:
                 return event
         return None

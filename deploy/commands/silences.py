@@ -21,11 +21,14 @@ from deploy.console import new_console
 from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident
+from schemas.reading import UNREADABLE, read
 from schemas.silences import ListedSilence, Silence
 from schemas.times import DAY_MS, duration, moment_of, stamp
 from streams.silences import SilenceError, Silences, asked, matcher
 
 READ_SECONDS = 10.0
+COMMANDS = msgspec.json.Decoder(Command)
+INCIDENTS = msgspec.json.Decoder(Incident)
 ENDED_MS = 7 * DAY_MS
 """For so long what has ended is listed still."""
 
@@ -183,7 +186,10 @@ def _replay(
     settings = for_command(configuration)
     taken_back: list[tuple[Silence, str | None]] = []
     for value in _whole(settings, configuration.topics.commands):
-        command = msgspec.json.decode(value, type=Command)
+        try:
+            command = read(value, COMMANDS)
+        except UNREADABLE:  # a dead letter, and no silence
+            continue
         ended = _apply(command, silences, incidents)
         if ended is not None:
             ended = msgspec.structs.replace(ended, ends_ms=command.issued_ms)
@@ -195,7 +201,7 @@ def _incidents(configuration: Configuration) -> dict[str, Incident]:
     """The latest state of each incident that Kafka still keeps. Raises `KafkaException`."""
     settings = for_command(configuration)
     values = _whole(settings, configuration.topics.incidents)
-    incidents = (msgspec.json.decode(value, type=Incident) for value in values)
+    incidents = (read(value, INCIDENTS) for value in values)
     return {incident.id: incident for incident in incidents}
 
 
