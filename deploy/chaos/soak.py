@@ -58,7 +58,8 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
 
     lost: counted in no window. late: refused as their windows were closed, which no event of this
     input should be. doubled: counted more than once. repeats: batches of a window that came again
-    under their id, as they were. conflicts: under an id that was seen, with other content.
+    as they were, under their id, by which every consumer knows them. conflicts: under an id that
+    was seen, with other content.
     """
 
     minutes: float
@@ -220,7 +221,7 @@ def _judged(
         refused=dict(account.refused),
         repeats=account.repeats,
         conflicts=len(account.conflicts),
-        exact=not (different or refused or account.conflicts or account.repeats or unfinished),
+        exact=not (different or refused or account.conflicts or unfinished),
         changes=changes,
         rebalances=stage.said('"incident 0 (goes on|starts)'),
         longest_still_seconds=round(watch.longest_still_seconds, 1),
