@@ -13,6 +13,7 @@ from schemas.incidents import Delivery, FailureClass
 from sinks.database import Database
 from sinks.notifier import dispatch, holding, metrics, outbox
 from sinks.notifier.channels.channel import Channel, KeepsCard, Receipt, Refused, Retry
+from sinks.notifier.clean import clean
 from sinks.notifier.health import Health
 from sinks.notifier.language import language
 from sinks.notifier.outbox import Entry
@@ -285,7 +286,7 @@ def _accepted(entry: Entry, receipt: Receipt, now_ms: int) -> list[Delivery]:
     """The record that the receiver has confirmed the message with an id of its own."""
     if receipt.accepted is None:
         return []
-    attempt, said = entry.attempts + 1, redact_text(receipt.accepted)
+    attempt, said = entry.attempts + 1, clean(redact_text(receipt.accepted))
     return [entry.delivery("accepted", now_ms, attempt=attempt, detail=said)]
 
 

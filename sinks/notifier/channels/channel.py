@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.incidents import FailureClass, Severity
 from schemas.oncall import Way
+from sinks.notifier.clean import clean
 from sinks.notifier.language import labels
 from sinks.notifier.messages import Kind, Stage
 from sinks.redaction import redact_text
@@ -74,13 +75,14 @@ class Retry(Exception):  # noqa: N818 - an outcome with a name, not a mistake of
 
     `after_seconds` is how long the receiver asked to be left alone, None where it did not say.
     Credentials that were not accepted are of this kind too: they can be mended, and an outage
-    is no time to lose messages. `detail` is without secrets, should the receiver repeat one.
+    is no time to lose messages. `detail` is one line without secrets, should the receiver repeat
+    one.
     """
 
     def __init__(
         self, failure: FailureClass, detail: str, after_seconds: float | None = None
     ) -> None:
-        self.detail = redact_text(detail)
+        self.detail = clean(redact_text(detail))
         super().__init__(self.detail)
         self.failure = failure
         self.after_seconds = after_seconds
@@ -89,11 +91,11 @@ class Retry(Exception):  # noqa: N818 - an outcome with a name, not a mistake of
 class Refused(Exception):  # noqa: N818
     """The receiver will never take this message: a wrong address, a malformed request.
 
-    `detail` is without secrets.
+    `detail` is one line without secrets.
     """
 
     def __init__(self, detail: str, failure: FailureClass = "refused") -> None:
-        self.detail = redact_text(detail)
+        self.detail = clean(redact_text(detail))
         super().__init__(self.detail)
         self.failure = failure
 

@@ -18,6 +18,7 @@ from schemas.configuration import (
     OpsgenieChannel,
     PagerDutyChannel,
     PhoneChannel,
+    Recipient,
     Secret,
     SlackChannel,
     TeamsChannel,
@@ -32,6 +33,8 @@ from sinks.notifier.channels.phone import Phone, sms
 from sinks.notifier.channels.sms_parts import fitting, is_gsm
 from sinks.notifier.channels.teams import Teams, request_of
 from sinks.notifier.messages import Stage
+from tests.sinks.examples import cpu_fault
+from tests.sinks.notifier.conftest import Bench
 from tests.sinks.notifier.services import (
     LookAlike,
     OpsgenieLookAlike,
@@ -283,3 +286,25 @@ def test_every_configured_channel_is_opened_by_its_name() -> None:
     values = iter(["xoxb", SECRET, "https://t", SECRET, "t", SECRET, "t", "key", "key", "ntfy://x"])
     found = open_channels(channels, lambda _: next(values), now_ms)
     assert set(found) == set(channel_names(channels))
+
+
+async def test_what_a_receiver_answers_is_kept_as_one_printable_line(
+    pagerduty: PagerDutyLookAlike, bench: Bench
+) -> None:
+    rude = {"dedup_key": "a\x00b\n\u202ec" + "d" * 1000}
+    pagerduty.script = [web.json_response(rude, status=202)]
+    bench.secrets["DUTY"] = "R0KEY"
+    duty = PagerDutyChannel(routing_key=Secret(env="DUTY"), base_url=pagerduty.url)
+    notifier = await bench.start(
+        bench.configuration(
+            channels=Channels(pagerduty={"ops": duty}),
+            recipients=(Recipient(name="ops", channel="pagerduty:ops"),),
+        )
+    )
+    await bench.feed(notifier, cpu_fault()[0])
+    await bench.settle(notifier)
+    (accepted,) = bench.kafka.deliveries("accepted")
+    assert accepted.detail.isprintable()
+    assert len(accepted.detail) <= 400
+    for error in (Refused("a\x00b\nc"), Retry("unreachable", "a\x00b\nc")):
+        assert (error.detail, str(error)) == ("a b c", "a b c")
