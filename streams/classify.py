@@ -33,10 +33,10 @@ SIGN_WORDS: Mapping[str, str] = {
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What severity is made of.
 
-    `harm` is what users feel at the service where that weighs most, `tier` that service's tier,
-    `customers` those of its customers who are known and `revenue_per_hour` what it earns, in
-    `currency`; `spreading` says whether a further
-    service was drawn in lately, `lasting_seconds` for how long signals were out of order.
+    `harm` is what users feel at one service, `tier` that service's tier, `customers` those of its
+    customers who are known and `revenue_per_hour` what it earns, in `currency`; `spreading` says
+    whether a further service was drawn in lately, `lasting_seconds` for how long signals were out
+    of order.
     """
 
     services: int
@@ -68,9 +68,23 @@ def grade(facts: Facts, rules: GradingRules = DEFAULT) -> Grading:
     )
 
 
-def weight(tier: int, harm: Harm) -> int:
-    """How much the trouble of one service weighs: how critical it is and what its users feel."""
-    return TIER_POINTS[tier] + harm.points
+def gravest(found: Sequence[Facts], rules: GradingRules = DEFAULT) -> Grading:
+    """The grading from where it is gravest; of equals, from the most critical service whose users
+    feel most.
+
+    Each service is graded by itself: were one chosen first, a more critical neighbour whose users
+    feel less could make it milder.
+    """
+    _, grading = min(
+        ((facts, grade(facts, rules)) for facts in found),
+        key=lambda pair: (
+            pair[1].severity,
+            pair[1].impact,
+            pair[1].urgency,
+            -TIER_POINTS[pair[0].tier] - pair[0].harm.points,
+        ),
+    )
+    return grading
 
 
 def _impact(facts: Facts, rules: GradingRules) -> tuple[int, list[GradingStep]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
 from schemas.times import duration, stamp
-from streams.classify import UNKNOWN_TIER, Facts, weight, with_override
+from streams.classify import UNKNOWN_TIER, Facts, with_override
 from streams.dossier import RUN_GAP_MS, Dossier, ordered
 from streams.forecast_words import prediction_changes, record_words
 from streams.harm import harms_of
@@ -51,20 +51,22 @@ def impact_of(dossier: Dossier, catalogue: Mapping[str, Service], currency: str)
 
 def facts_of(
     dossier: Dossier, catalogue: Mapping[str, Service], currency: str, *, grows: bool
-) -> Facts:
-    """What its severity is made of."""
-    harm = max(harms_of(dossier), key=lambda h: weight(_tier(h.service, catalogue), h))
-    known = catalogue.get(harm.service)
-    return Facts(
-        services=len(dossier.drawn_in),
-        tier=_tier(harm.service, catalogue),
-        harm=harm,
-        customers=known.customers if known else 0,
-        revenue_per_hour=known.revenue_per_hour if known else 0.0,
-        currency=currency,
-        spreading=grows,
-        lasting_seconds=(dossier.last_end_ms - dossier.out_ms()) / 1000,
-    )
+) -> list[Facts]:
+    """What its severity is made of, as seen from each service that is affected."""
+    return [
+        Facts(
+            services=len(dossier.drawn_in),
+            tier=_tier(harm.service, catalogue),
+            harm=harm,
+            customers=known.customers if known else 0,
+            revenue_per_hour=known.revenue_per_hour if known else 0.0,
+            currency=currency,
+            spreading=grows,
+            lasting_seconds=(dossier.last_end_ms - dossier.out_ms()) / 1000,
+        )
+        for harm in harms_of(dossier)
+        for known in [catalogue.get(harm.service)]
+    ]
 
 
 def _tier(name: str, catalogue: Mapping[str, Service]) -> int:

@@ -8,7 +8,7 @@ from schemas.incidents import Cause, EventType, Incident, IncidentEvent, State
 from schemas.silences import Silence, SilenceEnd
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
-from streams.classify import grade, hold_severity
+from streams.classify import gravest, hold_severity
 from streams.dimensions import classification_of, with_outlook
 from streams.dossier import Dossier, sign_of
 from streams.draft import changes, draft, event_text, facts_of, impact_of
@@ -235,7 +235,7 @@ class Ledger:
         graded = (
             grade_prediction(dossier, self.catalogue, self._grading)
             if ahead
-            else grade(facts, self._grading)
+            else gravest(facts, self._grading)
         )
         hold_severity(dossier, graded, end_ms, hold_ms(dossier, self.rules))
         self._suppress(dossier, end_ms, opened=opened)

@@ -3,30 +3,32 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.configuration import GradingRules, Service
-from streams.classify import Facts, grade, hold_severity
+from schemas.incidents import Grading
+from streams.classify import Facts, grade, gravest, hold_severity
 from streams.dossier import Dossier
 from streams.harm import Harm
 from tests.streams.incident_helpers import anomaly, brief, stage, told
 
-facts = st.fixed_dictionaries(
-    {
-        "services": st.integers(1, 30),
-        "tier": st.integers(1, 4),
-        "errors": st.integers(0, 5_000),
-        "slow_seconds": st.floats(0, 30),
-        "lost_ratio": st.floats(0, 1),
-        "reported_ratio": st.floats(0, 1),
-        "sign": st.sampled_from(("", "saturation")),
-        "customers": st.integers(0, 50_000),
-        "revenue_per_hour": st.floats(0, 50_000),
-        "spreading": st.booleans(),
-        "lasting_seconds": st.floats(0, 10_000),
-    }
-)
+AROUND: dict[str, tuple[Any, ...]] = {
+    "services": (1, 4, 5, 9, 10, 30),
+    "tier": (4, 3, 2, 1),
+    "errors": (0, 9, 10, 49, 50, 99, 100, 250, 999, 1_000, 1_250, 5_000),
+    "slow_seconds": (0.0, 0.49, 0.5, 1.9, 2.0, 30.0),
+    "lost_ratio": (0.0, 0.4, 0.5, 0.9, 1.0),
+    "reported_ratio": (0.0, 0.05, 0.2, 0.25, 0.5, 1.0),
+    "sign": ("", "saturation"),
+    "customers": (0, 999, 1_000, 9_999, 10_000, 50_000),
+    "revenue_per_hour": (0.0, 999.0, 1_000.0, 10_000.0, 50_000.0),
+    "spreading": (False, True),
+    "lasting_seconds": (0.0, 299.0, 300.0, 899.0, 900.0, 10_000.0),
+}
+"""Values of each fact at its steps and between them, the worse the later."""
+
+facts = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in AROUND.items()})
 CALM: dict[str, Any] = {
     "services": 1,
     "tier": 3,
@@ -70,17 +72,28 @@ def made(values: dict[str, Any]) -> Facts:
     return Facts(harm=Harm(service="cart", requests=5_000, **felt), **rest)
 
 
-@given(facts, facts)
-def test_severity_never_falls_when_the_facts_grow_worse(
-    one: dict[str, Any], other: dict[str, Any]
-) -> None:
-    worse = {name: max(one[name], other[name]) for name in one} | {
-        "tier": min(one["tier"], other["tier"])
-    }
-    before, after = grade(made(one)), grade(made(worse))
-    assert after.severity <= before.severity
-    assert after.impact <= before.impact
-    assert after.urgency <= before.urgency
+@settings(max_examples=600, deadline=None)
+@given(facts, st.sampled_from(sorted(AROUND)))
+def test_severity_never_falls_when_one_fact_grows_worse(facts: dict[str, Any], name: str) -> None:
+    """Nor do the points that it is made of, whatever the other facts are."""
+    values = AROUND[name]
+    for worse in values[values.index(facts[name]) + 1 :]:
+        before, after = grade(made(facts)), grade(made(facts | {name: worse}))
+        assert after.severity <= before.severity
+        assert points(after)["impact"] >= points(before)["impact"]
+        assert points(after)["urgency"] >= points(before)["urgency"]
+
+
+def test_a_critical_neighbour_whose_users_feel_less_makes_nothing_milder() -> None:
+    lasting = CALM | {"lasting_seconds": 400.0}
+    failing = made(lasting | {"tier": 3, "errors": 4_000})
+    slow = made(lasting | {"tier": 1, "slow_seconds": 0.7})
+    assert [grade(facts).severity for facts in (failing, slow)] == ["P2", "P3"]
+    assert gravest([slow, failing]) == gravest([failing, slow]) == grade(failing)
+
+
+def points(grading: Grading) -> dict[str, float]:
+    return {step.name: step.value for step in grading.steps}
 
 
 @pytest.mark.parametrize(

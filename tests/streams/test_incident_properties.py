@@ -1,20 +1,20 @@
 """What holds of the incident stage whatever comes, in whatever order, however it is cut."""
 
-from collections import Counter
 from itertools import pairwise
 from random import Random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.anomalies import Anomaly, AnomalyBatch, AnomalyKind
-from schemas.configuration import Catalogue, Incidents, Windows
-from schemas.incidents import Command, IncidentEvent
+from schemas.anomalies import Anomaly, AnomalyBatch, AnomalyKind, ServiceTraffic
+from schemas.configuration import Catalogue, Incidents, Service, Windows
+from schemas.incidents import Command, CommandType, Incident, IncidentEvent
 from schemas.silences import Maintenance
 from streams.incidents import IncidentStage
 from tests.streams.incident_helpers import CALLS, SECOND, START, anomaly, as_bytes
 
-SHARDS = ("shard/0", "shard/1")
+SHARDS = ("shard/0", "shard/1", "shard/2")
 KINDS: tuple[AnomalyKind, ...] = ("saturation", "latency", "level", "error_ratio", "novelty")
 END = 3_000
 
@@ -30,7 +30,7 @@ many = st.lists(one, max_size=40, unique_by=lambda a: a.id)
 
 
 def shard_of(item: Anomaly) -> str:
-    return SHARDS[sum(map(ord, item.service)) % 2]
+    return SHARDS[sum(map(ord, item.service)) % 3]
 
 
 def batches(anomalies: list[Anomaly], until: int = END) -> list[AnomalyBatch]:
@@ -76,21 +76,96 @@ def test_the_order_in_which_shards_arrive_does_not_matter(
     assert as_bytes(events) == told
 
 
-@settings(max_examples=60, deadline=None)
-@given(many)
+@settings(max_examples=100, deadline=None)
+@given(many, st.none() | st.integers(1, 60))
 def test_every_anomaly_is_in_one_incident_or_left_out_for_one_named_reason(
-    anomalies: list[Anomaly],
+    anomalies: list[Anomaly], resolved_after: int | None
 ) -> None:
-    stage = made()
-    events = stage.process(in_order(batches(anomalies)))
+    """Whether or not somebody resolves all that is open after so many batches."""
+    stage, whole = made(), in_order(batches(anomalies))
+    stage.process(whole[:resolved_after])
+    if resolved_after is not None:
+        stage.command([told("resolve", i.id) for i in stage.incidents()])
+        stage.process(whole[resolved_after:])
     assert stage.taken + sum(stage.left_out.values()) + stage.waiting == len(anomalies)
-    last = {event.incident_id: event.incident for event in events}
-    homes = Counter(
-        (signal.series, signal.kind, signal.first_ms)
-        for incident in last.values()
+    # A note makes each incident tell all that it holds by now.
+    found = stage.command([told("note", i.id) for i in stage.incidents()])
+    homes = [sum(holds(event.incident, a) for event in found) for a in anomalies]
+    assert set(homes) <= {0, 1}
+    assert sum(homes) >= stage.taken
+
+
+def told(kind: CommandType, incident: str) -> Command:
+    name = f"{kind} {incident}"
+    return Command(
+        id=name, type=kind, incident_id=incident, actor="ada", issued_ms=START, text=name
+    )
+
+
+def holds(incident: Incident, item: Anomaly) -> bool:
+    """Whether an anomaly lies within a signal of the incident."""
+    return any(
+        (signal.series, signal.kind) == (item.series, item.kind)
+        and signal.first_ms <= item.window_start_ms < item.window_end_ms <= signal.last_ms
         for signal in incident.signals
     )
-    assert all(count == 1 for count in homes.values())
+
+
+CATALOGUE = Catalogue(
+    services=(
+        Service(name="web", tier=2, customers=800),
+        Service(name="cart", tier=2, revenue_per_hour=900),
+        Service(name="mail", tier=4),
+    )
+)
+WORSE: dict[str, int] = {"tier": -1, "customers": 10_000, "revenue_per_hour": 10_000}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    many.filter(bool),
+    st.sampled_from(("value", "errors", *WORSE)),
+    st.integers(1, 40),
+)
+def test_severity_never_falls_when_impact_grows(
+    anomalies: list[Anomaly], what: str, factor: int
+) -> None:
+    """The same history with one fact worse: slower, more errors, or more at stake."""
+
+    def grades(*, worse: bool) -> dict[str, list[str]]:
+        services = CATALOGUE.services
+        if worse and what in WORSE:
+            services = tuple(
+                msgspec.structs.replace(s, **{what: getattr(s, what) + WORSE[what]})
+                for s in services
+            )
+        slower = factor if worse and what == "value" else 1
+        errors = factor * 10 if worse and what == "errors" else 9
+        found = [
+            msgspec.structs.replace(a, value=a.value * slower) if a.kind == "latency" else a
+            for a in anomalies
+        ]
+        stage = IncidentStage("test", SHARDS, Windows(), Incidents(), Catalogue(services=services))
+        seen: dict[str, list[str]] = {}
+        for number, batch in enumerate(in_order(batches(found))):
+            names = {a.service for a in batch.anomalies}
+            traffic = tuple(ServiceTraffic(name, 1_000, errors) for name in sorted(names))
+            stage.process([msgspec.structs.replace(batch, traffic=traffic)])
+            notes = [
+                msgspec.structs.replace(told("note", i.id), id=f"{i.id} {number}")
+                for i in stage.incidents()
+            ]
+            for event in stage.command(notes):
+                steps = event.incident.grading.steps
+                arithmetic = next(s.result for s in steps if s.name == "severity")
+                seen.setdefault(event.incident_id, []).append(arithmetic.rpartition(" ")[2])
+        return seen
+
+    before, after = grades(worse=False), grades(worse=True)
+    assert before.keys() == after.keys()
+    for name, graded in before.items():
+        assert len(graded) == len(after[name])
+        assert all(now <= was for was, now in zip(graded, after[name], strict=True))
 
 
 @settings(max_examples=60, deadline=None)

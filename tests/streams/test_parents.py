@@ -199,12 +199,23 @@ def test_suppression_hides_no_incident_no_grade_and_no_recovery(found: list[Anom
     bare, _ = told(Incidents(suppress_children=False))
     suppressed, events = told(Incidents())
     assert sorted(suppressed) == sorted(bare)
+    now: dict[str, Incident] = {}
     last = {event.incident_id: event.incident for event in events}
     for event in events:
+        before = now.get(event.incident_id)
+        if before is not None and event.type not in ("opened", "reopened"):
+            # It is decided at the beginning; from then on it can only end, and its end is told.
+            assert event.incident.suppressed_by in (None, before.suppressed_by)
+            if event.incident.state != before.state == "resolved":
+                assert event.type == "closed"
+            if before.state not in ("resolved", "closed") and event.incident.resolved_ms:
+                assert event.type == "resolved"
+        now[event.incident_id] = event.incident
         if event.type in ("opened", "reopened") and (parent := event.incident.suppressed_by):
             assert last[parent].opened_ms <= event.incident.opened_ms
             ended_ms = last[parent].resolved_ms
             assert ended_ms is None or ended_ms > event.time_ms
+            assert now[parent].state in ("investigating", "identified")
 
 
 @settings(max_examples=25, deadline=None)
