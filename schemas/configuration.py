@@ -517,6 +517,8 @@ class Component(Section, frozen=True, kw_only=True):
     """A line of the status page, made of one service or several."""
 
     name: str
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    """The same in other languages: `{de: Warenkorb}`."""
     services: tuple[str, ...]
     description: str = ""
     group: str | None = None

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.times import iso
-from sinks.status_page.board import BANNERS, INDICATORS, Board, Group, Line
+from sinks.status_page.board import INDICATORS, Board, Group, Line
 from sinks.status_page.components import STATUS_OF_SEVERITY, public_id
 from sinks.status_page.incident import PublicIncident, Update
+from sinks.status_page.tongue import ENGLISH
 
 MAX_INCIDENTS = 50
 """As many of the newest incidents as Statuspage lists in `incidents.json`."""
@@ -141,7 +142,7 @@ class Api:
 
 
 def _status(board: Board) -> dict[str, str]:
-    return {"indicator": INDICATORS[board.status], "description": BANNERS[board.status]}
+    return {"indicator": INDICATORS[board.status], "description": ENGLISH("banner", board.status)}
 
 
 def _update(incident: PublicIncident, update: Update) -> dict[str, Any]:

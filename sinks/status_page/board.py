@@ -20,13 +20,6 @@ INDICATORS: Mapping[Status, Indicator] = {
 }
 """Statuspage's word for the whole page, and for an incident's impact."""
 
-BANNERS: Mapping[Status, str] = {
-    "operational": "All Systems Operational",
-    "degraded_performance": "Partially Degraded Service",
-    "partial_outage": "Partial System Outage",
-    "major_outage": "Major System Outage",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Line:

@@ -1,11 +1,11 @@
 """The lines of the page: which services they stand for, and how bad each state is."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 
-from schemas.configuration import Component, Configuration
+from schemas.configuration import Component, Configuration, Service
 from schemas.incidents import Severity
 
 Status = Literal["operational", "degraded_performance", "partial_outage", "major_outage"]
@@ -26,13 +26,6 @@ STATUS_OF_SEVERITY: Mapping[Severity, Status] = {
 }
 """What an open public incident makes of every component that it touches."""
 
-STATUS_LABELS: Mapping[Status, str] = {
-    "operational": "Operational",
-    "degraded_performance": "Degraded performance",
-    "partial_outage": "Partial outage",
-    "major_outage": "Major outage",
-}
-
 
 class ComponentError(ValueError):
     """The configured components cannot be shown; says which and how to mend it."""
@@ -47,6 +40,12 @@ class PublicComponent:
     services: frozenset[str]
     description: str = ""
     group: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Its name in other languages."""
+
+    def name_in(self, code: str) -> str:
+        """What it is called in a language."""
+        return self.names.get(code, self.name)
 
 
 def public_id(kind: str, name: str) -> str:
@@ -68,6 +67,7 @@ def components_of(configuration: Configuration) -> tuple[PublicComponent, ...]:
             services=frozenset(one.services),
             description=one.description,
             group=one.group,
+            names=one.names,
         )
         for one in configured
     )
@@ -83,11 +83,18 @@ def components_of(configuration: Configuration) -> tuple[PublicComponent, ...]:
 
 
 def _of_catalogue(configuration: Configuration) -> tuple[Component, ...]:
-    named: dict[str, list[str]] = {}
+    named: dict[str, list[Service]] = {}
     for service in configuration.catalogue.services:
         if service.public_name:
-            named.setdefault(service.public_name, []).append(service.name)
-    return tuple(Component(name=name, services=tuple(found)) for name, found in named.items())
+            named.setdefault(service.public_name, []).append(service)
+    return tuple(
+        Component(
+            name=name,
+            names=found[0].public_names,
+            services=tuple(service.name for service in found),
+        )
+        for name, found in named.items()
+    )
 
 
 def touched(

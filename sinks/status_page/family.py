@@ -67,6 +67,7 @@ def _as_one(
         version=max(one.version for one in family),
         also=tuple(one.id for one in family[1:]),
         name=words.title(names, symptoms, STATUS_OF_SEVERITY[severity]) if names else first.name,
+        named=tuple(names) or first.named,
         severity=severity,
         phase=min((one.phase for one in counted), key=_PHASES.index),
         started_ms=min(one.started_ms for one in family),

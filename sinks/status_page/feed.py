@@ -9,8 +9,7 @@ from markupsafe import Markup
 from schemas.times import iso, utc
 from sinks.status_page.board import Board
 from sinks.status_page.incident import PublicIncident
-from sinks.status_page.pages import PHASE_LABELS
-from sinks.words import moment
+from sinks.status_page.tongue import ENGLISH
 
 MAX_ENTRIES = 50
 
@@ -57,8 +56,8 @@ class _Feed(Atom1Feed):  # type: ignore[misc]  # the library has no types
 def _content(incident: PublicIncident) -> str:
     return Markup("").join(
         Markup("<p><small>{}</small><br><strong>{}</strong> – {}</p>").format(
-            moment(update.time_ms),
-            PHASE_LABELS[update.phase],
+            ENGLISH.moment(update.time_ms),
+            ENGLISH("phase", update.phase),
             Markup("<br>").join(update.body.split("\n")),
         )
         for update in reversed(incident.updates)

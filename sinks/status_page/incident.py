@@ -49,7 +49,9 @@ class Update(msgspec.Struct, frozen=True):
     """One public statement. `version` is that of the incident event that it was made from.
 
     `automatic` says that the words are ours and not a person's. `of` is the incident that it was
-    made of, where that is another one than the one that it is shown with.
+    made of, where that is another one than the one that it is shown with. `body` is in English;
+    `facts`, `said` and `taken_back_ms` are what it is made of, to say it in other languages: None
+    where a person wrote all of it.
     """
 
     version: int
@@ -60,6 +62,9 @@ class Update(msgspec.Struct, frozen=True):
     affected: tuple[Affected, ...]
     automatic: bool
     of: str = ""
+    facts: words.Facts | None = None
+    said: words.Said | None = None
+    taken_back_ms: int | None = None
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -84,6 +89,7 @@ class PublicIncident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     version: int
     public: bool = False
     name: str = ""
+    named: tuple[str, ...] = ()
     severity: Severity = "P4"
     phase: PublicPhase = "investigating"
     started_ms: int = 0
@@ -166,6 +172,7 @@ def _revised(
         version=event.version,
         public=True,
         name=words.title([one.name for one in hit], symptoms, peak[hit[0].id]),
+        named=tuple(one.name for one in hit),
         severity=incident.severity,
         phase=incident.public_phase,
         started_ms=incident.first_anomaly_ms,
@@ -184,17 +191,18 @@ def _revised(
     after = promises.after(known, after, event, is_said=is_said)
     if not is_said:
         return after
-    own_words = (
-        message if message and _is_news(known, message, event) else publishable(said or "") or None
-    )
+    is_message = bool(message) and _is_news(known, message or "", event)
+    facts = None if is_message or said else _facts(after, event, hit, worst(peak.values()))
     update = Update(
         version=event.version,
         phase=after.phase,
-        body=own_words or _default_body(after, event, hit, worst(peak.values())),
+        body=_body(message if is_message else None, said, facts),
         time_ms=event.time_ms,
         edited_ms=event.time_ms,
         affected=_affected(known, after, hit),
-        automatic=own_words is None,
+        automatic=facts is not None,
+        facts=facts,
+        said=None if is_message else said,
     )
     before = known.updates
     if event.type == "retracted":
@@ -296,25 +304,30 @@ def _worth_saying(known: PublicIncident, after: PublicIncident, event: IncidentE
     return after.statuses != known.statuses or after.symptoms != known.symptoms
 
 
-def _default_body(
+def _facts(
     after: PublicIncident,
     event: IncidentEvent,
     hit: Sequence[PublicComponent],
     status: Status,
-) -> str:
-    return words.body(
-        words.Facts(
-            phase=after.phase,
-            components=tuple(one.name for one in hit),
-            status=status,
-            symptoms=after.symptoms,
-            started_ms=after.started_ms,
-            ended_ms=after.over_ms,
-            time_ms=event.time_ms,
-            next_ms=after.next_ms,
-            again=event.type == "reopened",
-        )
+) -> words.Facts:
+    return words.Facts(
+        phase=after.phase,
+        components=tuple(one.name for one in hit),
+        status=status,
+        symptoms=after.symptoms,
+        started_ms=after.started_ms,
+        ended_ms=after.over_ms,
+        time_ms=event.time_ms,
+        next_ms=after.next_ms,
+        again=event.type == "reopened",
     )
+
+
+def _body(message: str | None, said: words.Said | None, facts: words.Facts | None) -> str:
+    """The statement in English: a person's message, else what they said, else ours."""
+    if facts is not None:
+        return words.body(facts)
+    return message or publishable(words.said_by_person(said) if said is not None else "")
 
 
 def _with(updates: tuple[Update, ...], update: Update) -> tuple[Update, ...]:
@@ -338,7 +351,11 @@ def _withdrawn(updates: tuple[Update, ...], time_ms: int) -> tuple[Update, ...]:
     for place in range(len(updates) - 1, -1, -1):
         if not updates[place].automatic:
             taken_back = msgspec.structs.replace(
-                updates[place], body=words.withdrawn(time_ms), edited_ms=time_ms
+                updates[place],
+                body=words.withdrawn(time_ms),
+                said=None,
+                taken_back_ms=time_ms,
+                edited_ms=time_ms,
             )
             return (*updates[:place], taken_back, *updates[place + 1 :])
     return updates

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -18,7 +19,8 @@ from sinks.status_page.api import PATHS, Api
 from sinks.status_page.board import Board
 from sinks.status_page.feed import atom
 from sinks.status_page.incident import PublicIncident
-from sinks.status_page.pages import Pages
+from sinks.status_page.pages import Pages, View
+from sinks.status_page.tongue import preferred, tongue
 
 FRESH_MS = 1_000
 """A rendered page may be this old before it is made anew (a change is shown at once)."""
@@ -122,17 +124,22 @@ class Serving:
 
     async def _front(self, request: Request) -> Response:
         now = await self._current()
-        rendered = now.once("/", lambda: self._pages.front(now.board), "text/html", 200)
+        view = _view(request)
+        make = partial(self._pages.front, now.board, view)
+        rendered = now.once(_key("/", view), make, "text/html", 200)
         return self._html(request, "front", rendered)
 
     async def _history(self, request: Request) -> Response:
         now = await self._current()
-        rendered = now.once("/history", lambda: self._pages.history(now.board), "text/html", 200)
+        view = _view(request)
+        make = partial(self._pages.history, now.board, view)
+        rendered = now.once(_key("/history", view), make, "text/html", 200)
         return self._html(request, "history", rendered)
 
     async def _incident(self, request: Request) -> Response:
         now = await self._current()
         incident_id = request.path_params["incident_id"]
+        view = _view(request)
         known = {name: one for one in now.board.incidents for name in (one.id, *one.also)}
         try:
             found = known.get(incident_id) or await self._old_incident(incident_id)
@@ -141,11 +148,12 @@ class Serving:
             metrics.REQUESTS.labels("incident", "503").inc()
             return Response("Try again in a moment.", 503, headers={"Retry-After": "10"})
         if found is None:
-            missing = now.once("404", lambda: self._pages.missing(now.board), "text/html", 404)
+            make = partial(self._pages.missing, now.board, view)
+            missing = now.once(_key("404", view), make, "text/html", 404)
             return self._html(request, "incident", missing)
         rendered = now.once(
-            f"/incidents/{incident_id}",
-            lambda: self._pages.incident(now.board, found),
+            _key(f"/incidents/{incident_id}", view),
+            partial(self._pages.incident, now.board, found, view),
             "text/html",
             200,
         )
@@ -184,8 +192,21 @@ class Serving:
         return _answer(request, "api", rendered, open_to_all)
 
     def _html(self, request: Request, route: str, rendered: Rendered) -> Response:
-        policy = {"Content-Security-Policy": self._pages.content_security_policy}
+        policy = {
+            "Content-Security-Policy": self._pages.content_security_policy,
+            "Vary": "Accept-Encoding, Accept-Language",
+        }
         return _answer(request, route, rendered, policy)
+
+
+def _view(request: Request) -> View:
+    asked = request.query_params.get("lang")
+    code = preferred(asked, request.headers.get("accept-language", ""))
+    return View(tongue(code), asked == code)
+
+
+def _key(address: str, view: View) -> str:
+    return f"{view.tongue.code}{'!' if view.asked else ''}{address}"
 
 
 async def _no_icon(_request: Request) -> Response:
