@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -16,6 +17,9 @@ BATCH = 50
 LONGEST_WAIT_SECONDS = 1.0
 """The wall clock is looked at so often; timers fire at most so late, and as late as the store."""
 SETTLE_SECONDS = 2.0
+LONGEST_SETTLE_SECONDS = 30.0
+PROGRESS_MS = 1_000
+"""Events that are closer to the present by this are catching up."""
 PUT_OFF_MS = 60_000
 BEHIND_MS = 10_000
 """Events older than this are of the past that is being caught up with."""
@@ -23,6 +27,13 @@ BEHIND_MS = 10_000
 log = structlog.get_logger("tocsin.notifier")
 
 Fire = Callable[[AsyncConnection, Timer], Awaitable[None]]
+
+
+class _Behind(NamedTuple):
+    """How far behind events are at least, and since when they have come no closer."""
+
+    since: float
+    least_ms: int
 
 
 class Clockwork:
@@ -43,6 +54,9 @@ class Clockwork:
         Called after something has fired: there may be something to send.
     settle_seconds
         How long nothing fires after the start, or after old events.
+    longest_settle_seconds
+        How long old events can put it off that come no closer to the present: a storm that is too
+        much, or a clock that is behind, must not keep escalations from ever coming.
     """
 
     def __init__(
@@ -53,13 +67,16 @@ class Clockwork:
         now_ms: Callable[[], int],
         on_fired: Callable[[], None],
         settle_seconds: float = SETTLE_SECONDS,
+        longest_settle_seconds: float = LONGEST_SETTLE_SECONDS,
     ) -> None:
         self._database = database
         self._fire = fire
         self._now_ms = now_ms
         self._on_fired = on_fired
         self._settle_seconds = settle_seconds
+        self._longest_settle_seconds = longest_settle_seconds
         self._settled_at = 0.0
+        self._behind: _Behind | None = None
         self._wake = asyncio.Event()
         self._is_stopping = False
 
@@ -74,8 +91,15 @@ class Clockwork:
 
     def heard(self, recorded_ms: int) -> None:
         """Events have come, the newest of them recorded then, Unix ms."""
-        if self._now_ms() - recorded_ms > BEHIND_MS:
-            self._settled_at = _now() + self._settle_seconds
+        behind_ms = self._now_ms() - recorded_ms
+        if behind_ms <= BEHIND_MS:
+            self._behind = None
+        else:
+            now = _now()
+            if self._behind is None or behind_ms < self._behind.least_ms - PROGRESS_MS:
+                self._behind = _Behind(now, behind_ms)
+            until = self._behind.since + self._longest_settle_seconds
+            self._settled_at = max(self._settled_at, min(now + self._settle_seconds, until))
         self.wake()
 
     async def run(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sinks.database import Database
@@ -56,6 +57,21 @@ async def test_a_mistake_about_one_undoes_what_it_did_and_nothing_of_the_others(
     assert found.pop(BROKEN) == Timer("page", BROKEN, BROKEN, NOW_MS + PUT_OFF_MS, b"")
     assert led_to == set(NAMES) - {BROKEN}
     assert {each and each.state for each in found.values()} == {b"fired"}
+
+
+@pytest.mark.parametrize(("gained_ms", "waits"), [(500, 99), (0, 29), (-400, 29)])
+async def test_timers_wait_for_events_that_catch_up_and_not_for_those_that_stay_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gained_ms: int, waits: int
+) -> None:
+    database = Database(SCHEMA, f"sqlite:///{tmp_path}/notifier.sqlite3")
+    clockwork = Clockwork(database, {}, now_ms=lambda: NOW_MS, on_fired=lambda: None)
+    waited = []
+    for second in range(100):
+        monkeypatch.setattr("sinks.notifier.clockwork._now", lambda now=second: float(now))
+        clockwork.heard(NOW_MS - 3_600_000 + second * gained_ms)
+        waited.append(clockwork._settled_at > second)
+    await database.close()
+    assert waited == [number <= waits for number in range(100)]
 
 
 async def test_a_timer_that_is_due_does_not_wait_for_all_of_a_storm(bench: Bench) -> None:
