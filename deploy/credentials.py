@@ -178,7 +178,6 @@ def _token_for_librdkafka(
     Called in a thread of the client's. Raises `TokenError`.
     """
     token = asyncio.run(tokens.token())
-    hide(token)
     return token, time.time() + tokens.seconds_left, "", dict(extensions)
 
 
@@ -192,11 +191,9 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
     async def token(self) -> str:
         """A token that is good now. Raises KafkaConnectionError, so that it is tried again."""
         try:
-            token = await self._tokens.token()
+            return await self._tokens.token()
         except TokenError as error:
             raise KafkaConnectionError(str(error)) from error
-        hide(token)
-        return token
 
     def extensions(self) -> dict[str, str]:
         """What is sent beside the token."""

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from sinks.outgoing import Outgoing
-from sinks.redaction import redact_text
+from sinks.redaction import hide, redact_text
 
 REFRESH_AT = 0.8
 """The share of a token's life after which another one is fetched."""
@@ -119,6 +119,7 @@ class ClientCredentials:
         token, seconds = said.get("access_token"), said.get("expires_in", SHORT_LIFE_SECONDS)
         if not isinstance(token, str) or not token:
             raise TokenError(f"the token endpoint {self._url} gave no access_token")
+        hide(token, passing=True)
         try:
             return token, max(1.0, float(seconds))
         except (TypeError, ValueError):

@@ -6,6 +6,7 @@ own receiver goes through `redact`: logs, health, what a receiver answered, the 
 
 import re
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlsplit
@@ -25,18 +26,39 @@ _SHORTEST_VALUE: Final = 4
 _SHORTEST_PART: Final = 12
 """From this length on, the words of a secret and the parts of an address are hidden alone too."""
 
-_hidden: dict[str, None] = {}
-"""The longest first, so that no rest remains of a secret that holds another one."""
+_MOST_PASSING: Final = 20
 
 
-def hide(value: str) -> None:
-    """From now on `redact` leaves `value` out: as it is, quoted, in parts of it, in Base64."""
+class _Hidden:
+    """How everything that is secret may look."""
+
+    def __init__(self) -> None:
+        self._lasting: set[str] = set()
+        self._passing: deque[set[str]] = deque(maxlen=_MOST_PASSING)
+        self.looks: tuple[str, ...] = ()
+        """The longest first, so that no rest remains of a secret that holds another one."""
+
+    def add(self, looks: set[str], *, passing: bool) -> None:
+        if passing:
+            self._passing.append(looks)
+        else:
+            self._lasting |= looks
+        every = self._lasting.union(*self._passing)
+        self.looks = tuple(sorted(every, key=lambda look: (-len(look), look)))
+
+
+_hidden = _Hidden()
+
+
+def hide(value: str, *, passing: bool = False) -> None:
+    """From now on `redact` leaves `value` out: as it is, quoted, in parts of it, in Base64.
+
+    Of what is `passing`, tokens that are renewed again and again, the last twenty are hidden.
+    """
     if len(value) < _SHORTEST_VALUE:
         return
     texts = {value, *(part for part in _parts(value) if len(part) >= _SHORTEST_PART)}
-    looks = {*_hidden, *(look for text in texts for look in _looks(text))}
-    _hidden.clear()
-    _hidden.update(dict.fromkeys(sorted(looks, key=lambda look: (-len(look), look))))
+    _hidden.add({look for text in texts for look in _looks(text)}, passing=passing)
 
 
 def _parts(value: str) -> list[str]:
@@ -72,7 +94,7 @@ def redact(value: Any) -> Any:
 
 def redact_text(text: str) -> str:
     """The text without what this process knows to be secret, and without what looks like it."""
-    for look in _hidden:
+    for look in _hidden.looks:
         if look in text:
             text = text.replace(look, HIDDEN)
     text = _USER_INFORMATION.sub(HIDDEN, text)

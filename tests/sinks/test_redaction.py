@@ -17,7 +17,7 @@ WORKFLOW = "https://flows.example.org:443/workflows/0123456789abcdef/run?v=1&sig
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(redaction, "_hidden", {})
+    monkeypatch.setattr(redaction, "_hidden", redaction._Hidden())
     yield
 
 
@@ -83,3 +83,13 @@ def test_what_a_receiver_repeats_does_not_reach_the_delivery_log() -> None:
     hide("hush-hush")
     assert Retry("auth", "HTTP 401: hush-hush").detail == f"HTTP 401: {HIDDEN}"
     assert str(Refused("no hush-hush here")) == f"no {HIDDEN} here"
+
+
+def test_of_tokens_that_pass_the_last_are_hidden_and_what_lasts_stays() -> None:
+    hide("lasting-secret")
+    for number in range(1000):
+        hide(f"token-number-{number:04}", passing=True)
+    assert redact("lasting-secret token-number-0999") == f"{HIDDEN} {HIDDEN}"
+    assert redact("token-number-0981") == HIDDEN
+    assert redact("token-number-0900") == "token-number-0900"
+    assert len(redaction._hidden.looks) < 300
