@@ -223,7 +223,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         reason = (
             f"waiting for {self._settings.bootstrap_servers} and the topics "
             f"{', '.join(self._sink.topics)}: "
-            f"{self._complaints.last or _said(error)}"
+            f"{_said(error, self._complaints.last)}"
         )
         if "kafka" not in self._health.reasons:
             log.warning("Kafka is away", sink=self._sink.name, reason=reason)
@@ -246,7 +246,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
 
-def _said(error: BaseException) -> str:
+def _said(error: BaseException, complaint: str) -> str:
+    if complaint and not complaint.endswith(": "):  # the client says the reason after these
+        return complaint
     if isinstance(error, KafkaConnectionError):
         return "no answer that can be read: do kafka.bootstrap_servers and security_protocol fit?"
     return f"{type(error).__name__} {error}".rstrip()
