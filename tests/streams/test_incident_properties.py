@@ -33,12 +33,18 @@ def shard_of(item: Anomaly) -> str:
     return SHARDS[sum(map(ord, item.service)) % 3]
 
 
-def batches(anomalies: list[Anomaly], until: int = END) -> list[AnomalyBatch]:
-    """Each shard's batches for the windows in which it has something to say, and a last one."""
+def batches(
+    anomalies: list[Anomaly], until: int = END, *, in_step: bool = False
+) -> list[AnomalyBatch]:
+    """Each shard's batches for the windows in which it has something to say, and a last one.
+
+    In step, every shard has one for each window of any, so that time goes on with each.
+    """
     found = []
+    windows = {a.window_end_ms for a in anomalies} if in_step else set()
     for shard in SHARDS:
         own = [a for a in anomalies if shard_of(a) == shard]
-        ends = {a.window_end_ms for a in own} | {START, START + until * SECOND}
+        ends = {a.window_end_ms for a in own} | windows | {START, START + until * SECOND}
         found += [
             AnomalyBatch(
                 source=shard,
@@ -77,12 +83,12 @@ def test_the_order_in_which_shards_arrive_does_not_matter(
 
 
 @settings(max_examples=100, deadline=None)
-@given(many, st.none() | st.integers(1, 60))
+@given(many, st.none() | st.integers(1, 100))
 def test_every_anomaly_is_in_one_incident_or_left_out_for_one_named_reason(
     anomalies: list[Anomaly], resolved_after: int | None
 ) -> None:
     """Whether or not somebody resolves all that is open after so many batches."""
-    stage, whole = made(), in_order(batches(anomalies))
+    stage, whole = made(), in_order(batches(anomalies, in_step=True))
     stage.process(whole[:resolved_after])
     if resolved_after is not None:
         stage.command([told("resolve", i.id) for i in stage.incidents()])
@@ -93,6 +99,20 @@ def test_every_anomaly_is_in_one_incident_or_left_out_for_one_named_reason(
     homes = [sum(holds(event.incident, a) for event in found) for a in anomalies]
     assert set(homes) <= {0, 1}
     assert sum(homes) >= stage.taken
+
+
+@settings(max_examples=40, deadline=None)
+@given(many, st.integers(1, 120))
+def test_what_goes_on_after_somebody_resolved_it_is_counted_as_that(
+    others: list[Anomaly], resolved_after: int
+) -> None:
+    lasting = [anomaly("cart", at=at, since=0) for at in range(0, 600, 10)]
+    found = list({a.id: a for a in (*others, *lasting)}.values())
+    stage, whole = made(), in_order(batches(found, in_step=True))
+    stage.process(whole[:resolved_after])
+    stage.command([told("resolve", i.id) for i in stage.incidents()])
+    stage.process(whole[resolved_after:])
+    assert stage.taken + sum(stage.left_out.values()) + stage.waiting == len(found)
 
 
 def told(kind: CommandType, incident: str) -> Command:
