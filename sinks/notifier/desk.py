@@ -90,6 +90,7 @@ class Desk:
         await outbox.add(connection, [Placed(entry)])
         await add_deliveries(connection, [entry.delivery("asked", now_ms)])
         await holding.take_into(connection, content.id, [seq for _, _, seq in held])
+        self._ledger.count(connection, recipient.name)
         metrics.digests.labels(entry.channel).inc()
         metrics.digested_messages.labels(entry.channel).inc(len(held))
         return entry
@@ -112,6 +113,7 @@ class Desk:
         entry = msgspec.structs.replace(entry, content=content)
         await outbox.add(connection, [Placed(entry)])
         await add_deliveries(connection, [entry.delivery("asked", now_ms)])
+        self._ledger.count(connection, hand_over.recipient.name)
 
     async def _place(
         self, connection: AsyncConnection, order: Order, now_ms: int
