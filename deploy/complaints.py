@@ -4,6 +4,8 @@ aiokafka logs that a password is wrong and raises that it is "unable to bootstra
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Complaints(logging.Handler):
@@ -12,7 +14,16 @@ class Complaints(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.last = ""
-        logging.getLogger("aiokafka").addHandler(self)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listens while the block runs."""
+        logger = logging.getLogger("aiokafka")
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line of the log."""
@@ -21,8 +32,3 @@ class Complaints(logging.Handler):
     def forget(self) -> None:
         """It has been mended."""
         self.last = ""
-
-    def close(self) -> None:
-        """Listens no longer."""
-        logging.getLogger("aiokafka").removeHandler(self)
-        super().close()

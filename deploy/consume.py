@@ -76,7 +76,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises what the sink raises, and what Kafka refuses for good."""
-        with contextlib.closing(self._complaints):
+        with self._complaints.listening():
             await self._run(stop)
 
     async def _run(self, stop: asyncio.Event) -> None:
