@@ -367,3 +367,24 @@ def test_a_worker_that_makes_its_topics_needs_the_right_to_make_those_alone(
     wanted = acls(msgspec.structs.replace(configuration, kafka=making))
     grant(broker, [acl for acl in wanted if acl.part == "worker" and acl.name.startswith("made.")])
     assert sorted(create_missing(configuration, settings)) == sorted(names.values())
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_part_without_rights_ends_in_one_line_that_says_where_they_are_listed(
+    tmp_path: Path, broker: ApacheKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_TEST_PASSWORD", PASSWORD)
+    monkeypatch.setenv("TOCSIN_TEST_TEAMS", TEAMS)
+    path = tmp_path / "tocsin.yaml"
+    YAML().dump(document(broker, tmp_path), path)
+    children = Children(path, {"TOCSIN_KAFKA_SASL_USERNAME": "setup"}, tmp_path)
+    children.start(("status-page",))
+    try:
+        assert children._processes["status-page"].wait(120) == 1
+    finally:
+        children.stop()
+    last = json.loads(children.log("status-page").read_text().splitlines()[-1])
+    assert last["error"].startswith("Kafka forbids it: ")
+    assert "`tocsin topics --acls`" in last["error"]
+    assert "exception" not in last
