@@ -8,6 +8,7 @@ from playwright.async_api import Browser, async_playwright
 
 from sinks.case_store import CaseStore
 from tests.sinks import examples
+from tests.sinks.axe import violations
 from tests.sinks.case_store.conftest import TOKEN, Commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -75,3 +76,22 @@ async def test_nothing_overflows_and_the_policy_blocks_nothing_of_ours(
         ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == ("rgb(21, 24, 28)" if scheme == "dark" else "rgb(247, 246, 243)")
     assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everybody_can_use_the_pages_by_the_rules_of_axe(
+    browser: Browser, client: aiohttp.ClientSession, scheme: str
+) -> None:
+    context = await browser.new_context(
+        base_url=address(client), color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = await context.new_page()
+    await page.goto("/sign-in")
+    assert await violations(page) == []
+    await page.get_by_label("Who you are").fill("ada")
+    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/cases")
+    for path in ("/cases", "/cases/1", "/cases/2", "/cases/99"):
+        await page.goto(path)
+        assert await violations(page) == [], path

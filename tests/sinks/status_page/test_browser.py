@@ -8,6 +8,8 @@ from typing import Literal
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from sinks.status_page.tongue import CODES
+from tests.sinks.axe import violations
 from tests.sinks.examples import event
 from tests.sinks.status_page.examples import (
     DAY_MS,
@@ -195,3 +197,14 @@ async def test_the_page_asks_for_nothing_else_and_breaks_no_policy(
     await tab.wait_for_load_state("networkidle")
     assert [one for one in asked if not one.startswith("data:")] == [f"{page.url}/"]
     assert complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "scheme"), [("en", "dark"), *((code, "light") for code in CODES)])
+async def test_everybody_can_use_the_page_by_the_rules_of_axe(
+    page: Running, browser: Browser, code: str, scheme: Scheme
+) -> None:
+    for path in PATHS:
+        tab = await visit(browser, f"{page.url}{path}?lang={code}", scheme=scheme, script=True)
+        assert await tab.evaluate("document.documentElement.lang") == code
+        assert await violations(tab) == [], path
