@@ -66,7 +66,8 @@ class Fold:
         if raw.service and not -LARGEST_VALUE <= value <= LARGEST_VALUE:
             raise Rejected("out_of_range", "$.value is beyond 1e300; leave the record out instead")
         cell = intake.gauge_cell((raw.service, raw.metric, raw.instance))
-        cell.pending.append((time_ms, value))
+        if not intake.waiting.put(cell, value, time_ms):
+            cell.pending.append((time_ms, value))
 
     def _log(self, intake: Intake, raw: Raw, time_ms: int) -> None:
         service, _, _ = known((raw.service, None, None))
@@ -83,9 +84,13 @@ class Fold:
             raise _bad_duration("client_duration_seconds", client)
         cell = intake.request_cell((raw.service, raw.operation, raw.caller))
         cell.count += 1
-        cell.durations.pending.append(duration)
+        if not intake.waiting.put(cell.durations, duration):
+            cell.durations.pending.append(duration)
         if raw.caller and client is not None:
-            cell.networks.pending.append(client - duration if client > duration else 0.0)
+            network = client - duration if client > duration else 0.0
+            # A stream of networks makes them of two columns.
+            if not intake.waiting.put(cell.networks, 0.0, second=network):
+                cell.networks.pending.append(network)
         failed = self.failed(raw.status)
         cell.known += failed is not None
         cell.errors += failed is True

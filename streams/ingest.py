@@ -117,14 +117,9 @@ class Ingest:
         sure_ms = surely_ms(run, self._ahead_ms)
         while at < len(run):
             many = self._many(run, at)
-            read = self._take_many(run, at, many, sure_ms) if many else 0
+            read, is_later = self._take_many(run, at, many, sure_ms) if many else (0, False)
             at += read
-            if (
-                many
-                and at < len(run)
-                and self._room()
-                and self._take_closing(run, at, sure_ms, ingested)
-            ):
+            if is_later and self._room() and self._take_closing(run, at, sure_ms, ingested):
                 at, carefully = at + 1, 1
                 continue
             carefully = 1 if read >= _WORTH_RECORDS else min(2 * carefully, _MOST_CAREFULLY)
@@ -148,14 +143,15 @@ class Ingest:
         most = max((len(intake.window) for intake in self._open.values()), default=0)
         return self._windows.max_series - most
 
-    def _take_many(self, run: Run, at: int, many: int, sure_ms: int) -> int:
-        """Takes records into open windows until one is not as nearly all are; says how many."""
+    def _take_many(self, run: Run, at: int, many: int, sure_ms: int) -> tuple[int, bool]:
+        """Takes records into open windows until one is not as nearly all are; says how many, and
+        whether that one was left for its time."""
         assert self._quick is not None
         intakes = [self._open[start] for start in sorted(self._open)]
         until_ms = min(sure_ms + 1, self._next_close_ms)
         took = self._quick.take(Packed.of(run.values), at, at + many, intakes, until_ms)
         self.watermark_ms = max(self.watermark_ms, took.latest_ms)
-        return took.records
+        return took.records, took.is_later
 
     def _take_closing(self, run: Run, at: int, sure_ms: int, ingested: Ingested) -> bool:
         """Takes a record which is as nearly all are but that it closes windows, if it is so."""
@@ -262,7 +258,6 @@ class Ingest:
         intake = self._open.get(start_ms)
         if intake is None:
             intake = self._fold.open(Window(start_ms, start_ms + self._length_ms))
-        intake.waiting.fold(all_of_it=False)
         self._fold.by_kind[kind](intake, raw, time_ms)
         self._open[start_ms] = intake
 

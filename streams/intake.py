@@ -19,8 +19,8 @@ class Intake:
     Attributes
     ----------
     waiting
-        What has come for its cells and must be folded before more is put into them one by one, and
-        before anything is said of them.
+        What has come for its cells and must be folded before anything is said of them. What comes
+        one by one must be put there, too, while others of its cell wait there.
     """
 
     __slots__ = ("_max_series", "waiting", "window")

@@ -19,6 +19,7 @@ from streams.native.records import (
     CALL,
     COUNT,
     FIELDS,
+    LATER,
     LINE,
     MOST_WINDOWS,
     NO_ROOM,
@@ -38,10 +39,12 @@ _raw = msgspec.json.Decoder(Raw).decode
 
 
 class Took(NamedTuple):
-    """How many records were read, and the latest of their times (-1: none)."""
+    """How many records were read, the latest of their times (-1: none), and whether the next one
+    was left for its time."""
 
     records: int
     latest_ms: int
+    is_later: bool
 
 
 class Quick:
@@ -98,7 +101,7 @@ class Quick:
                 self._take_groups(part, begun, intakes, chunk)
                 begun += read
             if why != NO_ROOM:
-                return Took(begun, latest_ms)
+                return Took(begun, latest_ms, why == LATER)
             self._known.make_room()
 
     def _read(

@@ -1,5 +1,6 @@
 """What has come for the cells of an open window and is not folded yet, in columns."""
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -37,8 +38,8 @@ class Waiting:
     """
 
     __slots__ = (
-        "_blocks", "_cells", "_ends", "_kinds", "_numbers", "_size", "_starts", "_streams",
-        "numbers", "places",
+        "_blocks", "_cells", "_ends", "_kinds", "_numbers", "_single", "_size", "_starts",
+        "_streams", "numbers", "places",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Waiting:
     def _clear(self) -> None:
         self.places.clear()
         self._blocks: list[Values] = []
+        self._single: list[tuple[float, float, int]] = []
         self._size = 0
         self._cells: list[GaugeCell | DurationCell] = []
         self._kinds: list[int] = []
@@ -71,6 +73,7 @@ class Waiting:
 
     def block(self, values: Values) -> int:
         """Takes columns in; returns where they begin, as `add` counts."""
+        self._pack()
         begins = self._size
         self._blocks.append(values)
         self._size += values.first.size
@@ -82,12 +85,38 @@ class Waiting:
         self._starts.append(start)
         self._ends.append(end)
 
+    def put(
+        self,
+        cell: GaugeCell | DurationCell,
+        value: float,
+        time_ms: int = 0,
+        *,
+        second: float = math.nan,
+    ) -> bool:
+        """Takes one value for a cell, after those that wait for it; whether any do."""
+        stream = self._numbers.get(id(cell))
+        if stream is None:
+            return False
+        self._single.append((value, second, time_ms))
+        self._size += 1
+        self.add(stream, self._size - 1, self._size)
+        return True
+
+    def _pack(self) -> None:
+        """Makes a block of the values that came one by one."""
+        if self._single:
+            first, second, time_ms = zip(*self._single, strict=True)
+            values = Values(np.array(first), np.array(second), np.array(time_ms, np.int64))
+            self._blocks.append(values)
+            self._single = []
+
     def fold(self, *, all_of_it: bool) -> None:
         """Moves what waits into the cells; what fills no portion only if `all_of_it`, else it is
         then pending there."""
         if not self._streams:
             self._clear()
             return
+        self._pack()
         values = Values(*(_joined(columns) for columns in zip(*self._blocks, strict=True)))
         waited, bounds = self._waited()
         streams = self._known(bounds)

@@ -45,8 +45,9 @@ SAMPLE, LINE, CALL, COUNT = range(4)
 MOST_WINDOWS: Final = 4
 """Open windows, the latest, that records are read into."""
 
-UNUSUAL, NO_ROOM = 0, 1
-"""Why reading stopped at a record: it is not as nearly all are, or a table is full."""
+UNUSUAL, NO_ROOM, LATER = 0, 1, 2
+"""Why reading stopped at a record: it is not as nearly all are, a table is full, or its time is not
+before the one that was given."""
 
 NUMBER_BITS: Final = 20
 """Of the number of a text in a key of three; `NONE` says that there is none."""
@@ -159,8 +160,10 @@ def read(
         at = index - first
         if seen < 0:
             return at, many, UNUSUAL if seen == -1 else NO_ROOM
-        if seen & never or not seen >> _SERVICE & 1 or time_ms >= until_ms:
+        if seen & never or not seen >> _SERVICE & 1:
             return at, many, UNUSUAL
+        if time_ms >= until_ms:
+            return at, many, LATER
         if not window_ms <= time_ms < window_ms + length_ms:
             window = _window(time_ms, windows, length_ms)
             if window < 0:
