@@ -30,6 +30,8 @@ TICK_SECONDS = 1.0
 STOP_SECONDS = 8.0
 _PAUSES = (0.0, 0.0, 0.0, 0.02, 0.3, 2.0)
 """Seconds for which a partition may be left alone after a fetch."""
+_FETCHED_BEFORE = 0.2
+"""The share of partitions from which records come again that the restored state holds."""
 _FETCHES = (1, 3, 20, 500)
 """Records that a fetch may bring at most."""
 
@@ -252,7 +254,9 @@ class SimulatedWorker(Member):
             TP(*tp): self._broker.committed.get((self._group.name, tp), 0) for tp in partitions
         }
         for tp, offset in self.pipeline.positions().items():
-            if tp in positions:
+            # A fetch may be under way from where the group is, before the states' positions.
+            is_late = self._broker.chance.random() < _FETCHED_BEFORE
+            if tp in positions and not (is_late and positions[tp] < offset):
                 positions[tp] = offset
         await current().step()
         self._app.consumer.next = positions

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from deploy.simulation.asking import ask
 from deploy.simulation.broker import Broker
 from deploy.simulation.core_checks import core_violations
 from deploy.simulation.group import Group
@@ -31,6 +32,8 @@ from sinks.notifier.clockwork import SETTLE_SECONDS
 from streams.shell.checkpoints import Checkpoint, latest, records_of
 
 SESSION_SECONDS = 6.0
+SLOW_SECONDS = 5.0
+"""What a slow broker takes for everything."""
 LONGEST_SECONDS = 1_200.0
 """By then everything must have been done; a message is given up after 600 s."""
 _BATCH_SECONDS = 0.5
@@ -175,11 +178,15 @@ class World:
         for partition in range(self.story.partitions):
             self._spawn(self._produce(partition))
         if self.plan.is_whole:
-            watching = [self._spawn(self.people.watch(r)) for r in self.receivers.values()]
-            watching.append(self._spawn(self._look_at_timers()))
+            for receiver in self.receivers.values():
+                self._spawn(self.people.watch(receiver))
+            self._spawn(self._look_at_timers())
+        topics, chance = self.configuration.topics, random.Random(f"asks {self.plan.seed}")  # noqa: S311
+        asking = self._spawn(ask(self.broker, topics, chance, self.now_ms))
         for disturbance in self.plan.active:
             self.loop.call_at(disturbance.at_seconds, partial(self._disturb, disturbance))
         await asyncio.sleep((LENGTH_MS + TAIL_MS) / 1000)
+        asking.cancel()
         left = await self._until_empty(self._left)
         self.people.rest()
         self._is_ending = True
@@ -308,7 +315,7 @@ class World:
         elif what.kind == "away":
             self.broker.go_away(what.seconds)
         elif what.kind == "slow":
-            self.broker.be_slow(what.seconds, 1.0)
+            self.broker.be_slow(what.seconds, SLOW_SECONDS)
         elif what.kind == "unsure":
             self.broker.lost_acks = 0.2
             self.loop.call_later(what.seconds, self._be_sure)

@@ -16,10 +16,6 @@ def test_thousands_of_seeds_come_to_what_they_come_to_undisturbed() -> None:
     assert failed(range(100, 2100)) == []
 
 
-def test_a_command_waits_for_a_new_worker_to_have_replayed_what_the_last_one_said() -> None:
-    assert failed(range(1130, 1131)) == []
-
-
 def test_a_seed_does_the_same_every_time() -> None:
     seeds = range(8)
     assert [attempt(plan_of(n)) for n in seeds] == [attempt(plan_of(n)) for n in seeds]

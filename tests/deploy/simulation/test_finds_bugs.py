@@ -1,0 +1,185 @@
+"""What the simulation is worth: mistakes that are easily made, and whether it finds them.
+
+Each is made in a subclass, put in the product's place; some seed must then fail.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from deploy.consume import SinkConsumer
+from deploy.simulation.plan import Plan, plan_of
+from deploy.simulation.seeds import attempt
+from sinks.notifier import Notifier, tables
+from sinks.notifier.channels.channel import Channel, Receipt
+from sinks.notifier.outbox import Entry
+from sinks.notifier.sender import Sender
+from sinks.positions import take_new
+from sinks.sink import Record
+from streams.run import Run
+from streams.shell.already import Already
+from streams.shell.checkpoints import Checkpoint, Outgoing
+from streams.shell.keeper import Keeper
+from streams.shell.lease import Lease
+from streams.shell.pipeline import Pipeline
+
+SEEDS = range(300)
+
+
+class ForgetsOffsets(Keeper[Any]):
+    """Saves a state with the offsets of the checkpoint before."""
+
+    def _take(self, said: tuple[Outgoing, ...] = ()) -> Checkpoint:
+        return replace(super()._take(said), next_offsets=dict(self._covered))
+
+
+class SavesUnheard(Keeper[Any]):
+    """Saves a state before what was said of it is acknowledged."""
+
+    async def checkpoint(self) -> None:
+        async with self._checkpointing, self._lock:
+            if not (self._cut_off or self._closed) and self._changed:
+                under_way, self._under_way = self._under_way, []
+                await self._write(self._take())
+                await asyncio.gather(*under_way)
+
+
+class TakesTwice(Keeper[Any]):
+    """Takes in whatever comes, whether the state holds it or not."""
+
+    def _unread(self, run: Run) -> Run:
+        return run
+
+
+class SpeaksBeforeSaving(Keeper[Any]):
+    """Says what no replay would say again, and only then saves it."""
+
+    async def change_exactly(self, change: Callable[[], list[Outgoing]]) -> None:
+        async with self._checkpointing, self._lock:
+            if not (self._cut_off or self._closed):
+                await self.say(change())
+                await self._settle()
+                await self._write(self._take())
+
+
+class ForgetsToSay(Keeper[Any]):
+    """Does not say again, once restored, what no replay would say."""
+
+    async def restore(self, checkpoint: Checkpoint) -> None:
+        await super().restore(replace(checkpoint, said=()))
+
+
+KEEPERS = (
+    ForgetsOffsets,
+    SavesUnheard,
+    TakesTwice,
+    SpeaksBeforeSaving,
+    ForgetsToSay,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("keeper", KEEPERS)
+def test_a_keeper_with_a_mistake_is_found(
+    keeper: type[Keeper[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.shell.pipeline.Keeper", keeper)
+    assert found()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_is_said_twice_after_a_restart_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Already, "take", lambda *_: False)
+    assert found()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_command_that_overtakes_a_replay_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(*_: object) -> None:
+        """It should wait."""
+
+    monkeypatch.setattr(Pipeline, "_until_replayed", at_once)
+    assert found()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_worker_that_goes_on_speaking_after_its_session_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Lease, "holds", lambda _: True)
+    assert found()
+
+
+class AcknowledgesFirst(Notifier):
+    """Notes records as read, and takes them in afterwards."""
+
+    async def apply(self, records: Sequence[Record]) -> None:
+        assert self._intake is not None
+        async with self._database.writing() as connection:
+            new = await take_new(connection, tables.position, records)
+        async with self._database.writing() as connection:
+            for record in new:
+                event = self._events.read(record)
+                if event is not None:
+                    await self._intake.take(connection, event, record.timestamp_ms)
+        self.wake()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_sink_that_acknowledges_before_it_writes_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deploy.simulation.sinks.Notifier", AcknowledgesFirst)
+    assert found(is_whole)
+
+
+class NotesBeforeItSends(Sender):
+    """Marks a message as sent, and sends it afterwards."""
+
+    async def attempt(self, name: str, channel: Channel, entry: Entry) -> None:
+        await self._sent(name, entry, Receipt())
+        try:
+            await self._send(channel, entry)
+        except Exception as error:
+            await self._failed(name, entry, error)  # type: ignore[arg-type]
+        self._on_delivery()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_message_that_is_noted_before_it_is_sent_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinks.notifier.notifier.Sender", NotesBeforeItSends)
+    assert found(is_whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_batch_that_is_lost_as_partitions_change_hands_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SinkConsumer, "_go_back", lambda *_: None)
+    assert found(is_whole)
+
+
+def is_whole(plan: Plan) -> bool:
+    """Whether the sinks are there."""
+    return plan.is_whole
+
+
+def found(matters: Callable[[Plan], bool] = lambda _: True) -> list[str]:
+    """What is violated with the first seed with which anything is; nothing if all is well."""
+    for plan in filter(matters, map(plan_of, SEEDS)):
+        if violations := attempt(plan).violations:
+            print(f"seed {plan.seed}: {violations[0]}")
+            return list(violations)
+    return []
