@@ -14,7 +14,7 @@ from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
 from sinks.disclosure import masked
 from sinks.notifier.clean import Prose
-from sinks.notifier.language import Language
+from sinks.notifier.language import DEFAULT, Language
 from sinks.notifier.messages import Ask
 from sinks.notifier.telling import changes_told, headline, sentence
 from sinks.words import hurts
@@ -171,7 +171,7 @@ class Facts:
             "changes": changes_told(event, language),
             "step": ask.step,
             "cause": incident.causes[0] if incident.causes else None,
-            "evidence": _evidence(incident),
+            "evidence": _evidence(incident, language, told),
             "signals": tuple((s.service, sentence(s, language)) for s in told),
             "more_signals": max(0, len(incident.signals) - SIGNALS_TOLD),
             "owners": _owners(incident, self._services),
@@ -243,12 +243,19 @@ def _published(event: IncidentEvent) -> str | None:
     return said or (event.text if event.type == "public_message" else None)
 
 
-def _evidence(incident: Incident) -> tuple[str, ...]:
-    """What speaks for the likeliest cause, without what the title says already."""
+def _evidence(incident: Incident, language: Language, told: Sequence[Signal]) -> tuple[str, ...]:
+    """What speaks for the likeliest cause, without what the title says already.
+
+    The record has it in English; in other languages it is what the cause's own signal says.
+    """
     if not incident.causes:
         return ()
-    fresh = [line for line in incident.causes[0].evidence if line not in incident.title]
-    return tuple(fresh[:2])
+    cause = incident.causes[0]
+    if language.name == DEFAULT:
+        return tuple([line for line in cause.evidence if line not in incident.title][:2])
+    own = [s for s in incident.signals if s.service == cause.service and s not in told[:1]]
+    furthest = sorted(own, key=lambda s: (-s.score, s.first_ms, s.series))
+    return tuple(sentence(signal, language) for signal in furthest[:1])
 
 
 def _in_order(incident: Incident) -> tuple[str, ...]:
