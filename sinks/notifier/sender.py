@@ -116,6 +116,7 @@ class Sender:
             await self._failed(name, entry, Retry("unreachable", type(error).__name__))
         else:
             await self._sent(name, entry, receipt)
+            self._on_delivery()
             await self._bring_up_to_date(channel, entry, receipt)
         metrics.notification_seconds.labels(name).observe(time.monotonic() - began)
         self._on_delivery()

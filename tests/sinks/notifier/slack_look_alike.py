@@ -1,5 +1,6 @@
 """Slack's Web API as far as we use it, with its limits: what breaks one is refused."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,8 @@ class SlackLookAlike:
         self.is_strict = False
         self.url = ""
         self.page = 200
+        self.hangs_at = ""
+        """A method that is done, and not answered."""
         self._last: dict[str, float] = {}
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -42,6 +45,8 @@ class SlackLookAlike:
         if made == "ratelimited":
             body = {"ok": False, "error": made}
             return web.json_response(body, status=429, headers={"Retry-After": "1"})
+        if method == self.hangs_at:
+            await asyncio.sleep(600)
         if isinstance(made, str):
             return web.json_response({"ok": False, "error": made})
         return web.json_response({"ok": True, **made})

@@ -21,7 +21,7 @@ from schemas.incidents import IncidentEvent
 from tests.sinks.examples import cpu_fault, cpu_incident, event, network_fault
 from tests.sinks.notifier.conftest import Bench, until
 from tests.sinks.notifier.receivers import Receiver, mailbox, receiver
-from tests.sinks.notifier.slack_look_alike import slack
+from tests.sinks.notifier.slack_look_alike import SlackLookAlike, slack
 
 
 def hooks(bench: Bench, *, give_up_after_seconds: float = 3600, **urls: str) -> Configuration:
@@ -174,10 +174,7 @@ async def test_a_crash_before_anything_is_sent_loses_nothing(bench: Bench) -> No
 
 async def test_slack_keeps_one_thread_an_incident_over_a_restart(bench: Bench) -> None:
     async with slack() as team:
-        configuration = bench.configuration(
-            channels=Channels(slack=SlackChannel(token=Secret(env="SLACK"), base_url=team.url)),
-            recipients=(Recipient(name="ops", channel="slack", address="#ops"),),
-        )
+        configuration = to_slack(bench, team)
         opened, _, _, resolved = cpu_fault()
         notifier = await bench.start(configuration)
         await bench.feed(notifier, opened)
@@ -190,6 +187,29 @@ async def test_slack_keeps_one_thread_an_incident_over_a_restart(bench: Bench) -
         first, second = team.posted
         assert "thread_ts" not in first
         assert second["thread_ts"] == first["ts"]
+
+
+async def test_a_card_whose_edit_hangs_keeps_nothing_from_being_noted_as_sent(
+    bench: Bench,
+) -> None:
+    async with slack() as team:
+        team.hangs_at = "chat.update"
+        opened, _, _, resolved = cpu_fault()
+        notifier = await bench.start(to_slack(bench, team))
+        await bench.feed(notifier, opened, resolved)
+        await until(lambda: "chat.update" in team.calls, "the edit")
+        await until(lambda: len(bench.kafka.deliveries("sent")) == 2, "that both are noted")
+        await bench.crash()
+        again = await bench.start(to_slack(bench, team))
+        await bench.settle(again)
+        assert len(team.posted) == 2
+
+
+def to_slack(bench: Bench, team: SlackLookAlike) -> Configuration:
+    return bench.configuration(
+        channels=Channels(slack=SlackChannel(token=Secret(env="SLACK"), base_url=team.url)),
+        recipients=(Recipient(name="ops", channel="slack", address="#ops"),),
+    )
 
 
 async def test_mail_of_an_incident_is_one_thread_for_each_person(bench: Bench) -> None:
@@ -294,10 +314,7 @@ async def test_stopping_ends_soon_even_while_receivers_hang(bench: Bench, channe
 async def test_a_strict_slack_gets_every_message_once_and_in_order(bench: Bench) -> None:
     async with slack() as team:
         team.is_strict = True  # one message a second in a channel; what comes sooner is refused
-        configuration = bench.configuration(
-            channels=Channels(slack=SlackChannel(token=Secret(env="SLACK"), base_url=team.url)),
-            recipients=(Recipient(name="ops", channel="slack", address="#ops"),),
-        )
+        configuration = to_slack(bench, team)
         notifier = await bench.start(configuration)
         await bench.feed(notifier, *cpu_fault())
 
