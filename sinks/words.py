@@ -1,25 +1,18 @@
-"""Times, lists and what hurts, as every sink tells people of it."""
+"""What hurts, and in which language somebody wants to read of it, alike for every sink."""
 
 from collections.abc import Sequence
 
 from schemas.incidents import Signal
-from schemas.times import utc
 
 
-def moment(time_ms: int) -> str:
-    """A time with its date: `24 Nov 2026, 14:02 UTC`."""
-    at = utc(time_ms)
-    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+def accepted(header: str, codes: Sequence[str]) -> str:
+    """The first language of an `Accept-Language` header among `codes`, else the first of those.
 
-
-def clock(time_ms: int) -> str:
-    """A time of day: `14:02 UTC`."""
-    return f"{utc(time_ms):%H:%M} UTC"
-
-
-def joined(names: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+    The order in the header counts, not its weights: browsers write what is preferred first.
+    """
+    parts = (part.partition(";")[0].strip() for part in header.split(","))
+    wanted = (part.partition("-")[0].lower() for part in parts)
+    return next((code for code in wanted if code in codes), codes[0])
 
 
 def hurts(signal: Signal) -> bool:

@@ -19,6 +19,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from schemas.times import utc
+from sinks import words
 
 FOLDER = Path(__file__).parent / "templates"
 DEFAULT = "en"
@@ -231,12 +232,8 @@ class Language:
 
 
 def accepted(header: str) -> str:
-    """The first language of an `Accept-Language` header that ships; English where none does.
-
-    The order in it counts, not its weights: browsers write what is preferred first.
-    """
-    wanted = (part.partition(";")[0].strip().partition("-")[0] for part in header.split(","))
-    return next((name for name in wanted if name in languages()), DEFAULT)
+    """The first language of an `Accept-Language` header that ships; English where none does."""
+    return words.accepted(header, languages())
 
 
 @lru_cache(maxsize=256)

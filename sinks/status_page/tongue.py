@@ -11,6 +11,7 @@ from babel.lists import format_list
 from babel.units import format_unit
 
 from schemas.times import DAY_MS, utc
+from sinks.words import accepted
 
 FOLDER = Path(__file__).parent / "languages"
 DEFAULT = "en"
@@ -95,13 +96,5 @@ ENGLISH = tongue()
 
 
 def preferred(asked: str | None, header: str) -> str:
-    """The code that is asked for, else the first of an `Accept-Language` header that ships.
-
-    The order in the header counts, not its weights: browsers write what is preferred first.
-    """
-    if asked in CODES:
-        return str(asked)
-    wanted = (
-        part.partition(";")[0].strip().partition("-")[0].lower() for part in header.split(",")
-    )
-    return next((code for code in wanted if code in CODES), DEFAULT)
+    """The code that is asked for, else the first of an `Accept-Language` header that ships."""
+    return asked if asked is not None and asked in CODES else accepted(header, CODES)

@@ -12,7 +12,7 @@ from schemas.oncall import Cadence
 from sinks.notifier import cadence
 from sinks.status_page.components import components_of
 from sinks.status_page.incident import MAX_MESSAGE_CHARACTERS, PublicIncident, publish, publishable
-from sinks.words import clock
+from sinks.status_page.tongue import ENGLISH
 from tests.sinks.examples import event
 from tests.sinks.status_page.examples import (
     DAY_MS,
@@ -228,7 +228,7 @@ def test_the_page_promises_what_messages_promise() -> None:
         told = cadence.make(rules, None, "P1", now_ms, automatic=False)
         assert told is not None
         assert shown.next_ms == told.due_ms
-        assert f"Next update by {clock(told.due_ms)}." in shown.updates[0].body
+        assert f"Next update by {ENGLISH.clock(told.due_ms)}." in shown.updates[0].body
 
 
 def test_a_severity_that_promises_nothing_promises_nothing_on_the_page() -> None:
