@@ -32,11 +32,11 @@ async def posted_before(
 ) -> Thread | None:
     """Where the message stands already; None if it does not, or if we may not look.
 
-    `channel` is an id or a `#name`. Raises SlackApiError for trouble that passes.
+    `channel` is an id or the `#name` of a public channel. Raises SlackApiError for trouble that passes.
     """
     try:
         if channel.startswith("#"):
-            found = await find_channel(client, channel[1:], "public_channel,private_channel")
+            found = await find_channel(client, channel[1:], "public_channel")
             if found is None:
                 return None
             channel = found
