@@ -32,7 +32,8 @@ async def posted_before(
 ) -> Thread | None:
     """Where the message stands already; None if it does not, or if we may not look.
 
-    `channel` is an id or the `#name` of a public channel. Raises SlackApiError for trouble that passes.
+    `channel` is an id or the `#name` of a public channel. Raises SlackApiError for trouble that
+    passes.
     """
     try:
         if channel.startswith("#"):
