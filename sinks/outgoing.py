@@ -119,8 +119,8 @@ async def _refuse_redirect(
 def _address_in(host: str) -> Address | None:
     """The address that a host is, in any way of writing one; None for a name.
 
-    Systems read `2852039166`, `0xa9.0376.43518` and the like as addresses, and nobody else's code
-    would look at them again.
+    Systems read `2852039166`, `0xa9.0376.43518` and the like as addresses. aiohttp refuses those of
+    digits and dots by itself, as no valid URLs; here they are refused by name, and before.
     """
     host = normalize("NFKC", host)
     try:
