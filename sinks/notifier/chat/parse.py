@@ -8,7 +8,7 @@ from schemas.incidents import Command, CommandType, Severity
 from schemas.times import moment_of
 
 HELP = """\
-ack [INC-…] [text]: I have it
+ack [INC-…] [text]: I am on it
 unack [INC-…]: I do not have it any more
 note [INC-…] text: on the timeline
 severity [INC-…] P1|P2|P3|P4 [text]

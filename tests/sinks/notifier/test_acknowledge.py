@@ -54,7 +54,7 @@ async def test_opening_the_link_acts_on_nothing_and_the_button_acknowledges(benc
         assert "ts-order-service is out of CPU" in page
         assert bench.kafka.commands() == []
         done = await session.post(path, data={"name": "Ada Lovelace"})
-        assert "You have it" in await done.text()
+        assert "You are on it" in await done.text()
     (command,) = bench.kafka.commands()
     assert command.type == "acknowledge"
     assert (command.incident_id, command.actor) == ("inc-cpu-01", "Ada Lovelace")
@@ -89,9 +89,9 @@ async def test_a_resolved_incident_says_so_and_takes_nothing(bench: Bench) -> No
     async with browser(notifier) as session:
         page = await (await session.get(path)).text()
         answer = await (await session.post(path)).text()
-    assert "This incident is over" in page
+    assert "This incident is resolved" in page
     assert "29 August 2022, 02:45 UTC" in page
-    assert "This incident is over" in answer
+    assert "This incident is resolved" in answer
     assert bench.kafka.commands() == []
 
 
@@ -100,7 +100,7 @@ async def test_an_incident_that_somebody_has_says_who(bench: Bench) -> None:
     await bench.feed(notifier, cpu_fault()[2])
     async with browser(notifier) as session:
         page = await (await session.post(path)).text()
-    assert "ada already has it" in page
+    assert "ada is already on it" in page
     assert bench.kafka.commands() == []
 
 
