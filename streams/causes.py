@@ -117,7 +117,10 @@ class _Case:
         best = max(worth, key=lambda kind: (worth[kind], kind))
         points = worth[best] + 0.2 * sum(worth[kind] for kind in worth if kind != best)
         points += max((far_out(s) for s in self.sure.get(name, [])), default=0.0)
-        shown = min((s for s in own if meaning(s) == best), key=lambda s: (s.first_ms, -s.score))
+        shown = min(
+            (s for s in own if meaning(s) == best),
+            key=lambda s: (s.first_ms, -s.score, bool(s.operation or s.caller)),
+        )
         return points, [plain(shown)]
 
     def _worth(self, signal: Signal) -> float:
@@ -162,7 +165,7 @@ class _Case:
         callees = self.fan_out.get(name)
         if not callees:
             return 0.0, []
-        return 2.0, [f"its calls to {_names(callees)} all lose time on the way, no one else's do"]
+        return 2.0, [f"its calls to {_names(callees)} all lose time, and nobody else's do"]
 
     def _chain(self, name: str) -> tuple[float, list[str]]:
         """More for explaining its callers, less for being explained by its callees."""
@@ -179,7 +182,8 @@ class _Case:
         callees = [n for n in callees if self._precedes(n, name)]
         if callees and "saturation" not in kinds and name not in self.fan_out:
             points -= 1.2
-            evidence.append(f"but it calls {_names(callees)}, out of order itself")
+            who = "itself" if len(callees) == 1 else "themselves"
+            evidence.append(f"but it calls {_names(callees)}, out of order {who}")
         return points, evidence
 
     def _behind(self, name: str) -> list[str]:

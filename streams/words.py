@@ -116,11 +116,12 @@ def plain(signal: Signal) -> str:
 
 
 def _latency(signal: Signal) -> str:
-    subject = f"{signal.operation} takes" if signal.operation else "requests take"
+    whose = f"requests from {signal.caller}" if signal.caller else "requests"
+    subject = f"{signal.operation} takes" if signal.operation else f"{whose} take"
     if is_below(signal):
         return f"{subject} only {number(signal.value, 's')}, {between(signal, 's')}"
     if signal.value <= signal.expected:
-        subject = f"{signal.operation} requests" if signal.operation else "requests"
+        subject = f"{signal.operation} requests" if signal.operation else whose
         return f"some {subject} take far longer than usual (median {number(signal.value, 's')})"
     return f"{subject} {number(signal.value, 's')}, {between(signal, 's')}"
 
@@ -131,7 +132,8 @@ def _network(signal: Signal) -> str:
 
 
 def _errors(signal: Signal) -> str:
-    subject = f"of {signal.operation} requests" if signal.operation else "of requests"
+    whose = f"of requests from {signal.caller}" if signal.caller else "of requests"
+    subject = f"of {signal.operation} requests" if signal.operation else whose
     return f"{number(signal.value, '%')} {subject} fail, {between(signal, '%')}"
 
 
@@ -213,13 +215,20 @@ _HEADLINES: Mapping[str, str] = {
 
 
 def telling(signals: Iterable[Signal]) -> Signal:
-    """The signal that best says what is wrong: the plainest kind, the furthest out of it.
+    """The signal that best says what is wrong: the plainest kind, the furthest out of it, of equals
+    that of the whole service.
 
     One whose value lies within its bounds (a share of many is out, not this one) comes last.
     """
     return min(
         signals,
-        key=lambda s: (_is_within(s), PLAIN.index(s.kind), -s.score, s.series),
+        key=lambda s: (
+            _is_within(s),
+            PLAIN.index(s.kind),
+            -s.score,
+            bool(s.operation or s.caller),
+            s.series,
+        ),
     )
 
 
@@ -286,7 +295,8 @@ def summary(
             f"({number(impact.error_ratio, '%')})."
         )
     elif impact.requests:
-        parts.append(f"{impact.requests:,} requests passed through the affected services.")
+        whom = services[0] if len(services) == 1 else "the affected services"
+        parts.append(f"{impact.requests:,} requests passed through {whom}.")
     if telemetry_lost(signals):
         parts.append("Check the collectors first: the services themselves may be well.")
     elif causes:

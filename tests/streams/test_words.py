@@ -6,7 +6,7 @@ import pytest
 from schemas.incidents import Cause
 from schemas.times import duration
 from streams.dossier import signal_of
-from streams.words import headline, measure, number, plain, short, title
+from streams.words import headline, measure, number, plain, short, telling, title
 from tests.streams.incident_helpers import anomaly
 
 
@@ -48,6 +48,15 @@ def test_long_log_lines_are_cut_to_one_line() -> None:
 def test_a_network_signal_names_the_caller() -> None:
     said = plain(signal_of(anomaly("cart", "network", caller="web")))
     assert said.startswith("calls from web lose")
+
+
+def test_requests_of_one_caller_are_told_apart_from_all_and_the_title_is_of_all() -> None:
+    whole = signal_of(anomaly("cart", "latency", series='duration_seconds{service="cart"}'))
+    of_one = signal_of(
+        anomaly("cart", "latency", series='duration_seconds{caller="web"}', caller="web")
+    )
+    assert plain(of_one).startswith("requests from web take")
+    assert telling([of_one, whole]) is telling([whole, of_one]) is whole
 
 
 def test_what_takes_unusually_short_is_not_called_slow() -> None:
