@@ -4,7 +4,7 @@ Each is made in a subclass, put in the product's place; some seed must then fail
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +13,13 @@ from msgspec.structs import replace
 from deploy.consume import SinkConsumer
 from deploy.simulation.plan import Plan, plan_of
 from deploy.simulation.seeds import attempt
-from sinks.notifier import Notifier, tables
 from sinks.notifier.channels.channel import Channel, Receipt
 from sinks.notifier.outbox import Entry
 from sinks.notifier.sender import Sender
-from sinks.positions import take_new
-from sinks.sink import Record
 from streams.run import Run
 from streams.shell.already import Already
 from streams.shell.checkpoints import Checkpoint, Outgoing
 from streams.shell.keeper import Keeper
-from streams.shell.lease import Lease
 from streams.shell.pipeline import Pipeline
 
 SEEDS = range(300)
@@ -106,39 +102,6 @@ def test_a_command_that_overtakes_a_replay_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Pipeline, "_until_replayed", at_once)
     assert found()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_worker_that_goes_on_speaking_after_its_session_is_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Lease, "holds", lambda _: True)
-    assert found()
-
-
-class AcknowledgesFirst(Notifier):
-    """Notes records as read, and takes them in afterwards."""
-
-    async def apply(self, records: Sequence[Record]) -> None:
-        assert self._intake is not None
-        async with self._database.writing() as connection:
-            new = await take_new(connection, tables.position, records)
-        async with self._database.writing() as connection:
-            for record in new:
-                event = self._events.read(record)
-                if event is not None:
-                    await self._intake.take(connection, event, record.timestamp_ms)
-        self.wake()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_sink_that_acknowledges_before_it_writes_is_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("deploy.simulation.sinks.Notifier", AcknowledgesFirst)
-    assert found(is_whole)
 
 
 class NotesBeforeItSends(Sender):
