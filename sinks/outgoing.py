@@ -5,6 +5,7 @@ and for each address that a name leads to, at the moment of connecting, so that 
 nor a name that has changed its mind leads elsewhere.
 """
 
+import asyncio
 import socket
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -106,6 +107,31 @@ class Outgoing:
             connector=aiohttp.TCPConnector(resolver=_Resolver(self)),
             middlewares=(guard,),
         )
+
+    async def connect(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
+        """A connection for what is not asked by HTTP. Raises OSError, `ForbiddenAddressError` for
+        a host that may not be asked or leads where nobody may go."""
+        self.check(host)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_seconds):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            for *_, place in found:
+                self.check_address(host, ip_address(str(place[0]).partition("%")[0]))
+            failed: OSError = ConnectionError(f"{host} has no address")
+            for family, kind, protocol, _, place in found:
+                made = socket.socket(family, kind, protocol)
+                made.setblocking(False)
+                try:
+                    await loop.sock_connect(made, place)
+                except OSError as error:
+                    made.close()
+                    failed = error
+                except BaseException:
+                    made.close()
+                    raise
+                else:
+                    return made
+        raise failed
 
 
 async def _refuse_redirect(

@@ -67,7 +67,7 @@ class _Opening:
         if channels.email is not None:
             password = self._optional(channels.email.password)
             self._may_ask(channels.email.host, "email.host")
-            yield "email", Email(channels.email, password, self._now_ms)
+            yield "email", Email(channels.email, password, self._now_ms, outgoing=self._outgoing)
         if channels.slack is not None:
             yield "slack", self._slack(channels.slack)
         if channels.teams_bot is not None:

@@ -15,6 +15,7 @@ from schemas.times import utc
 from sinks.html import templates
 from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, paragraphs
 from sinks.notifier.language import language
+from sinks.outgoing import ForbiddenAddressError, Outgoing
 
 _PAGE = templates(Path(__file__).parents[1] / "templates" / "pages").get_template("mail.html.j2")
 
@@ -42,7 +43,9 @@ class Email:
         password: str | None,
         now_ms: Callable[[], int],
         timeout_seconds: float = 15,
+        outgoing: Outgoing | None = None,
     ) -> None:
+        self._outgoing = outgoing or Outgoing()
         self._settings = settings
         self._password = password
         self._now_ms = now_ms
@@ -53,11 +56,15 @@ class Email:
         mail = self._mail(message)
         server = self._server()
         try:
-            await server.connect()
+            place, seconds = self._settings, self._timeout_seconds
+            line = await self._outgoing.connect(place.host, place.port, seconds)
+            await server.connect(sock=line)
             _, answer = await server.send_message(mail)
             await _part(server)
         except aiosmtplib.SMTPException as error:
             raise outcome(error) from error
+        except ForbiddenAddressError as error:
+            raise Refused(str(error)) from error
         except (OSError, TimeoutError) as error:
             raise Retry("unreachable", f"{type(error).__name__} from the mail server") from error
         finally:
@@ -74,7 +81,6 @@ class Email:
         settings = self._settings
         return aiosmtplib.SMTP(
             hostname=settings.host,
-            port=settings.port,
             username=settings.username,
             password=self._password,
             use_tls=settings.security == "tls",
