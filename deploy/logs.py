@@ -76,6 +76,8 @@ def configure(settings: Logging, process: str) -> None:
     root.setLevel(settings.level)
     # Warnings of the aiokafka kind repeat for every retry; ours say it once, with the reason.
     logging.getLogger("aiokafka").setLevel(max(root.level, logging.ERROR))
+    # Compiling, it tells tens of thousands of lines, for which the watchdog would not wait.
+    logging.getLogger("numba").setLevel(max(root.level, logging.WARNING))
     for library in TALKATIVE:
         least = logging.DEBUG if settings.level == "DEBUG" else logging.WARNING
         logging.getLogger(library).setLevel(max(root.level, least))

@@ -18,7 +18,9 @@ def _restore() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hooks = sys.excepthook, threading.excepthook
-    libraries = {name: logging.getLogger(name).level for name in ("aiokafka", *logs.TALKATIVE)}
+    libraries = {
+        name: logging.getLogger(name).level for name in ("aiokafka", "numba", *logs.TALKATIVE)
+    }
     yield
     root.handlers[:], root.level = handlers, level
     for name, was in libraries.items():
@@ -61,6 +63,7 @@ def test_what_libraries_tell_at_every_start_is_for_debugging(
     logging.getLogger("faust.app.base").warning("partition lost")
     logs.configure(Logging(level="DEBUG"), "worker")
     logging.getLogger("faust.app.base").info("[^App]: Starting again...")
+    logging.getLogger("numba.core.ssa").debug("on stmt: …")
     assert [line["event"] for line in lines(capsys)] == [
         "partition lost",
         "[^App]: Starting again...",
