@@ -215,7 +215,7 @@ class Run:
     def log(self, part: str) -> str:
         return self.children.log(part).read_text(errors="replace")
 
-    def wait(self, happened: Callable[[], bool], seconds: float = 90) -> None:
+    def wait(self, happened: Callable[[], bool], seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < deadline, {p: self.log(p)[-2000:] for p in self.parts}
