@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -46,6 +46,9 @@ logger = get_logger(__name__)
 
 _REPLAY_SECONDS = 0.02
 """Between two looks at whether a replay has come to its end."""
+
+_SIDE_BY_SIDE = 16
+"""Stages that save themselves at the same time."""
 
 T = TypeVar("T")
 
@@ -108,6 +111,7 @@ class Pipeline:
         self._ends = NO_ENDS
         self._replayed = f"{self.topics.anomalies}/0"
         self._replay_to = 0
+        self._round_seconds = 0.0
         self._relief = Relief(configuration.worker.shed_after_seconds)
         self._tables = {
             topic: table(app, f"ingest-{topic}", partitions[topic]) for topic in self.sources
@@ -233,16 +237,34 @@ class Pipeline:
 
     async def checkpoint(self) -> None:
         """A checkpoint of every stage that has anything new and for which one is not too dear."""
-        for keeper in self.keepers():
-            with _unless_lost(keeper):
-                await keeper.checkpoint_at_leisure()
+        began = self._now()
+        await self._each(Keeper.checkpoint_at_leisure)
+        self._round_seconds = self._now() - began
 
     async def drop(self) -> None:
         """Checkpoints everything and lets it go: the partitions may belong to another worker."""
-        for keeper in self.keepers():
-            with _unless_lost(keeper):
-                await keeper.close()
+        await self._each(Keeper.close)
         self.forget()
+
+    async def _each(self, body: Callable[[Keeper[Any]], Awaitable[None]]) -> None:
+        """Does it for every stage: for those of raw partitions, which are many and small, side by
+        side, so that a rebalance need not wait for one after the other; for the rest, which may be
+        large, one by one. Raises the first error once all are done with.
+        """
+        places = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def one(keeper: Keeper[Any]) -> None:
+            async with places:
+                with _unless_lost(keeper):
+                    await body(keeper)
+
+        keepers, many = self.keepers(), len(self.ingest)
+        done = await asyncio.gather(*map(one, keepers[:many]), return_exceptions=True)
+        for failure in done:
+            if failure is not None:
+                raise failure
+        for keeper in keepers[many:]:
+            await one(keeper)
 
     def positions(self) -> dict[TP, int]:
         """The next offset to read, by what the states hold: what counts, whatever is committed."""
@@ -441,5 +463,6 @@ class Pipeline:
 
     def observe_lag(self) -> dict[str, Progress]:
         """Sets the lag metrics; returns how far each source is."""
-        seconds = self.configuration.worker.checkpoint_seconds
+        # A machine short of processors saves slowly, and to begin anew makes it no faster.
+        seconds = self.configuration.worker.checkpoint_seconds + self._round_seconds
         return observe_lag(self.app.consumer, self.reads(), self._ends, seconds)
