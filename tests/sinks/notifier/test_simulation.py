@@ -134,6 +134,7 @@ async def test_whatever_happens_nobody_is_paged_for_what_somebody_has_and_all_is
         for _ in range(60):
             await bench.settle(notifier, 60)
         assert_within_the_limit(seen, seed)
+        assert_no_flood_after_trouble(bench, seed)
         await assert_accounted_for(notifier, life, seed)
         assert_all_that_is_called_sent_arrived(bench, places, seed)
 
@@ -157,6 +158,20 @@ def assert_within_the_limit(seen: list[tuple[int, int]], seed: int) -> None:
         for end_ms, after in seen:
             if 0 <= end_ms - start_ms < LIMIT.per_seconds * 1000:
                 assert after - before <= LIMIT.messages, f"seed {seed}: from {start_ms}"
+
+
+def assert_no_flood_after_trouble(bench: Bench, seed: int) -> None:
+    """What waited for a receiver counts against the limit of who reads there as it comes."""
+    sent = {
+        made.message_id: made.time_ms
+        for made in bench.kafka.deliveries("sent")
+        if made.recipient == "lou" and made.detail != "in a digest"
+    }
+    assert sent
+    for start_ms in sent.values():
+        end_ms = start_ms + LIMIT.per_seconds * 1000
+        count = sum(start_ms <= at_ms < end_ms for at_ms in sent.values())
+        assert count <= LIMIT.messages, f"seed {seed}: {count} from {start_ms}"
 
 
 def assert_all_that_is_called_sent_arrived(
