@@ -27,7 +27,7 @@ from deploy.publisher import Publisher
 from deploy.throttle import Throttle
 from schemas.configuration import Listen
 from schemas.reading import NewerMessageError
-from sinks.database import StoreError
+from sinks.drivers import StoreError
 from sinks.sink import Publish, Sink
 
 log = structlog.get_logger(__name__)

@@ -19,21 +19,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.schema import Table
 
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
+from sinks.drivers import DRIVERS
+from sinks.drivers import StoreError as StoreError  # noqa: PLC0414 - known here, too
+
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process to let go of an SQLite file."""
 SWITCH_TRIES = 100
 SWITCH_PAUSE_SECONDS = 0.02
 WRITER_LOCK = 0x746F6373 << 32  # "tocs"; the lower half tells the sinks of one database apart
 ENVIRONMENT = Path(__file__).parent / "migrations"
-
-
-class StoreError(ValueError):
-    """The store cannot be opened as configured; the message says how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
