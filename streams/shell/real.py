@@ -14,6 +14,9 @@ class RealStages:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        for source in configuration.sources:
+            # What is compiled is compiled now, before a partition, and a watchdog, wait for it.
+            self.ingest(source, 0)
 
     def ingest(self, source: Source, partition: int) -> ShedIngest:
         """For one raw partition."""

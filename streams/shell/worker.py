@@ -274,7 +274,7 @@ class Worker:
         if stages is None:
             from streams.shell.real import RealStages  # noqa: PLC0415 (loads numpy and more)
 
-            stages = RealStages(configuration)
+            stages = await asyncio.to_thread(RealStages, configuration)
         table = partial(
             CheckpointTable,
             changelogs=Changelogs(self._client, self._copies),
