@@ -13,19 +13,26 @@ import sys
 import tempfile
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from deploy.bench.killed_worker import KilledWorker
 from deploy.bench.latency_feed import Fault, Plan, Written
 from deploy.bench.latency_marks import Marks
+from deploy.bench.latency_result import (
+    AFTER_CLOSE,
+    LIMIT_SECONDS,
+    STAGES,
+    Latency,
+    Stage,
+    spread,
+    table,
+)
 from deploy.bench.place import Place, place
 from deploy.bench.process import measure, processors
 from deploy.bench.task import PARTITIONS, BenchError, Task, configuration
@@ -39,69 +46,10 @@ FAULTS: Final = 60
 FAULT_EVERY_SECONDS: Final = 3.3
 """No multiple of a window, so that faults begin at any point of one."""
 
-BOUNDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-"""Upper bounds of the histogram's cells, seconds; one more is for what took longer."""
-
-LIMIT_SECONDS: Final = 1.0
-"""What a stage may take at the 99th percentile once the window is closed."""
-
 _HISTORY_SECONDS: Final = 600
 _MAXIMUM_EVENTS: Final = 400_000
 _AFTER_SECONDS: Final = 45.0
 _KEY_VARIABLE: Final = "TOCSIN_BENCH_KEY"
-
-Stage = Literal[
-    "window", "observations", "anomaly", "incident", "notification", "page",
-    "closed to incident", "closed to page", "fault to incident", "fault to page",
-]  # fmt: skip
-_BARS: Final = " ▁▂▃▄▅▆▇█"
-STAGES: Final[dict[Stage, str]] = {
-    "window": "fault to close of window",
-    "observations": "… to observations",
-    "anomaly": "… to anomaly",
-    "incident": "… to incident",
-    "notification": "incident to notification",
-    "page": "incident to page",
-    "closed to incident": "closed to incident",
-    "closed to page": "closed to page",
-    "fault to incident": "fault to incident",
-    "fault to page": "fault to page",
-}
-AFTER_CLOSE: Final[tuple[Stage, ...]] = (
-    "observations", "anomaly", "incident", "notification", "page",
-)  # fmt: skip
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a stage took, seconds. `histogram` counts by `BOUNDS`, the longest last."""
-
-    p50: float
-    p99: float
-    longest: float
-    histogram: list[int]
-
-
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """The result. `rate` is what was written a second, `maximum` what the worker can do.
-
-    `told` faults had an incident of their own with a page; `joined` are those that were told as
-    part of another service's incident, `missed` had none. `within_limit` is whether no stage took
-    more than a second at the 99th percentile after the window had closed.
-    """
-
-    faults: int
-    told: int
-    joined: int
-    missed: list[str]
-    others: int
-    maximum: int
-    rate: int
-    latest_write_seconds: float
-    window_seconds: float
-    allowed_lateness_seconds: float
-    stages: dict[Stage, Spread]
-    within_limit: bool
-    worker_peak_rss_mb: float
 
 
 def main(
@@ -136,11 +84,14 @@ def run(faults: int, rate: int | None, bootstrap: str | None, console: Console) 
         place("kafka", bootstrap, name, others) as where,
     ):
         folder = Path(made)
-        with console.status("measuring the maximum rate"):
-            maximum = _maximum(where, folder, name, cpu)
-        console.log(f"at most {maximum} events a second")
+        maximum = None
+        if rate is None:
+            with console.status("measuring the maximum rate"):
+                maximum = _maximum(where, folder, name, cpu)
+            console.log(f"at most {maximum} events a second")
+            rate = max(1, maximum // 2)
         with _System(where, folder, name, cpu) as system:
-            return system.measure(faults, rate or maximum // 2, maximum, console)
+            return system.measure(faults, rate, maximum, console)
 
 
 def _maximum(where: Place, folder: Path, name: str, cpu: int | None) -> int:
@@ -190,7 +141,7 @@ class _System:
     def __exit__(self, *_: object) -> None:
         self._marks.__exit__(None, None, None)
 
-    def measure(self, faults: int, rate: int, maximum: int, console: Console) -> Latency:
+    def measure(self, faults: int, rate: int, maximum: int | None, console: Console) -> Latency:
         """One fault after the other. Raises `BenchError`."""
         wanted = Plan(
             servers=self._where.servers,
@@ -256,7 +207,7 @@ class _System:
             finally:
                 process.terminate()
 
-    def _result(self, began: Sequence[Fault], written: Written, maximum: int) -> Latency:
+    def _result(self, began: Sequence[Fault], written: Written, maximum: int | None) -> Latency:
         windows = self._configuration.windows
         lateness_ms = windows.allowed_lateness_seconds * 1000
         rows = [self._row(fault, lateness_ms) for fault in began]
@@ -386,47 +337,3 @@ def _sections(name: str, port: int) -> dict[str, Any]:
             "routes": [{"name": "all", "recipients": ["team", "pager"], "events": ["opened"]}],
         },
     }
-
-
-def spread(seconds: Sequence[float]) -> Spread:
-    """Percentiles by the nearest rank, and a histogram. `seconds` must not be empty."""
-    ordered = sorted(seconds)
-    counts = [0] * (len(BOUNDS) + 1)
-    for value in ordered:
-        counts[bisect_left(BOUNDS, value)] += 1
-
-    def rank(share: float) -> float:
-        return round(ordered[max(0, -(-int(share * 100) * len(ordered) // 100) - 1)], 3)
-
-    return Spread(p50=rank(0.5), p99=rank(0.99), longest=round(ordered[-1], 3), histogram=counts)
-
-
-def table(result: Latency) -> Table:
-    """The result for a terminal."""
-    verdict = "no stage" if result.within_limit else "a stage"
-    limits = ", ".join(f"{bound:g}" for bound in BOUNDS)
-    shown = Table(
-        title=f"{result.faults} faults under {result.rate:,} events a second, of at most "
-        f"{result.maximum:,}; windows of {result.window_seconds:g} s, "
-        f"{result.allowed_lateness_seconds:g} s allowed lateness; {result.told} told, "
-        f"{result.joined} in others' incidents, {len(result.missed)} missed",
-        caption=f"After the window has closed {verdict} takes more than {LIMIT_SECONDS:g} s at "
-        f"p99. Bars: faults up to {limits} s, and more.",
-        title_justify="left",
-        caption_justify="left",
-    )
-    for heading in ("seconds", "p50", "p99", "max", "histogram"):
-        side: Literal["left", "right"] = "left" if heading in {"seconds", "histogram"} else "right"
-        shown.add_column(heading, justify=side, no_wrap=True)
-    for stage, found in result.stages.items():
-        seconds = (f"{value:.2f}" for value in (found.p50, found.p99, found.longest))
-        shown.add_row(
-            STAGES[stage], *seconds, bars(found.histogram), end_section=stage in {"page", "window"}
-        )
-    return shown
-
-
-def bars(counts: Sequence[int]) -> str:
-    """Counts as a row of bars; only none at all is empty."""
-    most = max(counts, default=0)
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] if most else " " for count in counts)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bench.latency import AFTER_CLOSE, BOUNDS, bars, main, spread
+from deploy.bench.latency import main
+from deploy.bench.latency_result import AFTER_CLOSE, BOUNDS, bars, spread
 
 
 def test_percentiles_are_of_the_nearest_rank_and_the_histogram_holds_every_value() -> None:
