@@ -93,7 +93,8 @@ class SteadyFeed(threading.Thread):
                 return
             source = f"{self._topic}/{partition}"
             self.sent[source, window_end_ms] += 1
-            self.ends[source] = max(self.ends[source], message.offset() + 1)
+            # Of a batch that it had taken already and was sent again, Kafka does not say where.
+            self.ends[source] = max(self.ends[source], (message.offset() or 0) + 1)
 
         while True:
             try:

@@ -52,7 +52,7 @@ class Watch(threading.Thread):
     longest_still_seconds
         For how long a partition had more than is committed and nothing more was committed.
     stillest
-        Which that was.
+        Which that was, and when, after the start.
     committed
         By raw partition.
     """
@@ -68,6 +68,7 @@ class Watch(threading.Thread):
         self.longest_still_seconds = 0.0
         self.stillest = ""
         self.committed: dict[str, int] = {}
+        self._began = time.monotonic()
         self._written = written
         self._pids = pids
         self._since: dict[str, float] = {}
@@ -114,7 +115,8 @@ class Watch(threading.Thread):
                 self._since[source] = now + BEGIN_SECONDS
             still = now - self._since[source]
             if still > self.longest_still_seconds:
-                self.longest_still_seconds, self.stillest = still, source
+                self.longest_still_seconds = still
+                self.stillest = f"{source}, at {now - self._began:.0f} s"
 
     def _look_at_memory(self) -> None:
         for name, pid in self._pids().items():
