@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from deploy.simulation.broker import Broker
-from deploy.simulation.journal import Entry, Journal
+from deploy.simulation.journal import Entry, Journal, state_of
 from deploy.simulation.reference import Reference
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
@@ -167,7 +167,7 @@ def _incidents(
     accounted = stage.taken + sum(stage.left_out.values()) + stage.waiting - before
     if accounted != anomalies:
         yield f"{accounted} anomalies are in an incident or left out for a reason, of {anomalies}"
-    if stage.snapshot() != last.state:
+    if stage.snapshot() != state_of(last.state):
         yield "the incident stage's last state is another than without disturbance"
 
 

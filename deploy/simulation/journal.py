@@ -20,17 +20,35 @@ class Entry:
 
 
 ROOT = Entry()
+_MARK_BYTES = 8
+ROOT_MARK = bytes(_MARK_BYTES)
+
+
+def state_of(snapshot: bytes) -> bytes:
+    """The stage's state, without the mark before it that tells apart equal states with other
+    histories: a command that is refused changes none."""
+    return snapshot[_MARK_BYTES:]
 
 
 @dataclass(slots=True)
 class Journal:
     """The history behind every snapshot that was taken."""
 
-    by_state: dict[bytes, Entry] = field(default_factory=dict)
+    by_mark: dict[bytes, Entry] = field(default_factory=lambda: {ROOT_MARK: ROOT})
 
-    def of(self, state: bytes) -> list[Entry]:
-        """All inputs that led to a state, the first one first."""
-        entry: Entry | None = self.by_state[state]
+    def mark(self, entry: Entry) -> bytes:
+        """A new mark for a snapshot with this history."""
+        made = len(self.by_mark).to_bytes(_MARK_BYTES, "big")
+        self.by_mark[made] = entry
+        return made
+
+    def entry(self, snapshot: bytes) -> Entry:
+        """The last input that led to a snapshot."""
+        return self.by_mark[snapshot[:_MARK_BYTES]]
+
+    def of(self, snapshot: bytes) -> list[Entry]:
+        """All inputs that led to a snapshot, the first one first."""
+        entry: Entry | None = self.entry(snapshot)
         found = []
         while entry is not None and entry is not ROOT:
             found.append(entry)
@@ -56,14 +74,12 @@ class JournalledStage(IncidentStage):
 
     def snapshot(self) -> bytes:
         """Notes which history it stands for."""
-        state = super().snapshot()
-        self.journal.by_state[state] = self.entry
-        return state
+        return self.journal.mark(self.entry) + super().snapshot()
 
     def restore(self, data: bytes) -> None:
         """Takes the history over with the state."""
-        super().restore(data)
-        self.entry = self.journal.by_state[data]
+        super().restore(state_of(data))
+        self.entry = self.journal.entry(data)
 
 
 class JournalledStages(RealStages):

@@ -14,7 +14,7 @@ from deploy.simulation.broker import Broker
 from deploy.simulation.core_checks import core_violations
 from deploy.simulation.group import Group
 from deploy.simulation.hosting import Host, Main
-from deploy.simulation.journal import ROOT, Journal, JournalledStages
+from deploy.simulation.journal import ROOT_MARK, Journal, JournalledStages
 from deploy.simulation.loop import StuckError, VirtualLoop
 from deploy.simulation.people import People
 from deploy.simulation.plan import RECEIVERS, SINKS, Disturbance, Plan
@@ -135,10 +135,10 @@ class World:
         places = written(self.configuration.topics, self.broker.partitions)
         for (table, partition), checkpoint in self.reference.begin.checkpoints.items():
             covered = replace(checkpoint, said_to=dict.fromkeys(places, 0))
+            if table == "incident":
+                covered = replace(covered, state=ROOT_MARK + covered.state)
             for key, value in records_of(partition, covered):
                 self.broker.append((changelog(table), partition), key, value)
-        begin = self.reference.begin.checkpoints["incident", 0]
-        self.journal.by_state[begin.state] = ROOT
 
     def _add_worker(self, number: int) -> Host:
         return self._host(f"worker {number}", self._worker)
