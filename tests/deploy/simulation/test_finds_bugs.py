@@ -22,7 +22,7 @@ from streams.shell.checkpoints import Checkpoint, Outgoing
 from streams.shell.keeper import Keeper, S
 from streams.shell.pipeline import Pipeline
 
-SEEDS = range(300)
+SEEDS = range(1000)
 IN_PEACE = Plan(seed=0, story=0, workers=1, is_whole=False, disturbances=())
 
 
