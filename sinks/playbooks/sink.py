@@ -143,7 +143,8 @@ class PlaybookRunner:
         """Starts what is asked for and tells what is done, until it is cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fresh.wait(), RETRY_SECONDS)
+                async with asyncio.timeout(RETRY_SECONDS):  # wait_for may swallow the cancelling
+                    await self._fresh.wait()
             self._fresh.clear()
             for row in await self._runs.open():
                 if row.run_id not in self._under_way:

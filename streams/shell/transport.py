@@ -10,6 +10,7 @@ against Faust 0.15.3 and aiokafka 0.14. Differs from Faust's own aiokafka transp
 """
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
@@ -222,10 +223,9 @@ class Consumer(driver.Consumer):
         return await self._thread.getmany(free, timeout)
 
     async def _wait_for_place(self, timeout_seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._place_freed.wait(), timeout_seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):  # wait_for may swallow a cancelling
+                await self._place_freed.wait()
 
     async def getmany(
         self,

@@ -206,7 +206,8 @@ class Worker:
         """Calls `body` again and again; `stopping` ends it between two rounds."""
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await stopping.wait()
             if self._restored and not stopping.is_set():
                 await body()
 

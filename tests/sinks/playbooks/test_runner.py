@@ -227,3 +227,12 @@ async def test_a_webhook_is_signed_and_its_answer_counts(
         "incident_id": "INC-1",
         "severity": "P2",
     }
+
+
+async def test_it_stops_in_the_very_moment_when_something_is_asked(tmp_path: Path) -> None:
+    """`asyncio.wait_for` of Python 3.11 swallows a cancelling that meets a result."""
+    async with running(tmp_path, Log(), Playbook(name="restart", command=python(""))) as runner:
+        await asyncio.sleep(0.1)  # until it waits
+        await runner.apply([opened()])
+        done, _ = await asyncio.wait([asyncio.create_task(runner.stop())], timeout=20)
+        assert done
