@@ -108,6 +108,7 @@ class Pipeline:
         self.ingest: dict[str, Keeper[IngestStage]] = {}
         self.detect: dict[int, Keeper[DetectStage]] = {}
         self.incident: Keeper[CorrelateStage] | None = None
+        self._is_whole = False
         self._ends = NO_ENDS
         self._replayed = f"{self.topics.anomalies}/0"
         self._replay_to = 0
@@ -170,6 +171,7 @@ class Pipeline:
                 await restore(self.incident, self._incident_table, found_one, ends)
                 self._replay_to = ends[self._replayed]
         await self._go_on(ends)
+        self._is_whole = True
         metrics.REBALANCES.inc()
         metrics.ASSIGNED_PARTITIONS.set(len(self.keepers()))
 
@@ -275,7 +277,9 @@ class Pipeline:
         }
 
     def forget(self) -> None:
-        """Lets every stage go as it is."""
+        """Lets every stage go as it is. Runs that come before others are restored are passed over:
+        Faust may resume a restoring that a rebalance has cut short, and all is read again after."""
+        self._is_whole = False
         for source in self.ingest:
             self._clock.remove(source)
         self.ingest.clear()
@@ -306,6 +310,8 @@ class Pipeline:
 
     async def on_raw(self, run: Run) -> None:
         """Raw records to observations and dead letters."""
+        if not self._is_whole:
+            return
         keeper = self.ingest.get(run.source)
         if keeper is None:
             raise WorkerError(
@@ -329,6 +335,8 @@ class Pipeline:
 
     async def on_observations(self, run: Run) -> None:
         """Observations to anomalies."""
+        if not self._is_whole:
+            return
         keeper = self.detect.get(run.partition)
         if keeper is None:
             raise WorkerError(
@@ -354,6 +362,8 @@ class Pipeline:
 
     async def on_anomalies(self, run: Run) -> None:
         """Anomalies to incident events."""
+        if not self._is_whole:
+            return
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
@@ -367,6 +377,8 @@ class Pipeline:
 
     async def on_commands(self, run: Run) -> None:
         """What people ask, to incident events; where it falls among the anomalies is kept."""
+        if not self._is_whole:
+            return
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:

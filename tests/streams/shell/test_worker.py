@@ -1,7 +1,7 @@
 """The worker on the embedded broker."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -236,6 +236,36 @@ async def test_topics_that_do_not_fit_are_named_with_how_to_mend_them(
             mock_broker.create_topic(name, count)
     with pytest.raises(WorkerError, match=complaint):
         await Worker(c, stages=LimitStages(c)).run(asyncio.Event())
+
+
+async def test_what_was_read_before_a_rebalance_is_passed_over_by_who_has_no_stages_now(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    """Faust may resume a restoring that the next rebalance has cut short, and hand out runs."""
+    c = configuration(mock_broker.bootstrap_servers)
+    create_topics(mock_broker, c, raw=1)
+    worker = Worker(c, stages=LimitStages(c))
+    async with working(worker):
+        async with asyncio.timeout(30):
+            while not worker.ready():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        pipeline = worker._pipeline
+        assert pipeline is not None
+
+        async def take(topic: str, body: Callable[[Run], Awaitable[None]]) -> None:
+            await body(Run(topic, 7, [0], [START_MS], [None], [b"{}"]))
+
+        bodies = {
+            "telemetry": pipeline.on_raw,
+            c.topics.observations: pipeline.on_observations,
+            c.topics.anomalies: pipeline.on_anomalies,
+        }
+        for topic, body in bodies.items():
+            with pytest.raises(WorkerError):
+                await take(topic, body)
+        pipeline.forget()
+        for topic, body in [*bodies.items(), (c.topics.commands, pipeline.on_commands)]:
+            await take(topic, body)
 
 
 async def until_committed(servers: str, c: Configuration, offset: int) -> None:
