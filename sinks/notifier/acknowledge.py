@@ -31,7 +31,7 @@ from sinks.notifier.language import (
     phrases_in,
 )
 from sinks.notifier.links import LinkExpired, LinkInvalid, Ticket, Tickets
-from sinks.notifier.store import add_deliveries, read_incident
+from sinks.notifier.store import add_deliveries, read_incident, read_taken
 from sinks.notifier.telling import headline
 from sinks.sink import Publish
 
@@ -110,7 +110,7 @@ class Acknowledgements:
         said = self._language(ticket)
         name = await _name_in(request) or ticket.recipient
         command = Command(
-            id=command_id(ticket, incident),
+            id=command_id(ticket, incident, await self._given_back(incident.id)),
             type="acknowledge",
             incident_id=incident.id,
             actor=name,
@@ -145,6 +145,12 @@ class Acknowledgements:
         if incident.acknowledged_by:
             return ticket, incident, self._page("taken", 200, said, incident=incident)
         return ticket, incident, None
+
+    async def _given_back(self, incident_id: str) -> str:
+        """The event by which nobody had the incident any more, the latest; empty if none."""
+        async with self._database.reading() as connection:
+            events = await read_taken(connection, incident_id)
+        return next((e.event_id for e in reversed(events) if e.type == "unacknowledged"), "")
 
     async def _record(self, ticket: Ticket, name: str) -> None:
         async with self._database.writing() as connection:
@@ -210,9 +216,14 @@ class Acknowledgements:
         return self._environments[said]
 
 
-def command_id(ticket: Ticket, incident: Incident) -> str:
-    """Follows from who acknowledges what, so that a second press is a repeat; counts reopenings."""
-    return f"acknowledge/{incident.id}/{incident.reopened}/{ticket.recipient}"
+def command_id(ticket: Ticket, incident: Incident, given_back: str) -> str:
+    """Follows from who acknowledges what, so that a second press is a repeat.
+
+    After a reopening, or after the event `given_back` by which nobody had it any more, it is a
+    new one.
+    """
+    made = f"acknowledge/{incident.id}/{incident.reopened}/{ticket.recipient}"
+    return f"{made}/{given_back}" if given_back else made
 
 
 async def _name_in(request: Request) -> str:

@@ -83,6 +83,21 @@ async def test_after_a_reopening_an_acknowledgement_is_a_new_command(bench: Benc
     assert first.id != second.id
 
 
+async def test_after_it_was_given_back_an_acknowledgement_is_a_new_command(bench: Bench) -> None:
+    notifier, path = await opened(bench)
+    had = cpu_incident(version=2, acknowledged_by="ada", acknowledged_ms=bench.clock())
+    async with browser(notifier) as session:
+        await session.post(path)
+        await bench.feed(notifier, event(had, "acknowledged", actor="ada"))
+        await bench.feed(notifier, event(cpu_incident(version=3), "unacknowledged"))
+        await session.post(path)
+        await bench.feed(notifier, event(cpu_incident(version=4), "updated"))
+        await session.post(path)
+    first, second, repeat = bench.kafka.commands()
+    assert first.id != second.id
+    assert second.id == repeat.id
+
+
 async def test_a_resolved_incident_says_so_and_takes_nothing(bench: Bench) -> None:
     notifier, path = await opened(bench)
     await bench.feed(notifier, cpu_fault()[3])
