@@ -154,14 +154,21 @@ def _felt(harm: Harm) -> str:
 def _urgency(facts: Facts) -> tuple[int, list[GradingStep]]:
     felt = min(facts.harm.points, 2)
     trend = 2 if facts.spreading else 1
-    lasting = reached(facts.lasting_seconds, LASTING_STEPS_SECONDS)
+    # What is new counts as lasting later: else it would be urgent twice around the first step, and
+    # trouble that does not change would be graded up and down again.
+    lasting = max(reached(facts.lasting_seconds, LASTING_STEPS_SECONDS) - facts.spreading, 0)
     points = felt + trend + lasting
     urgency = 1 if points >= 4 else 2 if points >= 2 else 3
     words = "new, or still spreading" if facts.spreading else "going on"
     return urgency, [
         scored("trend", trend, f"trouble is {words}", trend),
         scored("users feel", felt, "as above, at most 2", felt),
-        scored("lasting", facts.lasting_seconds, "seconds; from 300 and 900", lasting),
+        scored(
+            "lasting",
+            facts.lasting_seconds,
+            "seconds; from 300 and 900, one less while new or spreading",
+            lasting,
+        ),
         GradingStep(
             name="urgency",
             value=float(points),

@@ -1,11 +1,13 @@
 """Severity is impact × urgency, and worse facts never make it milder."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.anomalies import AnomalyKind
 from schemas.configuration import GradingRules, Service
 from schemas.incidents import Grading
 from streams.classify import Facts, grade, gravest, hold_severity
@@ -156,3 +158,24 @@ def test_every_number_is_kept_with_its_source() -> None:
     assert all(step.source and step.result for step in grading.steps)
     sources = {step.source for step in grading.steps}
     assert {"catalogue: cart", "400 of 5,000 requests fail at cart"} <= sources
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tier=st.sampled_from((1, 2, 3, 4)),
+    kind=st.sampled_from(("saturation", "latency", "error_ratio", "silence")),
+    every=st.sampled_from((10, 20, 30, 60)),
+    spreads_at=st.sampled_from((None, 30, 60, 120, 200, 280)),
+)
+def test_trouble_that_does_not_change_is_never_graded_down_and_then_up_again(
+    tier: int, kind: AnomalyKind, every: int, spreads_at: int | None
+) -> None:
+    """However critical, wherever it spread at first and however often its series report."""
+    going_on = [anomaly("cart", kind, at=at, since=0) for at in range(0, 1_500, every)]
+    if spreads_at is not None:
+        later = range(spreads_at, 1_500, every)
+        going_on += [anomaly("web", kind, at=at, since=spreads_at) for at in later]
+    services = [Service(name="cart", tier=tier), Service(name="web", tier=tier)]
+    grades = [e.incident.severity for e in told(*going_on, until=1_500, made=stage(*services))]
+    fell = next((n for n in range(1, len(grades)) if grades[n] > grades[n - 1]), len(grades))
+    assert all(after >= before for before, after in pairwise(grades[fell:])), grades
