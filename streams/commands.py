@@ -100,6 +100,7 @@ def _classify(command: Command, dossier: Dossier, rules: Rules) -> tuple[EventTy
     """Somebody knows better how bad it is, or what kind of trouble."""
     if command.type == "set_severity":
         dossier.override, dossier.override_by = command.severity, command.actor
+        dossier.touched = True
         show(dossier, rules)
         said = f"{command.actor} set the severity to {command.severity}."
         return "severity_changed", command.text or said

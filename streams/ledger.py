@@ -219,7 +219,7 @@ class Ledger:
         covering = self.silences.covering(dossier.trusted_signals(), time_ms)
         if covering is not None:
             self._hold_back(dossier, covering)
-        dossier.silence = covering or hold(dossier, end_ms, self.rules)
+        dossier.silence = covering or self._held(dossier, end_ms)
         signs = map(sign_of, dossier.signals.values())
         dossier.feedback = self.casebook.feedback.told(signs, end_ms)
         dossier.impact = impact_of(dossier, self.catalogue, self._base.currency)
@@ -239,10 +239,16 @@ class Ledger:
         )
         hold_severity(dossier, graded, end_ms, hold_ms(dossier, self.rules))
         self._suppress(dossier, end_ms, opened=opened)
+        # It may have become too grave to be held back.
+        dossier.silence = covering or self._held(dossier, end_ms)
         if dossier.told is None and dossier.suppressed_by is None:
             begin(dossier, self._playbooks, end_ms, self.rules)
         if not ahead:
             show(dossier, self.rules)
+
+    def _held(self, dossier: Dossier, end_ms: int) -> Silence | None:
+        """The silence of a playbook that may still cure it."""
+        return hold(dossier, self._playbooks, end_ms, self.rules)
 
     def _hold_back(self, dossier: Dossier, silence: Silence) -> None:
         """Keeps account of what a silence held back, for when it ends and in the incident."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from schemas.anomalies import Anomaly
+from schemas.anomalies import Anomaly, ServiceTraffic
 from schemas.configuration import Incidents, Playbook
 from schemas.incidents import Command, IncidentEvent
 from streams.incidents import IncidentStage
@@ -63,6 +63,36 @@ def test_what_a_playbook_does_not_cure_in_time_is_told() -> None:
     unsilenced = [e for e in events if e.type == "unsilenced"]
     assert [(e.time_ms - START) // 1000 for e in unsilenced] == [135]
     assert unsilenced[0].incident.silenced_by is None
+
+
+MILD = ("P3", "P4")
+
+
+def test_a_playbook_holds_back_nothing_that_grows_graver_than_it_is_for() -> None:
+    """Nor again once it is milder."""
+    one = made(severities=MILD, hold_seconds=600)
+    failing = [anomaly("cart", "error_ratio", at=at, since=60) for at in range(60, 200, 10)]
+    traffic = [(at, ServiceTraffic("cart", 1_000, 900)) for at in range(60, 200, 10)]
+    events = one.process(batches([*lasting(500), *failing], until=500, traffic=traffic))
+    first = next(e for e in events if e.incident.severity not in MILD)
+    assert (first.type, first.incident.silenced_by) == ("unsilenced", None)
+    assert "silenced" not in [e.type for e in events]
+
+
+def test_a_playbook_holds_back_nothing_that_people_call_graver() -> None:
+    one = made(severities=MILD, hold_seconds=600)
+    (event,) = one.process(batches(lasting(20), until=20))
+    asked = Command(
+        id="s1",
+        type="set_severity",
+        incident_id=event.incident_id,
+        actor="ada",
+        issued_ms=START,
+        severity="P1",
+    )
+    one.command([asked])
+    (next_one,) = one.process(batches([anomaly("cart", at=20, since=0)], until=30)[-1:])
+    assert told([next_one]) == [("unsilenced", None, "running")]
 
 
 @pytest.mark.parametrize(
