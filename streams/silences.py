@@ -36,6 +36,10 @@ _FIELDS: dict[str, Callable[[Signal], str]] = {
 }
 _MATCHER = re.compile(r'\s*([a-z_]+)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
 
+_INTERVAL = re.compile(r"INTERVAL=([+-]?\d+)", re.IGNORECASE)
+_TOO_OFTEN = re.compile(r"FREQ=(SECONDLY|MINUTELY)", re.IGNORECASE)
+_UNTIL_UTC = re.compile(r"(?<=UNTIL=)(\d{8}T\d{6})Z", re.IGNORECASE)
+
 Matches = Callable[[Signal], bool]
 
 
@@ -113,7 +117,26 @@ class Window:
     def _recurrence(self) -> rrule | rruleset | None:
         if self.planned.rrule is None:
             return None
-        return rrulestr(self.planned.rrule, dtstart=self._start, cache=True)
+        return rrulestr(self._local(self.planned.rrule), dtstart=self._start, cache=True)
+
+    def _local(self, rule: str) -> str:
+        """The rule on the wall clock, for dateutil. Raises `ValueError` if it is too dear.
+
+        An UNTIL in UTC is what RFC 5545 (3.3.10) wants with a zone; dateutil takes it only where
+        the start has a zone too, and then turns keep their distance and not their local time.
+        """
+        if any(int(found[1]) < 1 for found in _INTERVAL.finditer(rule)):
+            raise ValueError(f"rrule {rule!r}: INTERVAL must be 1 or more")
+        if found := _TOO_OFTEN.search(rule):
+            raise ValueError(
+                f"rrule {rule!r}: {found[0]} recurs too often for a window; use FREQ=HOURLY or a "
+                "rarer one, with BYMINUTE for several in an hour"
+            )
+        return _UNTIL_UTC.sub(self._local_moment, rule)
+
+    def _local_moment(self, found: re.Match[str]) -> str:
+        moment = datetime.strptime(found[1].upper(), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return f"{moment.astimezone(self._zone):%Y%m%dT%H%M%S}"
 
     def turn_at(self, time_ms: int) -> tuple[int, int] | None:
         """Start and end of the turn that is on, or of the next one; None if none is to come.

@@ -130,6 +130,38 @@ def test_a_window_that_is_none_is_refused_at_the_start(changes: dict[str, Any]) 
         stage(rules=planned(**changes))
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("FREQ=DAILY;INTERVAL=0", "INTERVAL must be 1 or more"),
+        ("freq=daily;interval=-1", "INTERVAL must be 1 or more"),
+        ("FREQ=SECONDLY", "recurs too often"),
+        ("RRULE:FREQ=MINUTELY;INTERVAL=10", "recurs too often"),
+    ],
+)
+def test_a_rule_that_would_hold_the_worker_up_is_refused(rule: str, says: str) -> None:
+    with pytest.raises(SilenceError, match=f"maintenance 'upgrade'.*{says}"):
+        stage(rules=planned(rrule=rule))
+
+
+@pytest.mark.parametrize(("until", "turns"), [("20270101T000000Z", 2), ("20261231T235959Z", 1)])
+def test_an_end_in_utc_is_held_against_the_wall_clock_of_the_zone(until: str, turns: int) -> None:
+    window = Window(
+        Maintenance(
+            name="backup",
+            matchers=("service=db",),
+            start="2026-12-31T01:00",
+            hours=1,
+            timezone="Europe/Berlin",
+            rrule=f"FREQ=DAILY;UNTIL={until}",
+        )
+    )
+    at, seen = round(datetime(2026, 12, 30, tzinfo=UTC).timestamp() * 1000), 0
+    while turn := window.turn_at(at):
+        at, seen = turn[1], seen + 1
+    assert seen == turns
+
+
 def test_in_a_maintenance_window_an_incident_is_logged_silenced_and_resolved_as_ever() -> None:
     events = told(anomaly("cart"), until=600, made=stage(rules=planned(hours=1)))
     assert states(events) == [("opened", True), ("updated", True), ("resolved", True)]
@@ -243,7 +275,7 @@ def test_the_end_of_a_maintenance_window_is_announced_however_far_apart_batches_
 
 
 def test_of_a_window_that_recurs_each_turn_is_announced_with_what_it_held_back() -> None:
-    made = stage(rules=planned(hours=0.1, rrule="FREQ=MINUTELY;INTERVAL=10"))
+    made = stage(rules=planned(hours=0.1, rrule="FREQ=HOURLY;BYMINUTE=2,12,22,32,42,52"))
     events = made.process(batches([anomaly("cart", at=0)], until=2_000))
     assert events[0].incident.silenced_by is not None
     assert [len(end.incidents) for end in made.expired] == [1, 0, 0]
