@@ -8,11 +8,8 @@ import msgspec
 from schemas.configuration import Catalogue
 from schemas.incidents import Incident
 from schemas.units import metric_of
+from sinks.artefacts import artefacts, without_artefacts
 
-_HOST = re.compile(
-    r"\b(?:\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|[\w-]+(?:\.[\w-]+)*\.(?:internal|local|svc|lan|cluster))\b"
-)
-"""Addresses of machines, as people copy them out of a log."""
 _FOR_CUSTOMERS = ("public_message", "workaround", "reason", "solution")
 """What people write for customers to read."""
 _NO_WORD = re.compile(r"[^A-Za-z]|(?:service|svc)$")
@@ -24,29 +21,34 @@ def internal_terms(incident: Incident, catalogue: Catalogue) -> frozenset[str]:
 
     What is also a public name, or a word of one, is not internal.
     """
-    public = " ".join(_public_words(catalogue)).casefold()
+    public = _public(catalogue)
     found = {*_systems(incident, catalogue), *_measured(incident)}
     return frozenset(term for term in found if term and term.casefold() not in public)
 
 
 def leaks(text: str, incident: Incident, catalogue: Catalogue) -> tuple[str, ...]:
-    """The internal terms that a text has, in order of the alphabet; empty if all is well."""
+    """The internal terms, addresses and traces that a text has, in order of the alphabet; empty
+    if all is well."""
     found = (term for term in internal_terms(incident, catalogue) if _pattern(term).search(text))
-    return tuple(sorted({*found, *_HOST.findall(text)}))
+    public = _public(catalogue)
+    copied = (one for one in artefacts(text) if one.casefold() not in public)
+    return tuple(sorted({*found, *copied}))
 
 
 def masked(text: str, incident: Incident, catalogue: Catalogue, otherwise: str) -> str:
     """A person's words with the names of systems as customers know them, or as `otherwise`.
 
-    Only what can mean nothing else is replaced: `checkout-service`, an address, not `cart`.
+    Only what can mean nothing else is replaced: `checkout-service`, an address, a stack trace, not
+    `cart`.
     """
+    text = without_artefacts(text, otherwise, known=_known(catalogue))
     names: Mapping[str, str | None] = {s.name: s.public_name for s in catalogue.services}
     systems = _systems(incident, catalogue)
     for term in sorted(systems & internal_terms(incident, catalogue), key=len, reverse=True):
         if _NO_WORD.search(term):
             shown = names.get(term) or otherwise
             text = _pattern(term).sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]
-    return _HOST.sub(otherwise, text)
+    return text
 
 
 def for_the_public(incident: Incident, catalogue: Catalogue, otherwise: str) -> Incident:
@@ -60,6 +62,15 @@ def for_the_public(incident: Incident, catalogue: Catalogue, otherwise: str) -> 
 
 def _pattern(term: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-]){re.escape(term)}(?![\w-])", re.IGNORECASE)
+
+
+def _public(catalogue: Catalogue) -> str:
+    return " ".join(_public_words(catalogue)).casefold()
+
+
+def _known(catalogue: Catalogue) -> str:
+    """Public names, and names of services, which have a replacement of their own."""
+    return " ".join((_public(catalogue), *(service.name for service in catalogue.services)))
 
 
 def _public_words(catalogue: Catalogue) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """`tocsin preview`: every message that an incident leads to, before anybody gets it."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -98,17 +98,32 @@ def spoken(configuration: Configuration) -> tuple[str, ...]:
 def internal(
     configuration: Configuration, incidents: Sequence[Incident], shown: Sequence[Preview]
 ) -> list[str]:
-    """What is internal in messages to customers, a line each."""
+    """What is internal in messages to customers, a line for each name, however often it is read."""
+    return lines_about(internal_names(configuration, incidents, shown))
+
+
+def internal_names(
+    configuration: Configuration, incidents: Sequence[Incident], shown: Iterable[Preview]
+) -> dict[str, list[str]]:
+    """What is internal in messages to customers, and which messages have it."""
     known = {incident.id: incident for incident in incidents}
-    lines = []
+    found: dict[str, list[str]] = {}
     for made in shown:
         if not made.audience.startswith("customer"):
             continue
+        where = f"{made.language}, {made.audience}, {made.type} of {made.incident_id}"
         text = f"{made.subject}\n{made.text}"
-        found = leaks(text, known[made.incident_id], configuration.catalogue)
-        if found:
-            where = f"{made.language}, {made.audience}, {made.type} of {made.incident_id}"
-            lines.append(f"{where}: names {', '.join(found)}, which no customer is to read")
+        for name in leaks(text, known[made.incident_id], configuration.catalogue):
+            found.setdefault(name, []).append(where)
+    return found
+
+
+def lines_about(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each internal name: its first place, and in how many more messages it stands."""
+    lines = []
+    for name, places in sorted(found.items()):
+        more = f" (and {_count(places[1:], 'message')} more)" if len(places) > 1 else ""
+        lines.append(f"{places[0]}{more}: names {name}, which no customer is to read")
     return lines
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from jinja2 import TemplateError, TemplateSyntaxError
 
-from deploy.commands.preview import internal, read_incidents, rendered
+from deploy.commands.preview import internal_names, lines_about, read_incidents, rendered
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Incident
 from sinks.notifier.language import FOLDER, Language
@@ -34,19 +34,25 @@ def broken_templates(configuration: Configuration) -> Iterator[Wrong]:
         yield from _strangers(Path(folder))
     recorded = read_incidents(RECORDED)
     writer = Writer(configuration.catalogue, folder)
+    told: dict[str, list[str]] = {}
     for about in (*recorded, _as_ours(recorded[0], configuration)):
-        yield from _fill(configuration, about, writer)
+        yield from _fill(configuration, about, writer, told)
+    for line in lines_about(told):
+        yield "notifier templates", line
     yield from _notices(configuration, recorded[0], writer)
 
 
-def _fill(configuration: Configuration, incident: Incident, writer: Writer) -> Iterator[Wrong]:
+def _fill(
+    configuration: Configuration, incident: Incident, writer: Writer, told: dict[str, list[str]]
+) -> Iterator[Wrong]:
+    """What cannot be filled; what tells something internal is added to `told`."""
     try:
         made = list(rendered(configuration, incident, writer=writer))
     except (TemplateError, OSError, ValueError, LookupError) as error:
         yield "notifier templates", described(error)
         return
-    for line in internal(configuration, [incident], made):
-        yield "notifier templates", line
+    for name, places in internal_names(configuration, [incident], made).items():
+        told.setdefault(name, []).extend(places)
 
 
 def _notices(configuration: Configuration, incident: Incident, writer: Writer) -> Iterator[Wrong]:

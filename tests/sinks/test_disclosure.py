@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from schemas.configuration import Catalogue, Component, Configuration, Recipient, Service
 from schemas.configuration import StatusPage as PageSection
 from schemas.incidents import Incident, IncidentEvent
-from sinks.disclosure import for_the_public
+from sinks.disclosure import for_the_public, leaks, masked
 from sinks.notifier.language import languages
 from sinks.notifier.messages import Ask
 from sinks.notifier.preview import event_at
@@ -190,3 +190,76 @@ def test_what_people_write_for_customers_names_no_system(field: str) -> None:
     )
     want = "Orders on one of our systems and one of our systems: please wait."
     assert getattr(made, field) == want
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "http://db-01.internal:8080/x?y=1",
+        "http://payments/health",
+        "https://10.0.0.3/x",
+        "http://[fe80::1]:8080/x",
+        "jdbc:postgresql://db.example.org:5432/shop",
+        "https://admin:secret@shop.example.org/",
+        "fe80::1",
+        "[2001:db8::7]:9092",
+        "2001:db8:0:0:0:0:0:7",
+        "10.0.0.3:9092",
+        "10.0.0.0/24",
+        "db.prod.svc.cluster.local",
+        "payments.internal.example.org",
+        "root@db-01.internal",
+        "payments-db:5432",
+        "kafka.example.org:9092",
+        "localhost:8080",
+        "payments-db-7f9c4",
+        "payments-7d4b9c6f5d-x2vqk",
+        "payments-db-0",
+        "db-01",
+        "java.lang.NullPointerException at com.x.Foo(Foo.java:12)",
+        "at com.x.Foo.bar(Native Method)",
+        "at Cart.add (/app/cart.js:7:12)",
+        "Traceback (most recent call last):\n  File 'cart.py', line 7, in add\nKeyError",
+        'File "/srv/cart.py", line 7',
+        "TimeoutError",
+        "goroutine 12 [running]",
+        "cart.go:42",
+        "/var/log/shop.log",
+    ],
+)
+def test_what_is_copied_out_of_a_log_is_replaced_as_a_whole_and_told(inside: str) -> None:
+    incident = cpu_incident()
+    said = f"Please see {inside}, then wait."
+    assert leaks(said, incident, CATALOGUE)
+    made = masked(said, incident, CATALOGUE, "one of our systems")
+    assert made == "Please see one of our systems, then wait."
+    assert leaks(made, incident, CATALOGUE) == ()
+
+
+def test_things_that_follow_one_another_are_replaced_once() -> None:
+    said = (
+        "See http://db-01.internal:8080/x at payments-db-7f9c4 10.0.0.3, "
+        "java.lang.NullPointerException at com.x.Foo(Foo.java:12)"
+    )
+    made = masked(said, cpu_incident(), CATALOGUE, "one of our systems")
+    assert made == "See one of our systems at one of our systems"
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        "https://status.example.org/incidents/db-01-7f9c4",
+        "https://status.example.org:8443/",
+        "help.example.org/fix-payments-7f9c4",
+        "support@example.org",
+        "between 10:30:15 and 12:00, at 10:30:15",
+        "on 2026-11-30 in eu-west-1",
+        "call 0800:12345 or +49 30 1234-567",
+        "version 1.2.3, step-by-step, COVID-19, a 24-hour service",
+        "An error: please use the app/web page.",
+    ],
+)
+def test_what_customers_may_follow_or_read_stays(public: str) -> None:
+    said = f"Please see {public}."
+    assert leaks(said, cpu_incident(), CATALOGUE) == ()
+    assert masked(said, cpu_incident(), CATALOGUE, "X") == said

@@ -106,3 +106,33 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert check(tmp_path / "nowhere") == [
         ("notifier.templates", f"{tmp_path}/nowhere is no folder")
     ]
+
+
+def test_a_service_named_like_a_word_of_the_templates_is_told_in_one_line() -> None:
+    catalogue = Catalogue(services=(Service(name="update"),))
+    ((what, how),) = broken_templates(Configuration(catalogue=catalogue))
+    assert what == "notifier templates"
+    assert "messages more): names update" in how
+
+
+def test_what_a_person_copied_out_of_a_log_is_not_in_a_customers_preview(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "See http://db-01.internal:8080/x at payments-db-7f9c4, at com.x.Foo(Foo.java:12)"
+    plain = msgspec.json.decode(RECORDED.read_bytes().splitlines()[0])
+    file = tmp_path / "one.jsonl"
+    file.write_bytes(msgspec.json.encode({**plain, "workaround": said}))
+    code = run_preview(
+        plain["id"],
+        config=DEMO,
+        source=file,
+        json=None,
+        language="en",
+        audience="customer",
+        time_zone="UTC",
+    )
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert "See one of our systems" in shown
+    for inside in ("http:", "7f9c4", "Foo"):
+        assert inside not in shown
