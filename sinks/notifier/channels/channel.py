@@ -31,7 +31,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `id` is the same at every attempt, so that a receiver can tell a repeat. In `text` a blank
     line parts paragraphs, "- " begins an item of a list, and a known label with a colon begins a
     fact ("Since: …"); no value from outside can hold a line break. `details` is the incident as
-    JSON, `null` for customers. `thread` is what `Receipt.thread` of the first message said.
+    JSON, `null` for customers. `thread` is what `Receipt.thread` of those before it said last.
     `ways` are the further ways to this recipient, for when this one fails; `unsubscribe` is where
     they can stop these messages, empty where they cannot. `may_have_arrived` says that an attempt
     before this one may have, of which the answer never came.
@@ -60,7 +60,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The receiver took the message; `thread` names it, so that later ones can follow it.
+    """The receiver took the message; `thread` is kept for what later ones of the incident follow.
 
     `accepted` is the receiver's own id of it, by which it can be asked after.
     """

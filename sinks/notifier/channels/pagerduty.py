@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.incidents import Severity
 from schemas.times import iso
+from sinks.notifier.channels.alerts import Standing, rings_anew, standing_after
 from sinks.notifier.channels.channel import Message, Receipt
 from sinks.notifier.channels.http import Http
 from sinks.notifier.messages import Stage
@@ -26,6 +27,7 @@ _SEVERITIES: dict[Severity, str] = {
     "P3": "warning",
     "P4": "info",
 }
+_DONE: dict[Action, Standing] = {"acknowledge": "acknowledged", "resolve": "over"}
 _ENDS: frozenset[Stage] = frozenset(("resolved", "final"))
 
 
@@ -54,7 +56,8 @@ class PagerDuty:
     """Triggers, acknowledges and resolves. A repeat is recognised there by its `dedup_key`.
 
     A message after the end (follow-up, final) resolves again, which changes nothing: it must not
-    open the alert anew.
+    open the alert anew. One that was acknowledged is resolved before it is triggered again, since
+    PagerDuty only logs a trigger of it.
     """
 
     messages = 2.0
@@ -75,13 +78,19 @@ class PagerDuty:
 
     async def send(self, message: Message) -> Receipt:
         """Sends the event. 202 is taken, 429 and 5xx may be later, 400 never."""
-        body = msgspec.json.encode(event_of(message, self._routing_key))
-        answer = await self._http.post(self._url, body, {})
-        return Receipt(accepted=_key_in(answer) or dedup_key(message))
+        if rings_anew(message):
+            await self._enqueue(Event(self._routing_key, "resolve", dedup_key(message)))
+        event = event_of(message, self._routing_key)
+        answer = await self._enqueue(event)
+        standing = standing_after(message, _DONE.get(event.event_action))
+        return Receipt(thread=standing, accepted=_key_in(answer) or dedup_key(message))
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.close()
+
+    async def _enqueue(self, event: Event) -> bytes:
+        return await self._http.post(self._url, msgspec.json.encode(event), {})
 
 
 def event_of(message: Message, routing_key: str) -> Event:

@@ -35,11 +35,15 @@ class LookAlike:
 
 
 class PagerDutyLookAlike(LookAlike):
-    """`/v2/enqueue`: one alert by `dedup_key`, whose state is in `alerts`."""
+    """`/v2/enqueue`: one alert by `dedup_key`, whose state is in `alerts`.
+
+    A trigger pages only where there is no alert, or it was resolved; else it is logged.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.alerts: dict[str, str] = {}
+        self.paged: list[str] = []
 
     def take(self, request: web.Request, body: bytes) -> web.Response:
         event = json.loads(body)
@@ -53,10 +57,10 @@ class PagerDutyLookAlike(LookAlike):
             ok = 0 < len(payload["summary"]) <= 1024 and payload["source"]
             if not ok or payload["severity"] not in ("critical", "error", "warning", "info"):
                 return web.json_response({"status": "invalid event"}, status=400)
-            self.alerts.setdefault(key, "triggered")
-            if self.alerts[key] == "resolved":
+            if self.alerts.get(key, "resolved") == "resolved":
                 self.alerts[key] = "triggered"
-        elif key in self.alerts:
+                self.paged.append(key)
+        elif self.alerts.get(key, "resolved") != "resolved":
             self.alerts[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
         self.taken.append(event)
         answer = {"status": "success", "message": "Event processed", "dedup_key": key}
@@ -64,11 +68,16 @@ class PagerDutyLookAlike(LookAlike):
 
 
 class OpsgenieLookAlike(LookAlike):
-    """`/v2/alerts`: one alert by alias, with its notes."""
+    """`/v2/alerts`: one alert by alias, with its notes.
+
+    It pages for a new alert, and for one whose acknowledgement was taken back; what is created
+    again while there is one is counted.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.alerts: dict[str, dict[str, Any]] = {}
+        self.paged: list[str] = []
 
     def take(self, request: web.Request, body: bytes) -> web.Response:
         if request.headers.get("Authorization") != "GenieKey G0KEY":
@@ -79,7 +88,10 @@ class OpsgenieLookAlike(LookAlike):
                 return web.json_response({"message": "too long"}, status=422)
             if asked["priority"] not in ("P1", "P2", "P3", "P4", "P5"):
                 return web.json_response({"message": "no such priority"}, status=422)
-            self.alerts.setdefault(asked["alias"], {"status": "open", "notes": []})
+            known = self.alerts.get(asked["alias"])
+            if known is None or known["status"] == "closed":
+                self.alerts[asked["alias"]] = {"status": "open", "notes": []}
+                self.paged.append(asked["alias"])
         else:
             _, _, _, alias, action = request.path.split("/")
             if request.query.get("identifierType") != "alias" or alias not in self.alerts:
@@ -87,6 +99,9 @@ class OpsgenieLookAlike(LookAlike):
             alert = self.alerts[alias]
             if action == "notes":
                 alert["notes"].append(asked["note"])
+            elif action == "unacknowledge" and alert["status"] == "acknowledged":
+                alert["status"] = "open"
+                self.paged.append(alias)
             alert["status"] = {"close": "closed", "acknowledge": "acknowledged"}.get(
                 action, alert["status"]
             )

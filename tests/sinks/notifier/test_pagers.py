@@ -33,7 +33,7 @@ from sinks.notifier.channels.phone import Phone, sms
 from sinks.notifier.channels.sms_parts import fitting, is_gsm
 from sinks.notifier.channels.teams import Teams, request_of
 from sinks.notifier.messages import Stage
-from tests.sinks.examples import cpu_fault
+from tests.sinks.examples import cpu_fault, cpu_incident, event
 from tests.sinks.notifier.conftest import Bench
 from tests.sinks.notifier.services import (
     LookAlike,
@@ -101,6 +101,75 @@ async def test_pagerduty_has_one_alert_an_incident_from_trigger_to_resolve(
     for stage, state in steps:
         assert await send(duty(pagerduty), message(stage=stage)) == ["INC-1"]
         assert pagerduty.alerts == {"INC-1": state}
+
+
+async def follow(channel: Channel, *messages: Message) -> None:
+    """Sends them as the outbox does: each with what the one before it kept as the thread."""
+    thread = None
+    for each in messages:
+        thread = (await channel.send(replace(each, thread=thread))).thread or thread
+    await channel.close()
+
+
+GIVEN_BACK: tuple[Message, ...] = (
+    message(),
+    message(stage="acknowledged"),
+    message(stage="updated"),
+    message(stage="unacknowledged"),
+    message(kind="page"),
+    message(kind="page"),
+)
+NOT_TOLD: tuple[Message, ...] = (*GIVEN_BACK[:3], *GIVEN_BACK[4:])
+"""That it was given back was overtaken by what came after it."""
+
+
+@pytest.mark.parametrize("steps", [GIVEN_BACK, NOT_TOLD])
+async def test_pagerduty_pages_again_once_nobody_has_it_any_more(
+    pagerduty: PagerDutyLookAlike, steps: tuple[Message, ...]
+) -> None:
+    await follow(duty(pagerduty), *steps)
+    assert pagerduty.alerts == {"INC-1": "triggered"}
+    assert pagerduty.paged == ["INC-1"] * 2
+
+
+@pytest.mark.parametrize("steps", [GIVEN_BACK, NOT_TOLD])
+async def test_opsgenie_pages_again_once_nobody_has_it_any_more(
+    opsgenie: OpsgenieLookAlike, steps: tuple[Message, ...]
+) -> None:
+    await follow(Opsgenie("G0KEY", opsgenie.url, now_ms), *steps)
+    assert opsgenie.alerts["INC-1"]["status"] == "open"
+    assert opsgenie.paged == ["INC-1"] * 2
+
+
+async def test_an_acknowledgement_that_lapses_rings_the_pager_again(
+    pagerduty: PagerDutyLookAlike, bench: Bench
+) -> None:
+    bench.secrets["DUTY"] = "R0KEY"
+    made = PagerDutyChannel(routing_key=Secret(env="DUTY"), base_url=pagerduty.url)
+    recipient = Recipient(name="ops", channel="pagerduty:ops")
+    told = bench.configuration(channels=Channels(pagerduty={"ops": made}), recipients=(recipient,))
+    notifier = await bench.start(told)
+    had = cpu_incident(version=2, acknowledged_by="ada", acknowledged_ms=bench.clock())
+    for each in (
+        event(cpu_incident(), "opened"),
+        event(had, "acknowledged", actor="ada"),
+        event(cpu_incident(version=3), "unacknowledged"),
+    ):
+        await bench.feed(notifier, each)
+        await bench.settle(notifier)
+    assert pagerduty.alerts == {"inc-cpu-01": "triggered"}
+    assert pagerduty.paged == ["inc-cpu-01"] * 2
+
+
+async def test_what_somebody_has_pages_nobody_by_its_updates(
+    pagerduty: PagerDutyLookAlike, opsgenie: OpsgenieLookAlike
+) -> None:
+    stages: tuple[Stage, ...] = ("opened", "acknowledged", "updated", "severity_changed")
+    told = [message(stage=stage) for stage in stages]
+    for channel in (duty(pagerduty), Opsgenie("G0KEY", opsgenie.url, now_ms)):
+        await follow(channel, *told, message(kind="reminder"))
+    assert pagerduty.alerts == {"INC-1": "acknowledged"}
+    assert pagerduty.paged == opsgenie.paged == ["INC-1"]
 
 
 async def test_a_follow_up_does_not_open_an_alert_that_was_resolved(
