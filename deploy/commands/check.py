@@ -95,6 +95,9 @@ def _people(configuration: Configuration) -> Iterator[Finding]:
         for stranger in roster.strangers(now_ms, now_ms + GAP_DAYS * DAY_MS):
             mend = f"{stranger} stands in a calendar and is no recipient's name or address"
             yield Finding(f"on call by {roster.name}", mend)
+        for complaint in roster.complaints(now_ms, now_ms + GAP_DAYS * DAY_MS):
+            mend = f"{complaint}; mend it where the calendar is written"
+            yield Finding(f"on call by {roster.name}", mend)
 
 
 def _detectors(configuration: Configuration) -> Iterator[Finding]:

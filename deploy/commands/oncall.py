@@ -38,6 +38,8 @@ class OnCall(msgspec.Struct, frozen=True):
     next: Turn | None
     gaps: tuple[Turn, ...]
     strangers: tuple[str, ...]
+    complaints: tuple[str, ...] = ()
+    """What of its calendars cannot be used, and why."""
 
 
 def run_oncall(
@@ -78,6 +80,7 @@ def _look(roster: Roster, at_ms: int, days: int) -> OnCall:
         next=_turn(following) if following else None,
         gaps=tuple(_turn(gap) for gap in roster.gaps(at_ms, until_ms)),
         strangers=tuple(roster.strangers(at_ms, until_ms)),
+        complaints=tuple(roster.complaints(at_ms, until_ms)),
     )
 
 
@@ -109,3 +112,5 @@ def _show(console: Console, found: OnCall, roster: Roster, days: int) -> None:
     for stranger in found.strangers:
         said = f"{escape(stranger)} stands in a calendar and is no recipient"
         say(f"  [yellow]note[/]  {said}; give a recipient that name or address")
+    for complaint in found.complaints:
+        say(f"  [yellow]note[/]  {escape(complaint)}; mend it where the calendar is written")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incidents import Incident
@@ -9,7 +10,6 @@ from sinks.notifier import timers
 from sinks.notifier.announcing import hand_over_planned
 from sinks.notifier.desk import Desk
 from sinks.notifier.messages import HandOver
-from sinks.notifier.oncall import Roster
 from sinks.notifier.people import People
 from sinks.notifier.store import add_deliveries, open_incidents
 from sinks.notifier.timers import Timer
@@ -18,6 +18,8 @@ HAND_OVER = "hand_over"
 """The kind of timer that a change of shift is; its subject is the schedule."""
 TOO_LATE_MS = 3_600_000
 OPEN_LISTED = 10
+
+log = structlog.get_logger("tocsin.notifier")
 
 
 class HandOvers:
@@ -35,7 +37,12 @@ class HandOvers:
         for roster in self._people.rosters:
             known = await timers.get(connection, HAND_OVER, roster.name)
             if known is None or known.due_ms is None or known.due_ms > now_ms:
-                await self._plan(connection, roster, now_ms)
+                try:
+                    due_ms = roster.at(now_ms).until_ms
+                except Exception:  # one schedule's mistake leaves the others their changes
+                    log.exception("change of shift not planned", schedule=roster.name)
+                    continue
+                await self._plan(connection, roster.name, due_ms, now_ms)
 
     async def fire(self, connection: AsyncConnection, timer: Timer) -> None:
         """A shift has changed."""
@@ -64,14 +71,15 @@ class HandOvers:
                     open_incidents=tuple(titles),
                 )
                 await self._desk.hand_over(connection, made, now_ms)
-        await self._plan(connection, roster, now_ms)
+        await self._plan(connection, roster.name, roster.at(now_ms).until_ms, now_ms)
 
-    async def _plan(self, connection: AsyncConnection, roster: Roster, now_ms: int) -> None:
-        due_ms = roster.at(now_ms).until_ms
-        known = await timers.get(connection, HAND_OVER, roster.name)
-        await timers.put(connection, Timer(HAND_OVER, roster.name, "", due_ms, b""))
-        if due_ms is not None and (known is None or known.due_ms != due_ms):
-            await add_deliveries(connection, [hand_over_planned(roster.name, due_ms, now_ms)])
+    async def _plan(
+        self, connection: AsyncConnection, schedule: str, due_ms: int, now_ms: int
+    ) -> None:
+        known = await timers.get(connection, HAND_OVER, schedule)
+        await timers.put(connection, Timer(HAND_OVER, schedule, "", due_ms, b""))
+        if known is None or known.due_ms != due_ms:
+            await add_deliveries(connection, [hand_over_planned(schedule, due_ms, now_ms)])
 
 
 def _titled(incident: Incident) -> str:

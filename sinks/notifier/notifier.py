@@ -314,12 +314,12 @@ class Notifier:
         """Takes over calendars that have changed, with their changes of shift."""
         while not self._stopping.is_set():
             await self._pause(REFRESH_SECONDS)
-            self._people.rosters.refresh()
             try:
+                self._people.rosters.refresh()
                 async with self._database.writing() as connection:
                     if self._hand_overs is not None:
                         await self._hand_overs.plan(connection)
-            except (SQLAlchemyError, OSError):
+            except Exception:  # a calendar is anybody's text, and pages must go on whatever it says
                 log.exception("changes of shift not planned")
 
     async def _pause(self, seconds: float) -> None:

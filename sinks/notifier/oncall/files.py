@@ -62,6 +62,8 @@ class Rosters:
                 self._rosters[schedule.name] = self._read(schedule, self._known)
             except CalendarError as error:
                 log.error("calendar not taken over", schedule=schedule.name, reason=str(error))
+            except Exception:  # whatever a calendar holds, the other schedules' are looked at too
+                log.exception("calendar not taken over", schedule=schedule.name)
             else:
                 log.info("calendar taken over", schedule=schedule.name)
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from itertools import chain, pairwise
+from itertools import chain, dropwhile, pairwise
 from typing import NamedTuple
 
 from schemas.oncall import Schedule
@@ -81,10 +81,12 @@ class Roster:
         return shifts[bisect_right(shifts, moment_ms, key=lambda shift: shift.start_ms) - 1]
 
     def next_after(self, moment_ms: int) -> Shift | None:
-        """The next shift of somebody, None if nobody's begins within some weeks."""
+        """The next shift of somebody, None if nobody's begins within some weeks. Who is on now and
+        stays on, by another source, is not next."""
         now = self.at(moment_ms)
         later = self.shifts(now.until_ms, now.until_ms + AHEAD_MS)
-        return next((shift for shift in later if shift.person is not None), None)
+        leaving = dropwhile(lambda shift: shift.person == now.person, later)
+        return next((shift for shift in leaving if shift.person is not None), None)
 
     def gaps(self, from_ms: int, until_ms: int) -> list[Shift]:
         """When nobody is on call."""
@@ -100,6 +102,16 @@ class Roster:
                 if slot.person is None
             )
         )
+
+    def complaints(self, from_ms: int, until_ms: int) -> list[str]:
+        """What calendars say of a span of time that cannot be used, and why."""
+        for calendar in self._calendars.values():
+            calendar.slots(from_ms, until_ms)  # some events prove unusable only when asked
+        return [
+            f"calendar {name} {said}"
+            for name, calendar in self._calendars.items()
+            for said in calendar.complaints()
+        ]
 
     def shifts(self, from_ms: int, until_ms: int) -> list[Shift]:
         """Who is on call in a span of time, without holes: gaps are shifts of nobody."""
@@ -135,7 +147,7 @@ class Roster:
             if override.covers(moment_ms):
                 return override.person, "override"
         person, source = self._base(slots, moment_ms)
-        for swap in self._swaps:
+        for swap in reversed(self._swaps):
             if swap.covers(moment_ms) and person in (swap.person, swap.other):
                 other = swap.other if person == swap.person else swap.person
                 return other, f"swap with {person}"

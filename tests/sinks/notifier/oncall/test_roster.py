@@ -127,6 +127,22 @@ def test_who_is_next_is_the_next_shift_of_somebody() -> None:
     assert alone.next_after(ms("2026-03-18T12:00")) is None
 
 
+def test_who_stays_on_by_another_source_is_not_next() -> None:
+    override = Override(person="ada", start="2026-03-18T10:00", until="2026-03-18T18:00")
+    roster = Roster(weekly(overrides=(override,)))
+    following = roster.next_after(ms("2026-03-18T12:00"))
+    assert following is not None
+    assert (wall(following.start_ms), following.person) == ("2026-03-23 09:00", "grace")
+
+
+def test_of_swaps_at_one_time_the_later_one_counts() -> None:
+    first = Swap(people=("ada", "grace"), start="2026-03-16", until="2026-03-30")
+    later = Swap(people=("ada", "linus"), start="2026-03-18", until="2026-03-19")
+    roster = Roster(weekly(swaps=(first, later)))
+    assert roster.at(ms("2026-03-17T12:00")).person == "grace"
+    assert roster.at(ms("2026-03-18T12:00")).person == "linus"
+
+
 def test_gaps_are_found_to_the_minute() -> None:
     office = Layer(people=("ada",), start="2026-03-02", hours=(Hours(),))
     gaps = Roster(weekly(layers=(office,))).gaps(ms("2026-03-16T12:00"), ms("2026-03-17T12:00"))
