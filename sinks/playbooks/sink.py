@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from sinks.database import Database
 from sinks.outgoing import Outgoing
 from sinks.playbooks.actions import Asked, Outcome, act
 from sinks.playbooks.metrics import RUNS, SECONDS, WAITING
-from sinks.playbooks.store import Runs
+from sinks.playbooks.store import Runs, Said
 from sinks.playbooks.tables import SCHEMA
 from sinks.reading import EventReader
 from sinks.signing import Signed
@@ -23,6 +23,7 @@ from sinks.sink import Publish, Record
 
 RETRY_SECONDS = 5.0
 UNKNOWN = Outcome("failed", "is not configured here")
+TOO_LATE = Outcome("failed", "was asked for too long ago")
 
 log = structlog.get_logger()
 
@@ -93,7 +94,7 @@ class PlaybookRunner:
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Notes what the records ask for, with their positions, in one transaction."""
-        await self._runs.take(records, self._asked)
+        await self._runs.take(records, self._said)
         self._fresh.set()
 
     async def stop(self) -> None:
@@ -110,13 +111,17 @@ class PlaybookRunner:
         """Nothing beside health and metrics."""
         return []
 
-    def _asked(self, record: Record) -> Iterator[dict[str, Any]]:
-        """The run that an event asks for, if any."""
+    def _said(self, record: Record) -> Said:
+        """What an event says of runs. What ends an incident, a merge too, ends what waits."""
         event = self._events.read(record)
-        if event is None or event.type != "opened" or event.incident.playbook is None:
-            return
+        if event is None:
+            return Said()
+        if event.incident.state in ("resolved", "closed"):
+            return Said(over=event.incident_id)
+        if event.type != "opened" or event.incident.playbook is None:
+            return Said()
         name = event.incident.playbook
-        row: dict[str, Any] = {
+        row = {
             "run_id": f"{event.incident_id}/{name}",
             "incident_id": event.incident_id,
             "playbook": name,
@@ -126,18 +131,18 @@ class PlaybookRunner:
             "outcome": None,
             "text": None,
         }
+        outcome = self._why_not(name, record.timestamp_ms)
+        if outcome is not None:
+            row |= {"state": "done", "outcome": outcome.result, "text": outcome.text}
+        return Said(asked=row)
+
+    def _why_not(self, name: str, asked_ms: int) -> Outcome | None:
+        """What becomes of a run that cannot begin now; None if it can."""
         playbook = self._playbooks.get(name)
         if playbook is None:
-            yield {**row, "state": "done", "outcome": UNKNOWN.result, "text": UNKNOWN.text}
-        elif self._now_ms() - record.timestamp_ms > playbook.hold_seconds * 1000:
-            yield {
-                **row,
-                "state": "done",
-                "outcome": "failed",
-                "text": "was asked for too long ago",
-            }
-        else:
-            yield row
+            return UNKNOWN
+        is_late = self._now_ms() - asked_ms > playbook.hold_seconds * 1000
+        return TOO_LATE if is_late else None
 
     async def _work(self) -> None:
         """Starts what is asked for and tells what is done, until it is cancelled."""
@@ -182,8 +187,12 @@ class PlaybookRunner:
         async with self._targets.setdefault(target, asyncio.Lock()):
             if self._stopping:
                 raise asyncio.CancelledError
+            # It may have waited for its target, or for this process, longer than anybody is held.
+            if (outcome := self._why_not(row.playbook, row.asked_ms)) is not None:
+                return outcome
             started_ms = self._now_ms()
-            await self._runs.begin(row.run_id, started_ms)
+            if (outcome := await self._runs.begin(row.run_id, started_ms)) is not None:
+                return outcome
             log.info("playbook started", run=row.run_id)
             asked = Asked(row.run_id, row.playbook, row.incident_id, row.severity)
             outcome = await act(playbook, asked, self._signed[row.playbook], self._outgoing)

@@ -1,7 +1,7 @@
 """The runs of the store: what was asked, what runs, what is done and told."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, update
 
@@ -12,6 +12,15 @@ from sinks.positions import read_positions, take_new
 from sinks.sink import Record
 
 INTERRUPTED = "was interrupted, and is not run twice for one incident"
+OVER = "was not begun before the incident was over"
+
+
+class Said(NamedTuple):
+    """What an event says of runs: the row of one that is `asked` for, the incident that is `over`,
+    for which nothing is begun any more."""
+
+    asked: Mapping[str, Any] | None = None
+    over: str | None = None
 
 
 class Runs:
@@ -25,14 +34,17 @@ class Runs:
         async with self._database.reading() as connection:
             return await read_positions(connection, position)
 
-    async def take(self, records: Sequence[Record], asked: Any) -> None:
-        """Notes what the records that are new ask for (`asked` gives rows), and the positions."""
+    async def take(self, records: Sequence[Record], said: Callable[[Record], Said]) -> None:
+        """Notes what the records that are new say, and the positions."""
         async with self._database.writing() as connection:
-            new = await take_new(connection, position, records)
-            rows = [row for record in new for row in asked(record)]
-            if rows:
-                statement = insert(connection, run).on_conflict_do_nothing()
-                await connection.execute(statement, rows)
+            for event in map(said, await take_new(connection, position, records)):
+                if event.asked is not None:
+                    statement = insert(connection, run).on_conflict_do_nothing()
+                    await connection.execute(statement, event.asked)
+                if event.over is not None:
+                    waits = (run.c.incident_id == event.over) & (run.c.state == "asked")
+                    values = {"state": "done", "outcome": "failed", "text": OVER}
+                    await connection.execute(update(run).where(waits).values(**values))
 
     async def give_up_interrupted(self, now_ms: int) -> None:
         """Ends what was running when the process ended: nobody knows how far it came."""
@@ -54,9 +66,16 @@ class Runs:
             count = select(func.count()).select_from(run).where(run.c.state != "told")
             return int((await connection.execute(count)).scalar_one())
 
-    async def begin(self, run_id: str, now_ms: int) -> None:
-        """Notes that it runs, before it does."""
-        await self._change(run.c.run_id == run_id, {"state": "running", "started_ms": now_ms})
+    async def begin(self, run_id: str, now_ms: int) -> Outcome | None:
+        """Notes that it runs, before it does; what came of it if it is done by now."""
+        async with self._database.writing() as connection:
+            found = await connection.execute(select(run).where(run.c.run_id == run_id))
+            row = found.one()
+            if row.state != "asked":
+                return Outcome(row.outcome, row.text)
+            values = {"state": "running", "started_ms": now_ms}
+            await connection.execute(update(run).where(run.c.run_id == run_id).values(**values))
+            return None
 
     async def finish(self, run_id: str, outcome: Outcome, now_ms: int) -> None:
         """Notes what came of it."""

@@ -197,6 +197,66 @@ async def test_what_was_asked_for_long_ago_is_not_run_any_more(tmp_path: Path) -
     assert (solution, "too long ago" in text) == ("failed", True)
 
 
+async def test_what_waited_for_its_target_too_long_is_not_run_any_more(tmp_path: Path) -> None:
+    marks, go, clock = tmp_path / "marks", tmp_path / "go", [NOW_MS]
+    code = (
+        f"import os, time\nopen({str(marks)!r}, 'a').write('x')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    )
+    log, playbook = Log(), Playbook(name="restart", command=python(code))
+    async with running(tmp_path, log, playbook, now_ms=lambda: clock[0]) as runner:
+        await runner.apply([opened(0, "INC-1"), opened(1, "INC-2")])
+        await until(marks.exists)
+        clock[0] += 601_000
+        go.touch()
+        results = await log.results(2)
+    assert [solution for solution, _ in results] == ["worked", "failed"]
+    assert "was asked for too long ago" in results[1][1]
+    assert marks.read_text() == "x"
+
+
+async def test_what_was_left_by_a_process_that_stopped_is_not_run_a_day_later(
+    tmp_path: Path,
+) -> None:
+    marks, log = tmp_path / "marks", Log()
+    code = f"import time; open({str(marks)!r}, 'a').write('x'); time.sleep(0.3)"
+    playbook = Playbook(name="restart", command=python(code))
+    async with running(tmp_path, log, playbook) as runner:
+        await runner.apply([opened(0, "INC-1"), opened(1, "INC-2")])
+        await until(marks.exists)
+    log = Log()
+    later = NOW_MS + 86_400_000
+    async with running(tmp_path, log, playbook, now_ms=lambda: later):
+        ((solution, text),) = await log.results(1)
+    assert (solution, "too long ago" in text) == ("failed", True)
+    assert marks.read_text() == "x"
+
+
+@pytest.mark.parametrize("state", ["resolved", "closed"])
+async def test_what_waits_is_not_run_once_its_incident_is_over(tmp_path: Path, state: str) -> None:
+    marks, go = tmp_path / "marks", tmp_path / "go"
+    code = (
+        f"import os, time\nopen({str(marks)!r}, 'a').write('x')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    )
+    log, playbook = Log(), Playbook(name="restart", command=python(code))
+    ended = examples.cpu_incident(
+        id="INC-2", playbook="restart", playbook_result="running", state=state
+    )
+    async with running(tmp_path, log, playbook) as runner:
+        await runner.apply([opened(0, "INC-1"), opened(1, "INC-2")])
+        await until(marks.exists)
+        await runner.apply([examples.record(examples.event(ended, "resolved"), 2)])
+        go.touch()
+        results = await log.results(2)
+    assert {c.incident_id: c.solution for c in log.commands} == {
+        "INC-1": "worked",
+        "INC-2": "failed",
+    }
+    assert "was not begun before the incident was over" in results[1][1]
+    assert marks.read_text() == "x"
+
+
 async def test_a_webhook_is_signed_and_its_answer_counts(
     tmp_path: Path, httpserver: HTTPServer
 ) -> None:
