@@ -16,7 +16,7 @@ from streams.harm import keep_worst
 from streams.lifecycle import Rules, hold_ms, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
 from streams.parents import parent_of
-from streams.playbooks import begin, hold
+from streams.playbooks import begin, has_given_up, hold
 from streams.prediction import (
     follow,
     give_up,
@@ -241,14 +241,24 @@ class Ledger:
         self._suppress(dossier, end_ms, opened=opened)
         # It may have become too grave to be held back.
         dossier.silence = covering or self._held(dossier, end_ms)
-        if dossier.told is None and dossier.suppressed_by is None:
+        # Of what is split off, people take care already.
+        new = dossier.told is None and dossier.split_from is None
+        if new and dossier.suppressed_by is None:
             begin(dossier, self._playbooks, end_ms, self.rules)
         if not ahead:
             show(dossier, self.rules)
 
     def _held(self, dossier: Dossier, end_ms: int) -> Silence | None:
-        """The silence of a playbook that may still cure it."""
-        return hold(dossier, self._playbooks, end_ms, self.rules)
+        """The silence of a playbook that may still cure it.
+
+        What has gone quiet stays silenced though the silence ends: it is out of order no more, and
+        need not be told. Only of a playbook that has given up people must know.
+        """
+        held = hold(dossier, self._playbooks, end_ms, self.rules)
+        quiet = is_quiet(dossier, end_ms, self.rules)
+        if held is None and quiet and not has_given_up(dossier, self._playbooks):
+            return dossier.silence
+        return held
 
     def _hold_back(self, dossier: Dossier, silence: Silence) -> None:
         """Keeps account of what a silence held back, for when it ends and in the incident."""

@@ -65,6 +65,42 @@ def test_what_a_playbook_does_not_cure_in_time_is_told() -> None:
     assert unsilenced[0].incident.silenced_by is None
 
 
+def test_what_is_quiet_when_the_hold_ends_is_not_told_as_out_of_order() -> None:
+    events = made(hold_seconds=600).process(batches(lasting(360), until=900))
+    assert told(events)[-1] == ("resolved", "playbook restart", "running")
+    assert "unsilenced" not in [e.type for e in events]
+
+
+def test_what_is_quiet_when_its_playbook_fails_is_told() -> None:
+    one = made(hold_seconds=600)
+    event = one.process(batches(lasting(60), until=250))[0]
+    one.command([result(event.incident_id, "failed")])
+    events = one.process(batches([], until=260)[1:])
+    assert told(events) == [("unsilenced", None, "failed")]
+
+
+def test_what_comes_back_after_its_hold_ended_in_quiet_is_told() -> None:
+    back = [anomaly("cart", at=at) for at in (400, 410)]
+    events = made(hold_seconds=300).process(batches([*lasting(120), *back], until=430))
+    unsilenced = [(e.time_ms - START) // 1000 for e in events if e.type == "unsilenced"]
+    assert unsilenced == [415]
+
+
+def test_what_is_split_off_starts_no_playbook() -> None:
+    one = made()
+    (event,) = one.process(batches([anomaly("cart"), anomaly("web", "latency")], until=20))
+    split = Command(
+        id="x1",
+        type="split",
+        incident_id=event.incident_id,
+        actor="ada",
+        issued_ms=START,
+        services=("web",),
+    )
+    new = one.command([split])[1].incident
+    assert (new.split_from, new.playbook) == (event.incident_id, None)
+
+
 MILD = ("P3", "P4")
 
 
