@@ -24,31 +24,34 @@ _IPV6 = (
 _TRACES = (
     r"\bTraceback \(most recent call last\):?",
     r"\bFile (?:\"[^\"\n]+\"|'[^'\n]+'), line \d+(?:, in [\w.<>]+)?",
-    r"\bat [\w$.<>/]+\((?:[^()\n]*:\d+|Native Method|Unknown Source)\)",
-    r"\bat (?:[\w$.<>]+ )?\(?(?:file://)?[\w@-]*[/.][\w./@-]*:\d+:\d+\)?",
-    r"(?-i:\b(?:[a-z_$][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable)\b)",
-    r"(?-i:\b[A-Z]\w+(?:Exception|Error)\b)",
+    r"\bat [\w$.<>/]{1,300}\((?:[^()\n]*:\d+|Native Method|Unknown Source)\)",
+    r"\bat (?:[\w$.<>]+ )?\(?(?:file://)?[\w@-]{0,63}[/.][\w./@-]{0,300}:\d+:\d+\)?",
+    r"(?-i:\b(?:[a-z_$][\w$]{0,63}\.){1,12}[A-Z][\w$]*(?:Exception|Error|Throwable)\b)",
+    r"(?-i:\b[A-Z]\w{1,99}(?:Exception|Error)\b)",
     r"\bgoroutine \d+ \[[^\]\n]*\]",
-    rf"(?<![\w./-])[\w./-]+\.(?:{_SOURCES}):\d+(?::\d+)?\b",
+    rf"(?<![\w./-])[\w./-]{{1,300}}\.(?:{_SOURCES}):\d+(?::\d+)?\b",
 )
 _MACHINES = (
     rf"\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}\b(?::\d+)?{_PATH}",
-    rf"(?:\b[\w.+-]+@)?\b(?:[\w-]+\.)+(?:{'|'.join(_INSIDE)})\b(?:\.[\w-]+)*(?::\d+)?{_PATH}",
-    rf"(?:\b[\w.+-]+@)?\b(?:[\w-]+\.)+(?:{'|'.join(_LAST)})\b(?!\.\w)(?::\d+)?{_PATH}",
+    rf"(?:\b[\w.+-]{{1,64}}@)?\b(?:[\w-]{{1,63}}\.){{1,12}}(?:{'|'.join(_INSIDE)})\b(?:\.[\w-]{{1,63}}){{0,12}}(?::\d+)?{_PATH}",
+    rf"(?:\b[\w.+-]{{1,64}}@)?\b(?:[\w-]{{1,63}}\.){{1,12}}(?:{'|'.join(_LAST)})\b(?!\.\w)(?::\d+)?{_PATH}",
     rf"\blocalhost\b(?::\d+)?{_PATH}",
-    rf"(?-i:(?<![\w.@-])[a-z][a-z0-9-]+(?:\.[a-z0-9-]+)*:[1-9]\d{{1,4}}(?![\d:.,]?\d)){_PATH}",
+    rf"(?-i:(?<![\w.@-])[a-z][a-z0-9-]{{1,63}}(?:\.[a-z0-9-]{{1,63}}){{0,12}}:[1-9]\d{{1,4}}(?![\d:.,]?\d)){_PATH}",
 )
 _NUMBERED = (
     # pods: what a ReplicaSet adds mixes letters and figures
-    r"(?-i:(?<![\w.-])[a-z][a-z0-9]*(?:-[a-z0-9]+)*-(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,10}"
+    r"(?-i:(?<![\w.-])[a-z][a-z0-9]*(?:-[a-z0-9]{1,63}){0,12}-(?=[a-z]{0,9}\d)(?=\d{0,9}[a-z])[a-z0-9]{5,10}"
     r"(?:-[a-z0-9]{5})?(?![\w-]))",
     # one of several, such as payments-db-0 or db-01, but no region, such as eu-west-1
     r"(?-i:(?<![\w.-])(?![a-z]{2}(?:-[a-z]+)?-(?:north|south|east|west|central)[a-z]*-\d)"
-    r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+-\d{1,3}(?![\w-]))",
+    r"[a-z][a-z0-9]*(?:-[a-z0-9]{1,63}){1,12}-\d{1,3}(?![\w-]))",
     r"(?-i:(?<![\w.-])[a-z]+-0\d(?![\w-]))",
 )
 _FILES = (r"(?<![\w/.])/(?:var|etc|opt|usr|srv|home|root|tmp|proc|app|mnt)/[^\s,;\"'<>]+",)
-_PUBLIC = (r"[\w.+-]+@(?:[\w-]+\.)+[a-z]{2,}\b", r"\b(?:[\w-]+\.)+[a-z]{2,}/[^\s<>\"'»“”]*")
+_PUBLIC = (
+    r"\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,12}[a-z]{2,63}\b",
+    r"\b(?:[\w-]{1,63}\.){1,12}[a-z]{2,63}/[^\s<>\"'»“”]*",
+)
 """A mailbox and a page without its scheme: nothing in them is looked at."""
 
 _ANY = re.compile(
