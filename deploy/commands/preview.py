@@ -176,6 +176,8 @@ def _incidents(
 
 def _print(console: Console, made: Preview) -> None:
     head = f"{made.incident_id}  {made.stage} ({made.type})  to {made.audience} in {made.language}"
+    if made.sample:
+        head += "  (what a person writes is a sample)"
     console.rule(escape(head), align="left", style="dim")
     console.print(f"[bold]{escape(made.subject)}[/]\n", soft_wrap=True)
     console.print(escape(made.text) + "\n", soft_wrap=True)

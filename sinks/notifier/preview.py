@@ -36,10 +36,18 @@ _TYPES: Mapping[Stage, EventType] = {
     "final": "closed",
 }
 """The events that bring those stages that are no event themselves."""
+_WRITTEN = ("public_message", "workaround", "reason", "solution")
+_NEEDS: Mapping[Stage, tuple[str, ...]] = {
+    "public_message": ("public_message",),
+    "workaround": ("workaround",),
+    "follow_up": ("reason", "solution"),
+}
+"""What only a person can give, and without which a stage is not told."""
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """One message. `audience` is `customer:SEGMENT` for a customer segment."""
+    """One message. `audience` is `customer:SEGMENT` for a customer segment; `sample` says that
+    words which a person is to write are made up."""
 
     incident_id: str
     type: Stage
@@ -49,6 +57,7 @@ class Preview(msgspec.Struct, frozen=True):
     language: str
     subject: str
     text: str
+    sample: bool = False
 
 
 def previews(
@@ -85,6 +94,7 @@ def previews(
                     language=code,
                     subject=said.subject,
                     text=said.text,
+                    sample=bool(samples(incident, stage)),
                 )
 
 
@@ -106,30 +116,23 @@ def event_at(incident: Incident, stage: Stage, code: str) -> IncidentEvent:
     state = _STATES.get(stage, "identified" if incident.causes else "investigating")
     is_over = state in ("resolved", "closed")
     phase: PublicPhase = "resolved" if state == "closed" else state
-    says_public = stage == "public_message"
-    workaround = incident.workaround
-    if stage == "workaround":
-        workaround = workaround or sample("samples", "workaround")
     last_ms = max(incident.opened_ms, incident.last_anomaly_ms)
     ended_ms = incident.resolved_ms or last_ms
     time_ms = incident.opened_ms if stage == "opened" else ended_ms if is_over else last_ms
     someone = sample("samples", "engineer")
-    reason, solution = incident.reason, incident.solution
-    if stage == "follow_up":  # there is none but by a person who gives both
-        reason = reason or sample("samples", "reason")
-        solution = solution or sample("samples", "solution")
+    made_up = {field: sample("samples", field) for field in samples(incident, stage)}
+    said = {field: made_up.get(field) or getattr(incident, field) for field in _WRITTEN}
+    if stage != "public_message":
+        said["public_message"] = None
+    if stage == "opened":
+        said["workaround"] = None
     then = msgspec.structs.replace(
         incident,
         state=state,
         public_phase=phase,
         visibility="public",
         acknowledged_by=(incident.acknowledged_by or someone) if stage == "acknowledged" else None,
-        public_message=(
-            incident.public_message or sample("samples", "public_message") if says_public else None
-        ),
-        workaround=None if stage == "opened" else workaround,
-        reason=reason,
-        solution=solution,
+        **said,
         resolved_ms=ended_ms if is_over else None,
         reopened=1 if stage == "reopened" else 0,
     )
@@ -144,6 +147,11 @@ def event_at(incident: Incident, stage: Stage, code: str) -> IncidentEvent:
         incident=then,
         changes=_changes(incident, stage),
     )
+
+
+def samples(incident: Incident, stage: Stage) -> tuple[str, ...]:
+    """What a person writes for a stage to be, and has not written yet."""
+    return tuple(field for field in _NEEDS.get(stage, ()) if not getattr(incident, field))
 
 
 def promised_ms(event: IncidentEvent, rules: Cadence) -> int | None:

@@ -48,6 +48,19 @@ def test_one_incident_is_printed_in_one_language(capsys: pytest.CaptureFixture[s
     assert "INC-RGWT5CRT" not in shown
 
 
+def test_a_sample_is_marked_beside_the_message_and_not_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "out.jsonl"
+    assert preview(file) == 0
+    made = [msgspec.json.decode(line, type=Preview) for line in file.read_bytes().splitlines()]
+    assert {one.type for one in made if one.sample} == {"public_message", "workaround", "follow_up"}
+    hints = ("goes here", "Hier steht", "Ici figure")
+    assert not any(hint in one.text for one in made for hint in hints)
+    assert preview(None, "INC-V3RE4EYX", language="en", audience="customer") == 0
+    assert "(what a person writes is a sample)" in capsys.readouterr().out
+
+
 def test_an_incident_that_is_not_there_is_named_with_those_that_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
