@@ -8,6 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from deploy.configuration.mistakes import ConfigurationError, Mistake
 
@@ -35,7 +36,32 @@ def parse(path: Path) -> list[Any]:
         line = mark.line + 1 if mark else 0
         raise ConfigurationError([Mistake(name, line, "", _problem(error))]) from error
     except (YAMLError, ValueError) as error:  # ValueError: a date that is in no calendar
+        if line := _no_date(text):
+            said = "here stands a date that is in no calendar"
+            raise ConfigurationError([Mistake(name, line, "", said)]) from error
         raise ConfigurationError([Mistake(name, 0, "", f"is not YAML: {error}")]) from error
+
+
+def _no_date(text: str) -> int:
+    """The line of the first date that is in no calendar, 0 if there is none."""
+    yaml = YAML(typ="rt")
+    waiting = [node for node in yaml.compose_all(text) if node is not None][::-1]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, MappingNode):
+            waiting += [each for pair in reversed(node.value) for each in reversed(pair)]
+        elif isinstance(node, SequenceNode):
+            waiting += reversed(node.value)
+        elif str(node.tag).endswith(":timestamp"):
+            try:
+                YAML(typ="safe").load(node.value)
+            except ValueError:
+                return int(node.start_mark.line) + 1
+    return 0
 
 
 def _problem(error: MarkedYAMLError) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from unicodedata import category
 
 from schemas.configuration import Configuration, Notifier
 from schemas.oncall import Schedule
@@ -21,7 +22,7 @@ Found = Iterator[tuple[str, str]]
 def wrong_people(configuration: Configuration) -> Found:
     """Every name that is nobody's, every time or zone that there is not, with its path."""
     section = configuration.notifier
-    yield from _twice(section)
+    yield from _given_names(section)
     yield from _names(section)
     yield from _zones(section)
     for index, schedule in enumerate(section.schedules):
@@ -31,7 +32,8 @@ def wrong_people(configuration: Configuration) -> Found:
             yield from _calendars(section, schedule, f"notifier.schedules[{index}]")
 
 
-def _twice(section: Notifier) -> Found:
+def _given_names(section: Notifier) -> Found:
+    """Names that two share, or that are none."""
     for kind, named in (
         ("schedules", [each.name for each in section.schedules]),
         ("escalations", [each.name for each in section.escalations]),
@@ -40,6 +42,11 @@ def _twice(section: Notifier) -> Found:
         for index, name in enumerate(named):
             if counts[name] > 1:
                 yield f"notifier.{kind}[{index}].name", f"{name!r} is named more than once"
+    for index, recipient in enumerate(section.recipients):
+        if not recipient.name.strip():
+            yield f"notifier.recipients[{index}].name", "is empty; give everybody a name"
+        elif any(category(character) in ("Cc", "Zl", "Zp") for character in recipient.name):
+            yield f"notifier.recipients[{index}].name", "has a line break or another control in it"
     recipients = {recipient.name for recipient in section.recipients}
     for index, schedule in enumerate(section.schedules):
         if schedule.name in recipients:

@@ -87,8 +87,9 @@ def absence(
     differs = mismatch(route, event, stage, catalogue)
     if differs is not None:
         return differs
-    if recipient.name not in named(route, recipients, on_call):
-        return "it is for others"
+    people = list(dict.fromkeys(named(route, recipients, on_call)))
+    if recipient.name not in people:
+        return f"it is for {', '.join(people) or 'nobody at that time'}, not for {recipient.name}"
     return elsewhere(recipient, event.incident, catalogue)
 
 

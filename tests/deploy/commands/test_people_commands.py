@@ -94,6 +94,24 @@ def test_oncall_in_a_gap_says_nobody(config: Path, capsys: pytest.CaptureFixture
     assert run("oncall", "-c", config, "--at", "soon") == 2
 
 
+def test_oncall_and_check_name_what_of_a_calendar_cannot_be_used(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endless = ("DTSTART:20261101T000000Z", "DTEND:99991231T000000Z", "SUMMARY:grace")
+    event = ("BEGIN:VEVENT", "UID:endless", *endless, "END:VEVENT")
+    lines = ("BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//x//y//EN", *event, "END:VCALENDAR", "")
+    (config.parent / "team.ics").write_text("\r\n".join(lines))
+    zone = "      time_zone: Europe/Berlin\n"
+    config.write_text(config.read_text().replace(zone, f"{zone}      calendars: [team.ics]\n"))
+    assert run("oncall", "-c", config, "--at", "2026-11-24T10:00") == 0
+    said = "calendar team.ics event 'endless' is left out: its times are too far apart; mend it"
+    shown = capsys.readouterr().out
+    assert "now   ada" in shown
+    assert said in shown
+    assert run("check", "-c", config, "--offline") == 1
+    assert said in capsys.readouterr().out
+
+
 def test_route_shows_who_would_be_told_and_paged_and_when(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,7 +214,7 @@ async def test_why_gives_each_event_one_verdict_with_its_steps(
     assert await in_thread(*arguments, "--who", "retail") == 0
     told = capsys.readouterr().out
     assert "route customers: P2 is none of P1" in told
-    assert "route lead: it is for others" in told
+    assert "route lead: it is for ada, not for retail" in told
 
 
 async def test_why_says_what_it_does_not_know(
