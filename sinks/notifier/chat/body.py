@@ -25,9 +25,14 @@ def object_in(body: bytes) -> dict[str, Any]:
     """The body as a JSON object, empty if it is none."""
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return an_object(said)
+
+
+def an_object(value: object) -> dict[str, Any]:
+    """What should be a JSON object, empty if it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def name_in(said: object, chat: str) -> str:

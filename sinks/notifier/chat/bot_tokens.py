@@ -112,7 +112,7 @@ def _key_id(token: str) -> str:
     head = token.partition(".")[0]
     try:
         said = msgspec.json.decode(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotSignedError("no token that can be read") from error
     return str(said.get("kid", "")) if isinstance(said, dict) else ""
 

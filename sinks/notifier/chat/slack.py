@@ -16,12 +16,14 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.incidents import Command
 from sinks.notifier.channels.standing import BUTTONS
-from sinks.notifier.chat.body import body_of, name_in, object_in
+from sinks.notifier.chat.body import an_object, body_of, name_in, object_in
 from sinks.notifier.chat.desk import ChatDesk
 from sinks.notifier.chat.parse import MAX_TEXT
 from sinks.notifier.clean import Prose, clean
 
 CHAT = "slack"
+MAX_STAMP = 15
+"""Digits of a time in Unix seconds that can be reckoned with."""
 
 NameOf = Callable[[str], Awaitable[str]]
 
@@ -79,10 +81,11 @@ class SlackDoor:
         body = await self._verified(request)
         if body is None:
             return _refused()
-        payload: Any = object_in(_form(body).get("payload", "").encode())
-        actions = payload.get("actions") or [{}]
-        pressed, incident_id = actions[0].get("action_id"), str(actions[0].get("value", ""))
-        user = payload.get("user") or {}
+        payload = object_in(_form(body).get("payload", "").encode())
+        actions = payload.get("actions")
+        action = an_object(actions[0]) if isinstance(actions, list) and actions else {}
+        pressed, incident_id = str(action.get("action_id")), str(action.get("value", ""))
+        user = an_object(payload.get("user"))
         said_by = user.get("username") or user.get("name") or user.get("id")
         if pressed in BUTTONS and incident_id:
             await self._desk.take(
@@ -100,10 +103,10 @@ class SlackDoor:
         body = await self._verified(request)
         if body is None:
             return _refused()
-        said: Any = object_in(body)
+        said = object_in(body)
         if said.get("type") == "url_verification":
             return PlainTextResponse(str(said.get("challenge", "")))
-        await self._copy(said.get("event") or {})
+        await self._copy(an_object(said.get("event")))
         return PlainTextResponse("")
 
     async def _copy(self, event: dict[str, Any]) -> None:
@@ -112,7 +115,8 @@ class SlackDoor:
         if not is_said or event.get("bot_id") or not event.get("user"):
             return
         channel, ts = str(event.get("channel", "")), str(event.get("ts", ""))
-        incident_id = await self._desk.incident_in(CHAT, channel, event.get("thread_ts"))
+        root = event.get("thread_ts")
+        incident_id = await self._desk.incident_in(CHAT, channel, str(root) if root else None)
         text = clean(Prose(unescape(str(event.get("text", "")))))[:MAX_TEXT]
         if incident_id is None or not text.strip():
             return
@@ -128,13 +132,23 @@ class SlackDoor:
         )
 
     async def _verified(self, request: Request) -> bytes | None:
-        """The body, if Slack has signed it."""
+        """The body, if Slack has signed it. Its verifier fails at what Slack never sends."""
         body = await body_of(request)
         timestamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
-        if body is None or not timestamp.isdecimal() or not signature:
+        if body is None or not timestamp.isdecimal() or len(timestamp) > MAX_STAMP:
+            return None
+        if not signature.isascii() or not _is_text(body):
             return None
         return body if self._verifier.is_valid(body, timestamp, signature) else None
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refused() -> Response:

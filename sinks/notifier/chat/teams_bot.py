@@ -16,7 +16,7 @@ from schemas.incidents import Command
 from sinks.notifier.channels.channel import Refused, Retry
 from sinks.notifier.channels.standing import BUTTONS
 from sinks.notifier.channels.teams_bot import TeamsBot, conversation_of
-from sinks.notifier.chat.body import body_of, name_in, object_in
+from sinks.notifier.chat.body import an_object, body_of, name_in, object_in
 from sinks.notifier.chat.bot_tokens import BotTokens, KeysAwayError, NotSignedError
 from sinks.notifier.chat.desk import ChatDesk
 from sinks.notifier.chat.parse import MAX_TEXT
@@ -67,9 +67,9 @@ class TeamsBotDoor:
 
     async def _pressed(self, activity: dict[str, Any]) -> Response:
         """A button of a card; what comes of it is shown to whoever pressed it."""
-        value = _object(activity.get("value"))
-        action = _object(value.get("action"))
-        verb, incident_id = action.get("verb"), _object(action.get("data")).get("incident")
+        value = an_object(activity.get("value"))
+        action = an_object(value.get("action"))
+        verb, incident_id = str(action.get("verb")), an_object(action.get("data")).get("incident")
         if activity.get("name") != "adaptiveCard/action" or verb not in BUTTONS or not incident_id:
             return _shown(400, "There is no such button.")
         command = Command(
@@ -113,25 +113,21 @@ class TeamsBotDoor:
     def _is_mentioned(self, activity: dict[str, Any]) -> bool:
         entities = activity.get("entities")
         mentioned = [
-            _object(_object(entity).get("mentioned")).get("id")
+            an_object(an_object(entity).get("mentioned")).get("id")
             for entity in (entities if isinstance(entities, list) else [])
-            if _object(entity).get("type") == "mention"
+            if an_object(entity).get("type") == "mention"
         ]
         return f"28:{self._settings.app_id}" in mentioned
 
 
 def tenant_of(activity: dict[str, Any]) -> str:
     """The directory from which an activity comes."""
-    data = _object(_object(activity.get("channelData")).get("tenant")).get("id")
-    return str(data or _object(activity.get("conversation")).get("tenantId") or "")
+    data = an_object(an_object(activity.get("channelData")).get("tenant")).get("id")
+    return str(data or an_object(activity.get("conversation")).get("tenantId") or "")
 
 
 def _actor(activity: dict[str, Any]) -> str:
-    return name_in(_object(activity.get("from")).get("name"), "Teams")
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return name_in(an_object(activity.get("from")).get("name"), "Teams")
 
 
 def _shown(status: int, text: str) -> Response:

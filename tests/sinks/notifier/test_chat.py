@@ -233,6 +233,56 @@ async def test_what_slack_has_not_signed_is_turned_away(chat: Chat, path: str) -
     assert chat.commands() == []
 
 
+@pytest.mark.parametrize("path", ["/slack/commands", "/slack/actions", "/slack/events"])
+@pytest.mark.parametrize(
+    ("body", "stamp", "signature"),
+    [
+        (b"\xff", None, "v0=00"),
+        (b"text=help", "9" * 400, "v0=00"),
+        (b"text=help", "9" * 5000, "v0=00"),
+        (b"text=help", None, "v0=\u00e9"),
+    ],
+)
+async def test_what_slack_never_sends_is_turned_away_without_a_stir(
+    chat: Chat, path: str, body: bytes, stamp: str | None, signature: str
+) -> None:
+    now = str(chat.bench.clock() // 1000)
+    headers = {"X-Slack-Request-Timestamp": stamp or now, "X-Slack-Signature": signature}
+    async with chat._session.post(path, data=body, headers=headers) as answer:
+        assert answer.status == 401
+    assert chat.commands() == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"actions": {"0": {}}},
+        {"actions": [1]},
+        {"actions": [{"action_id": ["tocsin_acknowledge"], "value": INCIDENT}]},
+        {"actions": [{"action_id": "tocsin_acknowledge", "value": [INCIDENT]}], "user": "ada"},
+        [1],
+    ],
+)
+async def test_a_button_of_another_shape_does_nothing(chat: Chat, payload: object) -> None:
+    answer = await chat.slack("/slack/actions", urlencode({"payload": json.dumps(payload)}))
+    assert answer.status == 200
+    assert chat.commands() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"event": "message"}),
+        json.dumps({"event": {"type": "message", "user": ["U1"], "text": 5, "thread_ts": [1]}}),
+        json.dumps({"event": {"type": "message", "user": "U1", "text": "a", "channel": {}}}),
+        "[" * 60_000,
+    ],
+)
+async def test_an_event_of_another_shape_does_nothing(chat: Chat, body: str) -> None:
+    assert (await chat.slack("/slack/events", body)).status == 200
+    assert chat.commands() == []
+
+
 async def test_a_mention_in_teams_becomes_a_command(chat: Chat) -> None:
     answer = await chat.teams(f"<at>tocsin</at>&nbsp;ack {INCIDENT} on it")
     assert answer.said() == f"acknowledge: {INCIDENT}, by Ada."

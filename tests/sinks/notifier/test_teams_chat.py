@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -131,7 +132,8 @@ async def test_a_button_acknowledges_in_the_name_of_who_pressed_it(chat: Chat) -
 
 async def test_a_button_that_there_is_not_does_nothing(chat: Chat) -> None:
     wrong = {"verb": "tocsin_resolve", "data": 3}
-    for value in (None, {"action": {"verb": "rm"}}, {"action": wrong}):
+    odd = {"verb": ["tocsin_resolve"], "data": {"incident": INCIDENT}}
+    for value in (None, {"action": {"verb": "rm"}}, {"action": wrong}, {"action": odd}):
         pressed = chat.team.activity(type="invoke", name="adaptiveCard/action", value=value)
         assert json.loads((await chat.post(pressed)).text)["statusCode"] == 400
     assert chat.commands() == []
@@ -168,6 +170,15 @@ async def test_what_is_no_token_is_turned_away(chat: Chat) -> None:
     said = chat.team.activity(text="hi", conversation={"id": chat.thread})
     for token in (" ", "x", "e30.e30.", "eyJhbGciOiJub25lIn0.e30.", "é.é.é"):
         assert (await chat.post(said, token)).status == 401, token
+
+
+async def test_what_nests_without_end_is_turned_away(chat: Chat) -> None:
+    deep = "[" * 30_000
+    named = f"Bearer {urlsafe_b64encode(deep.encode()).decode()}.x.x"
+    for token in ("Bearer x", named):
+        headers = {"Authorization": token}
+        async with chat._session.post("/teams/messages", data=deep, headers=headers) as answer:
+            assert answer.status == 401
 
 
 async def test_a_token_of_another_key_with_the_same_name_is_turned_away(chat: Chat) -> None:
