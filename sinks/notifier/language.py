@@ -197,8 +197,18 @@ class Language:
             names = [*names[: most - 1], more]
         return str(format_list(names, locale=self.locale)) if names else ""
 
-    def quoted(self, names: Sequence[str]) -> str:
-        """A list of names, each set apart as the language does it, so that grammar fits any."""
+    def quoted(self, names: Sequence[str], form: str = "") -> str:
+        """A list of names, each set apart as the language does it, so that grammar fits any.
+
+        What stands for a service without a public name is no name: it is not set apart, and has
+        the form that the sentence wants, `dative` or, at its beginning, `first`.
+        """
+        unnamed = self.phrase("lists", "our_service")
+        if list(names) == [unnamed]:
+            if form == "first":
+                return unnamed[:1].upper() + unnamed[1:]
+            own = f"our_service_{form}"
+            return self.phrase("lists", own) if self.phrase.has("lists", own) else unnamed
         quote = self.phrase("lists", "quote")
         return self.words([quote.format(name=name) for name in names], most=QUOTED)
 

@@ -1,5 +1,6 @@
 """Words: every template works, says what its reader needs, and customers see nothing internal."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -192,6 +193,27 @@ def test_a_persons_words_reach_customers_without_the_names_of_systems() -> None:
     )
     made = write("customer", "public_message", incident)
     assert "Orders on one of our systems and one of our systems is being restarted." in made.text
+
+
+@pytest.mark.parametrize(
+    ("language", "begins", "withs", "quotes"),
+    [
+        ("en", "Our service works as usual again.", "a problem with our service and", "“"),
+        ("de", "unser Dienst arbeitet wieder wie gewohnt.", "Störung bei unserem Dienst ", "„"),
+        ("fr", "Notre service fonctionne de nouveau", "problème concernant notre service et", "«"),
+    ],
+)
+def test_a_service_without_a_public_name_is_told_in_whole_sentences(
+    language: str, begins: str, withs: str, quotes: str
+) -> None:
+    def said(stage: Stage) -> Words:
+        return write("customer", stage, language=language, catalogue=Catalogue())
+
+    assert begins in said("resolved").text
+    assert withs in said("opened").text
+    for stage in STAGES:
+        assert quotes not in said(stage).text
+        assert not re.search(r"\b(bei|zu) unser Dienst", said(stage).text)
 
 
 telemetry = st.text(
