@@ -49,9 +49,8 @@ def _nearness(
 ) -> int | None:
     """0 for the same service, then hops; None if the anomaly is not this incident's.
 
-    A neighbour belongs to it if it went out of order near the time at which trouble last spread,
-    not hours into it. Novelty is evidence on a service that is surely out of order, and no reason
-    to draw in another. Nor is a forecast: nobody is out yet.
+    Novelty is evidence on a service that is surely out of order, and no reason to draw in another.
+    Nor is a forecast: nobody is out yet.
     """
     if not _takes_in(anomaly, dossier, rules, end_ms):
         return None
@@ -63,24 +62,45 @@ def _nearness(
         dossier.prediction is not None and not _is_due(dossier.prediction, began(anomaly))
     ):
         return None
-    gap_ms = max(rules.gap_ms, 2 * dossier.pace_ms)
-    earliest_ms = dossier.first_anomaly_ms - gap_ms
-    if not earliest_ms <= began(anomaly) <= dossier.grown_ms + gap_ms:
+    if not _is_in_time(anomaly, dossier, links.graph, rules):
         return None
     return _hops(anomaly, dossier, links, rules, end_ms)
+
+
+def _is_in_time(anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: Rules) -> bool:
+    """Whether a neighbour went out of order near the time at which trouble last spread, not hours
+    into it. But people write when they find the time: of a caller, whose users feel it."""
+    if anomaly.kind == "report" and not dossier.drawn_in.keys().isdisjoint(
+        graph.callees(anomaly.service)
+    ):
+        return True
+    gap_ms = max(rules.gap_ms, 2 * dossier.pace_ms)
+    earliest_ms = dossier.first_anomaly_ms - gap_ms
+    return earliest_ms <= began(anomaly) <= dossier.grown_ms + gap_ms
 
 
 def _takes_in(anomaly: Anomaly, dossier: Dossier, rules: Rules, end_ms: int) -> bool:
     """Whether the incident is open and goes on.
 
     One that has gone quiet takes in nothing: what comes now may be the first sign of the next
-    outage next door (but see `is_same_trouble`). What only corroborates must have begun before the
-    last sure sign was over.
+    outage next door (but see `is_same_trouble`). Between people and telemetry either may be late:
+    a report goes to what is only watched, and telemetry to what rests on reports alone. What only
+    corroborates must have begun before the last sure sign was over.
     """
-    if dossier.is_over or is_quiet(dossier, end_ms, rules):
+    if dossier.is_over:
         return False
+    if is_quiet(dossier, end_ms, rules):
+        if anomaly.kind == "report":
+            return anomaly.service in dossier.seen
+        return anomaly.opens and anomaly.kind != "forecast" and _is_only_reported(dossier)
     over_ms = dossier.last_end_ms + dossier.pace_ms + TOGETHER_MS
     return anomaly.opens or began(anomaly) <= over_ms
+
+
+def _is_only_reported(dossier: Dossier) -> bool:
+    """Whether nothing but people's reports says for certain that it is out of order."""
+    trusted = dossier.trusted_signals()
+    return bool(trusted) and all(signal.kind == "report" for signal in trusted)
 
 
 def _is_due(prediction: Prediction, time_ms: int) -> bool:
@@ -119,8 +139,12 @@ def is_same_trouble(group: Sequence[Anomaly], dossier: Dossier, *, surely: bool)
     All that the group says for certain of that service must have been there before: a sign of a
     new kind means that something else is wrong now. `surely` asks also that what was strongest
     before is there again. Symptoms elsewhere do not tell: a caller is slow in the same way
-    whichever of its callees fails.
+    whichever of its callees fails. People's reports are of the trouble that there was on their
+    service, as they are slower than telemetry.
     """
+    if all(anomaly.kind == "report" for anomaly in group):
+        was_real = dossier.is_out() and dossier.false_alarm_by is None
+        return was_real and all(anomaly.service in dossier.seen for anomaly in group)
     own = {sign_of(a) for a in group if a.opens and a.service == dossier.cause}
     before = [s for s in dossier.trusted_signals() if s.service == dossier.cause]
     if not own or not own <= {sign_of(signal) for signal in before}:

@@ -284,8 +284,11 @@ def pace_of(anomaly: Anomaly) -> int:
 def _step_ms(anomaly: Anomaly, known: Signal | None) -> int:
     """The time since the anomalous window of the series before this one, 0 if there was none.
 
-    Of a run that began before the incident only the length is known, which is no less.
+    Of a run that began before the incident only the length is known, which is no less. People who
+    report keep no time.
     """
+    if anomaly.kind == "report":
+        return 0
     if known is not None:
         return anomaly.window_end_ms - known.last_ms
     return pace_of(anomaly)

@@ -7,6 +7,7 @@ import pytest
 from schemas.configuration import Service
 from schemas.incidents import Command, CommandType, IncidentEvent
 from schemas.naming import service_in
+from streams.incidents import IncidentStage
 from tests.streams.incident_helpers import (
     MINUTE,
     SECOND,
@@ -33,6 +34,17 @@ def ask(kind: CommandType, text: str = "", *, number: int = 1, **fields: Any) ->
 
 def opened(events: list[IncidentEvent]) -> list[IncidentEvent]:
     return [event for event in events if event.type == "opened"]
+
+
+def test_who_reports_or_changes_begins_no_line_of_their_own() -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=10))
+    made.command([ask("change", "two\nlines", service="cart", actor="bo\nb", number=2)])
+    made.command([ask("report", "cart is slow", service="cart", actor="eve\nWhy it is P1")])
+    [event] = opened(made.process(batches([], until=60)))
+    assert event.incident.signals[0].reason == "eve Why it is P1 reports: cart is slow"
+    assert "bo b changed it" in (said := " ".join(event.incident.causes[0].evidence))
+    assert said.endswith("two lines")
 
 
 def test_a_report_opens_an_incident_of_the_service_that_it_names() -> None:
@@ -111,6 +123,69 @@ def test_a_report_joins_the_incident_that_is_open() -> None:
     assert [e.type for e in events] == ["updated"]
     assert "report" in events[0].changes["signals"]
     assert len(made.incidents()) == 1
+
+
+def after(made: IncidentStage, seconds: int, service: str, number: int = 1) -> list[IncidentEvent]:
+    """What a report so many seconds after the start leads to at once."""
+    made.command([ask("report", "customers cannot pay", service=service, number=number)])
+    return made.process(batches([], until=seconds)[1:])
+
+
+def test_a_report_joins_the_incident_of_its_service_that_is_only_watched() -> None:
+    made = stage(*SHOP)
+    events = made.process(batches([anomaly("cart")], until=200))
+    assert events[-1].incident.state == "monitoring"
+    (event,) = after(made, 210, "cart")
+    assert (event.type, event.incident.state) == ("updated", "identified")
+    assert "report" in event.changes["signals"]
+
+
+def test_a_report_of_what_was_resolved_a_while_ago_reopens_it_and_much_later_opens_another() -> (
+    None
+):
+    made = stage(*SHOP)
+    events = made.process(batches([anomaly("cart")], until=400))
+    assert events[-1].type == "resolved"
+    (event,) = after(made, 480, "cart")
+    assert (event.type, event.incident_id) == ("reopened", events[0].incident_id)
+    (*_, late) = after(made, 10_000, "cart", number=2)
+    assert (late.type, late.incident_id == event.incident_id) == ("opened", False)
+
+
+def test_a_report_of_what_was_called_no_incident_opens_one() -> None:
+    made = stage(*SHOP)
+    (event,) = made.process(batches([anomaly("cart")], until=20))
+    made.command([ask("not_an_incident", incident_id=event.incident_id, number=2)])
+    (other,) = after(made, 60, "cart")
+    assert (other.type, other.incident_id == event.incident_id) == ("opened", False)
+
+
+@pytest.mark.parametrize(("service", "joins"), [("web", True), ("store", False), ("mail", False)])
+def test_a_report_of_a_caller_joins_however_long_the_outage_is(service: str, joins: bool) -> None:
+    """Its callees, and those that have nothing to do with it, are another matter by then."""
+    made = stage(*SHOP)
+    lasting = [anomaly("cart", at=at, since=0) for at in range(0, 420, 10)]
+    made.process(batches(lasting, until=420))
+    events = after(made, 430, service)
+    assert [e.type for e in events] == ["updated" if joins else "opened"]
+
+
+def test_telemetry_bears_out_a_report_that_has_become_quiet() -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=0))
+    (first,) = after(made, 10, "cart")
+    late = [anomaly("cart", at=at, since=200) for at in (200, 210)]
+    events = made.process(batches(late, until=220)[1:])
+    assert {e.incident_id for e in events} == {first.incident_id}
+    assert events[-1].incident.visibility == "public"
+
+
+def test_reports_keep_no_time_that_an_incident_would_wait_for() -> None:
+    made = stage(*SHOP)
+    made.process(batches([], until=0))
+    events = [*after(made, 10, "cart"), *after(made, 270, "cart", number=2)]
+    events += made.process(batches([], until=2_000)[1:])
+    assert brief(events)[-1] == f"resolved {270 + 300 + 5}"
 
 
 def test_reports_wait_through_a_restart_and_a_repeat_counts_once() -> None:
