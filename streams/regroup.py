@@ -7,6 +7,18 @@ from streams.dossier import Count, Dossier
 from streams.identity import split_id
 from streams.lifecycle import Rules, phase_after
 
+_SAID: Mapping[str, tuple[str, ...]] = {
+    "the severity {0.override} set by {0.override_by}": ("override", "override_by"),
+    "the acknowledgement by {0.acknowledged_by}": ("acknowledged_by", "acknowledged_ms"),
+    "the public message": ("public_message",),
+    "the workaround": ("workaround",),
+    "when it should be over": ("expected_resolution_ms",),
+    "the reason": ("reason",),
+    "the solution": ("solution",),
+    "what waits for an approval": ("proposal", "awaits_review"),
+}
+"""What people say of an incident, in the words of the log, and where it is kept: as a whole."""
+
 
 def why_not_regrouped(
     command: Command, dossier: Dossier, dossiers: Mapping[str, Dossier]
@@ -42,10 +54,11 @@ def regroup(
     by = command.actor
     if command.type == "merge":
         into = dossiers[command.into or ""]
-        merge(dossier, into, by, end_ms, rules)
+        carried = merge(dossier, into, by, end_ms, rules)
+        with_it = f" From there come {', '.join(carried)}." if carried else ""
         return [
             (dossier, "resolved", f"{by} merged it into {into.id}; it goes on there."),
-            (into, "updated", f"{by} merged {dossier.id} into it."),
+            (into, "updated", f"{by} merged {dossier.id} into it.{with_it}"),
         ]
     services = set(command.services)
     new = split(dossier, services, split_id(dossier.id, services, dossiers), end_ms, rules)
@@ -57,14 +70,31 @@ def regroup(
     ]
 
 
-def merge(source: Dossier, into: Dossier, actor: str, end_ms: int, rules: Rules) -> None:
-    """Moves all that `source` holds into `into`, and ends `source`, never to be reopened."""
+def merge(source: Dossier, into: Dossier, actor: str, end_ms: int, rules: Rules) -> list[str]:
+    """Moves all that `source` holds into `into`, and ends `source`, never to be reopened; names
+    what people had said there."""
     _move(source, into, set(source.seen))
+    carried = _carry(source, into)
     into.mass = into.mass or source.mass
     source.merged_into = into.id
     source.state, source.resolved_by = "resolved", actor
     source.resolved_end_ms, source.resolved_ms = end_ms, end_ms + rules.lateness_ms
     source.public_phase = phase_after(source.public_phase, "resolved")
+    return carried
+
+
+def _carry(source: Dossier, into: Dossier) -> list[str]:
+    """Copies what people have said of `source` and not of `into`; says what, in words.
+
+    Whether customers see it is decided for `into` as ever.
+    """
+    carried: list[str] = []
+    for words, names in _SAID.items():
+        if getattr(into, names[0]) is None and getattr(source, names[0]) is not None:
+            for name in names:
+                setattr(into, name, getattr(source, name))
+            carried.append(words.format(source))
+    return carried
 
 
 def split(source: Dossier, services: set[str], name: str, end_ms: int, rules: Rules) -> Dossier:

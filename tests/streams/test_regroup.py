@@ -1,5 +1,7 @@
 """Incidents that people put together or take apart."""
 
+from typing import Any
+
 import pytest
 
 from schemas.incidents import Command, CommandType, Incident, IncidentEvent
@@ -43,6 +45,46 @@ def test_a_merged_incident_ends_and_goes_on_in_the_other() -> None:
     assert events[0].incident.merged_into == cart.id
     assert set(events[1].incident.services) == {"cart", "web", "mail"}
     assert len(events[1].incident.signals) == 3
+
+
+def said(kind: CommandType, incident: str, text: str = "", **fields: Any) -> Command:
+    return Command(
+        id=f"{kind} {incident}",
+        type=kind,
+        incident_id=incident,
+        actor="ada",
+        issued_ms=START,
+        text=text,
+        **fields,
+    )
+
+
+def test_a_merged_incident_takes_along_what_people_said_and_the_log_names_it() -> None:
+    made, found = two()
+    cart, mail = found["cart"], found["mail"]
+    made.command([said("set_severity", mail.id, severity="P1"), said("acknowledge", mail.id)])
+    made.command([said("workaround", mail.id, "by phone"), said("public_message", mail.id, "Soon")])
+    made.command([said("expect", mail.id, expected_ms=START + 1), said("conclude", mail.id, "x")])
+    event = made.command([ask("merge", mail.id, into=cart.id)])[1]
+    now = event.incident
+    assert (now.severity, now.severity_override_by, now.acknowledged_by) == ("P1", "ada", "ada")
+    assert now.acknowledged_ms is not None
+    assert (now.workaround, now.expected_resolution_ms) == ("by phone", START + 1)
+    assert event.text.endswith(
+        "From there come the severity P1 set by ada, the acknowledgement by ada, the public message, "
+        "the workaround, when it should be over, the reason."
+    )
+    assert (now.public_message, now.reason, now.solution) == ("Soon", "x", None)
+
+
+def test_what_people_said_of_the_incident_that_goes_on_stays() -> None:
+    made, found = two()
+    cart, mail = found["cart"], found["mail"]
+    made.command([said("set_severity", mail.id, severity="P1"), said("workaround", mail.id, "one")])
+    made.command([said("set_severity", cart.id, severity="P4"), said("workaround", cart.id, "two")])
+    event = made.command([ask("merge", mail.id, into=cart.id)])[1]
+    assert (event.incident.severity, event.incident.workaround) == ("P4", "two")
+    assert event.text == f"ada merged {mail.id} into it."
 
 
 def test_what_comes_later_of_a_merged_incident_belongs_to_the_other() -> None:
