@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.classification import Classification, DimensionName, GradingStep
 from schemas.incidents import Incident, IncidentEvent, Signal
+from schemas.printable import one_line
 from schemas.times import clock, duration, stamp
 from streams.words import number, plain, plural
 
@@ -40,9 +41,9 @@ def explain(events: Sequence[IncidentEvent]) -> str:
 def _head(incident: Incident) -> str:
     lines = [
         f"{incident.id}  {incident.severity}  {incident.state}",
-        incident.title,
+        one_line(incident.title),
         "",
-        incident.summary,
+        one_line(incident.summary),
         "",
         f"first anomaly  {stamp(incident.first_anomaly_ms)} UTC",
         f"opened         {stamp(incident.opened_ms)} UTC"
@@ -54,12 +55,14 @@ def _head(incident: Incident) -> str:
             f"  (lasted {duration(incident.last_anomaly_ms - incident.first_anomaly_ms)})"
         )
     if incident.acknowledged_by:
-        lines.append(f"acknowledged   by {incident.acknowledged_by}")
+        lines.append(f"acknowledged   by {one_line(incident.acknowledged_by)}")
     return "\n".join(lines)
 
 
 def _why(first: Incident) -> str:
-    lines = [f"{_signal(s)}\n          {s.reason}".rstrip() for s in _worst(first.signals)]
+    lines = [
+        f"{_signal(s)}\n          {one_line(s.reason)}".rstrip() for s in _worst(first.signals)
+    ]
     return _block("Why it was opened", lines)
 
 
@@ -79,9 +82,9 @@ def _worst(signals: Sequence[Signal]) -> list[Signal]:
 
 def _signal(signal: Signal) -> str:
     return (
-        f"{clock(signal.first_ms)}  {signal.service}: {plain(signal)}"
+        f"{clock(signal.first_ms)}  {signal.service}: {one_line(plain(signal))}"
         f"  [{signal.kind.replace('_', ' ')}, score {signal.score:.1f}]\n"
-        f"          {signal.series}"
+        f"          {one_line(signal.series)}"
     )
 
 
@@ -95,7 +98,8 @@ def _grading(now: Incident) -> str:
 def _steps(steps: Sequence[GradingStep]) -> list[str]:
     """The lines of an arithmetic, each number with what it gave and where it came from."""
     return [
-        f"{step.name:<12} {_exact(step.value):>8}   {step.result:<34} {step.source}"
+        one_line(step.name).ljust(12)
+        + f" {_exact(step.value):>8}   {one_line(step.result):<34} {one_line(step.source)}"
         for step in steps
     ]
 
@@ -123,7 +127,7 @@ def _classification(found: Classification) -> str:
 def _causes(now: Incident) -> str:
     lines = [
         f"{number(cause.weight, '%'):>6}  {cause.service}\n"
-        + "\n".join(f"          - {line}" for line in cause.evidence)
+        + "\n".join(f"          - {one_line(line)}" for line in cause.evidence)
         for cause in now.causes
     ]
     return _block("Suspected causes", lines or ["none"])
@@ -137,7 +141,7 @@ def _feedback(now: Incident) -> str:
         trust = "; needs no confirmation" if bar.trusted else ""
         lines.append(
             f"{bar.service}: {what} opens from {abs(bar.shift):.1f} {way}{trust}\n"
-            f"          {bar.reason}"
+            f"          {one_line(bar.reason)}"
         )
     return _block("What people's feedback changed", lines)
 
@@ -145,12 +149,14 @@ def _feedback(now: Incident) -> str:
 def _timeline(log: Sequence[IncidentEvent]) -> str:
     lines = []
     for event in log:
-        lines.append(f"{clock(event.time_ms)}  {event.type.replace('_', ' ')}, by {event.actor}")
+        lines.append(
+            f"{clock(event.time_ms)}  {event.type.replace('_', ' ')}, by {one_line(event.actor)}"
+        )
         if event.text:
-            lines.append(f"          {event.text}")
+            lines.append(f"          {one_line(event.text)}")
         if event.actor != "tocsin":
             lines += [
-                f"          {name.replace('_', ' ')}: {change}"
+                f"          {name.replace('_', ' ')}: {one_line(change)}"
                 for name, change in event.changes.items()
             ]
     return _block("Timeline", lines)

@@ -55,7 +55,7 @@ def service_of(
 
 def anomaly_of(command: Command, service: str, end_ms: int, window_ms: int) -> Anomaly:
     """The report as an anomaly of the window ending at `end_ms`."""
-    said = " ".join(command.text.split())[:LONGEST_TEXT]
+    said = _one_line(command.text)
     return Anomaly(
         series=f'reports{{service="{service}"}}',
         service=service,
@@ -68,7 +68,7 @@ def anomaly_of(command: Command, service: str, end_ms: int, window_ms: int) -> A
         expected=0.0,
         lower=0.0,
         upper=0.0,
-        reason=f"{command.actor} reports: {said}",
+        reason=f"{_one_line(command.actor)} reports: {said}",
         example=said,
         opens=True,
     )
@@ -118,5 +118,10 @@ def _evidence(change: Change | None, since_ms: int) -> tuple[str, ...]:
 def _said(change: Change, since_ms: int) -> str:
     apart_ms = since_ms - change.time_ms
     when = f"{duration(apart_ms)} before" if apart_ms > 0 else "at the same time"
-    what = change.text or "a change"
-    return f"{change.actor} changed it at {clock(change.time_ms)}, {when}: {what}"
+    what = _one_line(change.text) or "a change"
+    return f"{_one_line(change.actor)} changed it at {clock(change.time_ms)}, {when}: {what}"
+
+
+def _one_line(text: str) -> str:
+    """What a person wrote, so that it begins no line of its own where it is printed."""
+    return " ".join(text.split())[:LONGEST_TEXT]

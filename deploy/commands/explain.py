@@ -11,9 +11,11 @@ from urllib.request import Request, urlopen
 import msgspec
 
 from deploy.configuration import load
+from deploy.console import put
 from deploy.credentials import SecretError, resolve
 from schemas.configuration import CaseStore
 from schemas.incidents import Delivery, EventType, Incident, IncidentEvent
+from schemas.printable import one_line
 from schemas.reading import UNREADABLE, said
 from schemas.times import stamp
 from streams.explain import explain
@@ -67,11 +69,11 @@ def run_explain(incident: str, *, config: Path | None, log: Path | None) -> int:
         else:
             story = story_of(load(config).case_store, incident)
     except NoStory as error:
-        print(error, file=sys.stderr)
+        put(str(error), sys.stderr)
         return 1
-    print(explain(story.events))
+    put(explain(story.events))
     if log is None:
-        print(told(story.deliveries))
+        put(told(story.deliveries))
     return 0
 
 
@@ -79,7 +81,7 @@ def told(deliveries: Sequence[Delivery]) -> str:
     """Who was told, over which channel, and how that went."""
     lines = [
         f"  {stamp(step.time_ms)}  {step.status:<12} {step.recipient} ({step.audience}) by "
-        f"{step.channel}, rule {step.rule}: {step.detail or step.subject}"
+        f"{step.channel}, rule {step.rule}: {one_line(step.detail or step.subject)}"
         for step in sorted(deliveries, key=lambda step: (step.time_ms, step.id))
         if step.status != "asked"
     ]

@@ -17,6 +17,7 @@ from deploy.console import new_console
 from schemas.anomalies import Call
 from schemas.configuration import Configuration
 from schemas.incidents import Incident, IncidentEvent
+from schemas.printable import one_line
 from schemas.reading import said
 from schemas.times import clock, stamp
 from streams.files import EventFileError, read_events
@@ -142,7 +143,8 @@ def _print(console: Console, incidents: Sequence[Incident], dead_letters: int) -
         suspects = ", ".join(incident.suspected_causes[:3])
         console.print(
             f"{stamp(incident.opened_ms)}  {incident.severity}  {incident.id}  "
-            f"{incident.state}  {escape(incident.title)}; suspected: {escape(suspects)}",
+            f"{incident.state}  {escape(one_line(incident.title))}; "
+            f"suspected: {escape(one_line(suspects))}",
             soft_wrap=True,
         )
     console.print(f"{len(incidents)} incidents; {dead_letters} records could not be used")

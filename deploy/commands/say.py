@@ -10,6 +10,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from deploy.configuration import load
+from deploy.console import put
 from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, CommandType, IncidentEvent, Severity
@@ -70,10 +71,10 @@ def give(
         return 1
     if event.type == "noted" and event.actor != command.actor:
         # What is not obeyed, tocsin notes itself; what is obeyed stands there as its giver's.
-        print(f"{event.incident_id}: {event.text}", file=sys.stderr)
+        put(f"{event.incident_id}: {event.text}", sys.stderr)
         return 1
     did = event.type.replace("_", " ")
-    print(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
+    put(f"{event.incident_id} {did} by {event.actor}{f': {event.text}' if event.text else ''}")
     return 0
 
 
@@ -112,7 +113,7 @@ def tell(
         send(configuration, command)
     except (KafkaException, SecretError) as error:
         return not_sent(configuration, error)
-    print(f"sent, {f'about {about}' if about else UNKNOWN_SERVICE}: {text}")
+    put(f"sent, {f'about {about}' if about else UNKNOWN_SERVICE}: {text}")
     return 0
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from deploy.commands.say import not_sent, send
 from deploy.configuration import load
-from deploy.console import new_console
+from deploy.console import new_console, put
 from deploy.credentials import SecretError, for_command
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident
@@ -89,12 +89,12 @@ def _sent(command: Command, config: Path | None, said: str, concerns: str | None
     configuration = load(config)
     try:
         if (refusal := _refusal(configuration, command, concerns)) is not None:
-            print(f"tocsin {command.type}: {refusal}", file=sys.stderr)
+            put(f"tocsin {command.type}: {refusal}", sys.stderr)
             return 2
         send(configuration, command)
     except (KafkaException, SecretError) as error:
         return not_sent(configuration, error)
-    print(f"{said}; `tocsin silences` shows what holds")
+    put(f"{said}; `tocsin silences` shows what holds")
     return 0
 
 

@@ -15,6 +15,7 @@ from deploy.console import new_console
 from deploy.credentials import SecretError, resolve
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Delivery, Incident, IncidentEvent
+from schemas.printable import one_line
 from schemas.times import stamp
 from sinks.database import Database, StoreError
 from sinks.notifier import tables
@@ -154,7 +155,7 @@ def _show(
         console.print(text, soft_wrap=True, highlight=False)
 
     incident = story.incident
-    say(f"[bold]{escape(incident.id)}[/] {incident.severity} {escape(incident.title)}")
+    say(f"[bold]{escape(incident.id)}[/] {incident.severity} {escape(one_line(incident.title))}")
     whom = f"{recipient.name} ({recipient.audience}, {recipient.channel})"
     say(f"for {escape(whom)}; wall time, UTC")
     for taken, made in zip(story.taken, verdicts, strict=True):
@@ -163,6 +164,6 @@ def _show(
         say(f"{stamp(taken.taken_ms)}  {kind} ({taken.severity}): {_SAID[made.outcome]}{rule}")
         for step in made.steps:
             by = f"{escape(step.channel)}, rule {escape(step.rule)}"
-            say(f"  {stamp(step.time_ms)}  {step.step:<12} {by}: {escape(step.detail)}")
+            say(f"  {stamp(step.time_ms)}  {step.step:<12} {by}: {escape(one_line(step.detail))}")
         for reason in made.reasons if made.outcome == "not_concerned" else ():
             say(f"  {'':19}  {'not routed':<12} {escape(reason)}")

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from schemas.incidents import Delivery, Incident, IncidentEvent
+from schemas.printable import one_line
 from schemas.times import clock
 
 COLOURS = {"P1": "bold red", "P2": "red", "P3": "yellow", "P4": "cyan"}
@@ -65,7 +66,7 @@ class Teller:
         return [("", event.text)] if event.text else []
 
     def _line(self, name: str, text: str) -> None:
-        self._console.print(f"          [dim]{name:<9}[/]{escape(text)}", soft_wrap=True)
+        self._console.print(f"          [dim]{name:<9}[/]{escape(one_line(text))}", soft_wrap=True)
 
 
 def how_bad(incident: Incident) -> str:

@@ -1,7 +1,8 @@
 """Values from outside as they may stand in a message. Pure."""
 
 import re
-import unicodedata
+
+from schemas.printable import is_unprintable
 
 MAX_VALUE = 400
 """Longest value that a template prints; telemetry can hold anything."""
@@ -22,10 +23,6 @@ def clean(value: object) -> str:
     """
     if isinstance(value, Prose):
         return "\n".join(clean(line) for line in value.splitlines())[:MAX_PROSE]
-    text = "".join(" " if _is_unprintable(char) else char for char in str(value))
+    text = "".join(" " if is_unprintable(char) else char for char in str(value))
     text = re.sub(r"[^\S\u00a0\u202f]+", " ", text).strip()
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
-
-
-def _is_unprintable(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

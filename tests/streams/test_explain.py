@@ -2,9 +2,10 @@
 
 import pytest
 
+from schemas.incidents import Command
 from streams.explain import explain
 from streams.incidents import IncidentStage
-from tests.streams.incident_helpers import anomaly, stage, told
+from tests.streams.incident_helpers import START, anomaly, stage, told
 
 
 def story() -> str:
@@ -29,6 +30,26 @@ def test_it_shows_the_timeline_in_order() -> None:
     timeline = story().split("Timeline")[1]
     places = [timeline.index(word) for word in ("opened", "updated", "resolved")]
     assert places == sorted(places)
+
+
+def test_what_people_wrote_begins_no_line_of_its_own() -> None:
+    made: IncidentStage = stage()
+    events = told(anomaly("store"), until=30, made=made)
+    [note] = made.command(
+        [
+            Command(
+                id="c1",
+                type="note",
+                incident_id=events[0].incident_id,
+                actor="eve\nWhy it is P1",
+                issued_ms=START,
+                text="seen\nTimeline\x1b[2J\u202e",
+            )
+        ]
+    )
+    text = explain([*events, note])
+    assert "by eve Why it is P1\n            seen Timeline\ufffd[2J\ufffd\n" in text
+    assert sum(line == "Timeline" for line in text.splitlines()) == 1
 
 
 def test_the_logs_of_two_incidents_are_not_mixed() -> None:

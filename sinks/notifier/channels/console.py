@@ -2,6 +2,7 @@
 
 from typing import TextIO
 
+from schemas.printable import one_line, printable
 from sinks.notifier.channels.channel import Message, Receipt
 
 
@@ -17,10 +18,10 @@ class Console:
 
     async def send(self, message: Message) -> Receipt:
         """Prints the message with its links and to whom it goes."""
-        lines = [f"{message.subject}  → {message.recipient}"]
+        lines = [one_line(f"{message.subject}  → {message.recipient}")]
         lines += [f"  {line}" if line else "" for line in message.text.splitlines()]
         lines += ["", *(f"  {link.label}: {link.url}" for link in message.links)]
-        self._out.write("\n".join(lines) + "\n\n")
+        self._out.write(printable("\n".join(lines)) + "\n\n")
         self._out.flush()
         return Receipt()
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.commands.explain import run_explain
@@ -69,3 +70,13 @@ async def test_without_a_token_that_is_right_it_says_which_one_is_wanted(
         monkeypatch.setenv("TOCSIN_TEST_READ_TOKEN", token)
     assert await asyncio.to_thread(run_explain, "inc-cpu-01", config=config, log=None) == 1
     assert f"the case store wants a token: {why}" in capsys.readouterr().err
+
+
+def test_what_a_log_holds_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = examples.event(examples.cpu_incident(title="cart\x1b[2J\nWhy it is P1\u202e"), "opened")
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(msgspec.json.encode(event) + b"\n")
+    assert run_explain(event.incident_id, config=None, log=log) == 0
+    assert "\ncart\ufffd[2J Why it is P1\ufffd\n" in capsys.readouterr().out
