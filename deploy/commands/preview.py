@@ -18,6 +18,7 @@ from schemas.reading import UNREADABLE, said
 from sinks.disclosure import leaks
 from sinks.notifier.language import languages
 from sinks.notifier.preview import Preview, previews
+from sinks.notifier.sandbox import described
 from sinks.notifier.words import Writer
 
 
@@ -47,7 +48,10 @@ def run_preview(
             )
             if audience is None or made.audience.startswith(audience)
         ]
-    except (NoStory, TemplateError, ValueError, LookupError, OSError) as error:
+    except TemplateError as error:
+        print(f"tocsin preview: {described(error)}", file=sys.stderr)
+        return 2
+    except (NoStory, ValueError, LookupError, OSError) as error:
         print(f"tocsin preview: {said(error)}", file=sys.stderr)
         return 2
     if json is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateError
 
 from deploy.commands.preview import internal_names, lines_about, read_incidents, rendered
 from schemas.configuration import Configuration, Recipient
@@ -13,6 +13,7 @@ from schemas.incidents import Incident
 from sinks.notifier.language import FOLDER, Language
 from sinks.notifier.messages import Ask, Digest, HandOver, Held
 from sinks.notifier.preview import event_at
+from sinks.notifier.sandbox import described
 from sinks.notifier.words import NOTICES, Writer
 
 RECORDED = Path(__file__).parent.parent / "examples" / "incidents.jsonl"
@@ -147,10 +148,3 @@ def _as_ours(incident: Incident, configuration: Configuration) -> Incident:
             for signal in incident.signals
         ),
     )
-
-
-def described(error: Exception) -> str:
-    """What is wrong with a template, with its file and line where they are known."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.filename or error.name}:{error.lineno}: {error.message}"
-    return f"{type(error).__name__}: {error}"

@@ -8,7 +8,8 @@ filters that cannot grow their input are there.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CodeType
+from traceback import walk_tb
+from types import CodeType, FrameType
 from typing import Any
 
 from jinja2 import (
@@ -17,7 +18,9 @@ from jinja2 import (
     StrictUndefined,
     Template,
     TemplateError,
+    TemplateNotFound,
     TemplateRuntimeError,
+    TemplateSyntaxError,
     nodes,
 )
 from jinja2.bccache import Bucket, BytecodeCache
@@ -62,6 +65,28 @@ FILTERS = frozenset(
 
 class TemplateTooGreedyError(TemplateError):
     """A template wanted more than a message needs; says what."""
+
+
+def described(error: Exception) -> str:
+    """What is wrong with a template, with its file and line where they are known."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.filename or error.name}:{error.lineno}: {error.message}"
+    place = _place(error) or (error.__cause__ and _place(error.__cause__))
+    what = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, TemplateNotFound):
+        what = f"there is no template {error.name}"
+    return f"{place}: {what}" if place else what
+
+
+def _place(error: BaseException) -> str | None:
+    """File and line of the innermost template that an error went through."""
+    steps = walk_tb(error.__traceback__)
+    places = [f"{frame.f_code.co_filename}:{line}" for frame, line in steps if _is_template(frame)]
+    return places[-1] if places else None
+
+
+def _is_template(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.endswith(".j2")
 
 
 class _Compiled(BytecodeCache):
@@ -115,12 +140,15 @@ class Sandbox(SandboxedEnvironment):
             for part in template.generate(facts):
                 room -= len(part)
                 if room < 0:
-                    raise TemplateTooGreedyError(f"prints more than {MAX_OUTPUT} characters")
+                    raise TemplateTooGreedyError(
+                        f"{template.name} prints more than {MAX_OUTPUT} characters"
+                    )
                 made.append(part)
         except RecursionError as error:
-            raise TemplateTooGreedyError("includes or calls itself without an end") from error
+            endless = f"{template.name} includes or calls itself without an end"
+            raise TemplateTooGreedyError(endless) from error
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise TemplateRuntimeError(f"{template.name}: {error}") from error
+            raise TemplateRuntimeError(str(error)) from error
         return "".join(made)
 
     def burn(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from jinja2 import Template, TemplateNotFound
+from jinja2 import Template, TemplateNotFound, TemplateRuntimeError
 
 from schemas.configuration import Catalogue, Recipient
 from sinks.notifier.clean import clean
@@ -110,6 +110,11 @@ class Writer:
         rendered = environment.fill(template, facts)
         subject, _, text = rendered.strip().partition("\n")
         words = Words(_with_capital(clean(subject))[:MAX_SUBJECT], _tidy(text)[:MAX_TEXT])
+        if not words.subject or not words.text:
+            part = (
+                "text: the subject is its first line, the text the rest" if subject else "subject"
+            )
+            raise TemplateRuntimeError(f"{template.filename}:1: the message has no {part}")
         return marked(words, said) if drill else words
 
     def _environment(self, said: Language) -> Sandbox:

@@ -100,7 +100,12 @@ def test_the_templates_that_ship_are_in_order(tmp_path: Path) -> None:
     ("name", "text", "mend"),
     [
         ("en/customer/update.j2", "A {{ names\n", "update.j2:1"),
-        ("en/customer/update.j2", "A\n{{ severity }}", "'severity' is undefined"),
+        ("en/customer/update.j2", "A\n{{ severity }}", "update.j2:2: 'severity' is undefined"),
+        ("en/customer/update.j2", "A\nB\n{{ 1 // 0 }}", "update.j2:3: integer division"),
+        ("en/customer/_facts.j2", "{{ secret }}", "_facts.j2:1: 'secret' is undefined"),
+        ("en/customer/update.j2", "A\n{% include 'no.j2' %}", "update.j2:2: there is no template"),
+        ("en/customer/update.j2", "\n\n\n", "update.j2:1: the message has no subject"),
+        ("en/customer/update.j2", "A subject\n\n", "update.j2:1: the message has no text"),
         ("en/customer/update.j2", "A\ncheckoutservice", "names checkoutservice"),
         ("en/support/update.j2", "{% for a in [1] %}" * 3 + "{% endfor %}" * 3, "nests more"),
         ("en/customer/updte.j2", "A\nB", "did you mean customer/update.j2?"),

@@ -42,6 +42,15 @@ def test_a_template_that_fails_gives_way_to_the_one_that_ships(tmp_path: Path, s
     assert Pen(CATALOGUE, tmp_path).write(ask()) == Writer(CATALOGUE).write(ask())
 
 
+@pytest.mark.parametrize("source", ["\n\n\n", "Only a subject\n", "{# nothing #}"])
+def test_a_template_that_says_nothing_gives_way_to_the_one_that_ships(
+    tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "en/customer").mkdir(parents=True)
+    (tmp_path / "en/customer/update.j2").write_text(source)
+    assert Pen(CATALOGUE, tmp_path).write(ask()) == Writer(CATALOGUE).write(ask())
+
+
 def test_phrases_that_fail_give_way_to_those_that_ship(tmp_path: Path) -> None:
     (tmp_path / "en").mkdir()
     (tmp_path / "en/phrases.toml").write_text("not toml")
