@@ -71,8 +71,8 @@ def test_a_merged_incident_takes_along_what_people_said_and_the_log_names_it() -
     assert now.acknowledged_ms is not None
     assert (now.workaround, now.expected_resolution_ms) == ("by phone", START + 1)
     assert event.text.endswith(
-        "From there come the severity P1 set by ada, the acknowledgement by ada, the public message, "
-        "the workaround, when it should be over, the reason."
+        "From there come the severity P1 set by ada, the acknowledgement by ada, "
+        "the public message, the workaround, when it should be over, the reason."
     )
     assert (now.public_message, now.reason, now.solution) == ("Soon", "x", None)
 
