@@ -144,6 +144,8 @@ class Sandbox(SandboxedEnvironment):
                         f"{template.name} prints more than {MAX_OUTPUT} characters"
                     )
                 made.append(part)
+        except TemplateError:  # one of them is a LookupError as well
+            raise
         except RecursionError as error:
             endless = f"{template.name} includes or calls itself without an end"
             raise TemplateTooGreedyError(endless) from error
