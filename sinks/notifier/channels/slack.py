@@ -13,32 +13,14 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from schemas.incidents import FailureClass
-from sinks.notifier.channels.channel import Message, Receipt, Refused, Retry, retry_after_seconds
+from sinks.notifier.channels.channel import Message, Receipt, Retry
 from sinks.notifier.channels.rooms import OWN_CHANNEL
 from sinks.notifier.channels.slack_blocks import blocks, card, fallback, topic
+from sinks.notifier.channels.slack_errors import error_code, outcome
 from sinks.notifier.channels.slack_history import posted_before
 from sinks.notifier.channels.slack_rooms import Rooms
 from sinks.notifier.channels.thread import Thread
 from sinks.outgoing import Outgoing
-
-_AUTH = frozenset(
-    (
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "missing_scope",
-        "no_permission",
-        "team_access_not_granted",
-        "access_denied",
-    )
-)
-_TRANSIENT = frozenset(
-    ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org")
-)
-
 
 log = structlog.get_logger("tocsin.notifier")
 
@@ -92,8 +74,8 @@ class Slack:
             raise Retry("unreachable", f"{type(error).__name__} from Slack") from error
 
     async def bring_up_to_date(self, message: Message, receipt: Receipt) -> None:
-        """Edits the card above the message and the topic. What does not work is left: the next
-        message brings both up to date."""
+        """Edits the card above the message and the topic, and invites who belongs there by now.
+        What does not work is left: the next message brings all up to date."""
         thread = Thread.read(message.thread)
         if thread is None or not thread.channel or receipt.thread != message.thread:
             return  # it began a thread, or the thread is of a version that noted no channel
@@ -107,6 +89,8 @@ class Slack:
             )
             if thread.is_own:
                 await self._set_topic(thread.channel, message)
+                if self._rooms is not None:
+                    await self._rooms.invite(thread.channel, message)
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
             log.warning("card not edited", incident_id=message.incident_id, error=str(error)[:200])
 
@@ -195,27 +179,3 @@ def slack_client(token: str, base_url: str, timeout_seconds: int = 10) -> AsyncW
     )
     client.proxy = None  # it would take the environment's, which nobody has looked at
     return client
-
-
-def outcome(error: SlackApiError, now_ms: int) -> Retry | Refused:
-    """What Slack's answer means for the message."""
-    response: Any = error.response
-    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-    headers = {
-        str(k).lower(): str(v) for k, v in (getattr(response, "headers", None) or {}).items()
-    }
-    code = error_code(response)
-    after = retry_after_seconds(headers.get("retry-after"), now_ms)
-    failure: FailureClass = "unreachable"
-    if status == 429 or code in ("ratelimited", "rate_limited"):
-        failure = "rate_limited"
-    elif code in _AUTH:
-        failure = "auth"
-    elif code and status < 500 and code not in _TRANSIENT:
-        return Refused(f"Slack answered {code}")
-    return Retry(failure, f"Slack answered {code or status}", after)
-
-
-def error_code(response: Any) -> str:
-    data = getattr(response, "data", None)
-    return str(data.get("error", "")) if isinstance(data, dict) else ""

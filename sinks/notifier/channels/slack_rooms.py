@@ -1,7 +1,7 @@
 """Slack channels of incidents' own: made once, with the right people in them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from schemas.configuration import IncidentChannels
 from sinks.notifier.channels.channel import Message, Retry
 from sinks.notifier.channels.rooms import people
+from sinks.notifier.channels.slack_errors import error_code, passes
 
 MAX_NAME = 80
 PAGE = 500
@@ -34,6 +35,7 @@ class Rooms:
         self._settings = settings
         self._owners = owners
         self._known: dict[str, str] = {}
+        self._invited: dict[str, set[str]] = {}
 
     async def open(self, message: Message) -> str:
         """The id of the incident's channel. Raises SlackApiError, and Retry if the name is taken
@@ -42,8 +44,18 @@ class Rooms:
         if name not in self._known:
             self._known[name] = await self._made(name)
         channel = self._known[name]
-        await self._invite(channel, people(self._settings, self._owners, message))
+        await self.invite(channel, message)
         return channel
+
+    async def invite(self, channel: str, message: Message) -> None:
+        """Invites who belongs there by now and was not yet, each by themselves, so that one who
+        left the company keeps nobody else out. Raises SlackApiError for what passes by itself: at
+        the next attempt the others are there already."""
+        invited = self._invited.setdefault(channel, set())
+        for person in people(self._settings, self._owners, message):
+            if person not in invited:
+                await self._invite(channel, person)
+                invited.add(person)
 
     async def _made(self, name: str) -> str:
         try:
@@ -65,19 +77,19 @@ class Rooms:
             await self._client.conversations_join(channel=channel)
         return channel
 
-    async def _invite(self, channel: str, wanted: Iterable[str]) -> None:
-        """Each by themselves, so that one who left the company keeps nobody else out."""
-        for person in wanted:
-            try:
-                user = person
-                if "@" in person:
-                    found = await self._client.users_lookupByEmail(email=person)
-                    user = str(found["user"]["id"])
-                await self._client.conversations_invite(channel=channel, users=user)
-            except SlackApiError as error:
-                code = error.response.get("error")
-                if code not in ("already_in_channel", "cant_invite_self"):
-                    log.warning("not invited", person=person, error=code)
+    async def _invite(self, channel: str, person: str) -> None:
+        try:
+            user = person
+            if "@" in person:
+                found = await self._client.users_lookupByEmail(email=person)
+                user = str(found["user"]["id"])
+            await self._client.conversations_invite(channel=channel, users=user)
+        except SlackApiError as error:
+            if passes(error):
+                raise
+            code = error_code(error.response)
+            if code not in ("already_in_channel", "cant_invite_self"):
+                log.warning("not invited", person=person, error=code)
 
 
 async def find_channel(client: AsyncWebClient, name: str, kinds: str) -> str | None:

@@ -69,8 +69,8 @@ class TeamsBot:
         return Receipt(thread=message.thread, accepted=str(answer.json().get("id", "")) or None)
 
     async def bring_up_to_date(self, message: Message, receipt: Receipt) -> None:
-        """Edits the card above the message and the channel's description. What does not work is
-        left: the next message brings both up to date."""
+        """Edits the card above the message and the channel's description, and invites who belongs
+        there by now. What does not work is left: the next message brings all up to date."""
         thread = Thread.read(message.thread)
         if thread is None or receipt.thread != message.thread:
             return  # it began a thread
@@ -80,6 +80,7 @@ class TeamsBot:
             await self._connector.do("PUT", path, card)
             if thread.is_own:
                 await self._rooms.describe(thread.channel, message)
+                await self._rooms.invite(thread.channel, message)
         except (Retry, Refused) as error:
             log.warning("card not edited", incident_id=message.incident_id, error=error.detail)
 

@@ -51,19 +51,22 @@ class TeamsRooms:
         self._owners = owners
         self._known: dict[str, str] = {}
         self._people: dict[str, Person | None] = {}
+        self._invited: dict[str, set[str]] = {}
 
     async def open(self, message: Message) -> Room:
         """The incident's channel. Raises Retry, and Refused if Teams will not make it: a team
         has room for 1,000, with those deleted in the last 30 days."""
         name = channel_name(self._settings.prefix, message.incident_id or "digests")
-        wanted = [await self._person(who) for who in self._wanted(message)]
-        invited = tuple(person for person in wanted if person is not None)
+        invited = await self._wanted(message)
         if name not in self._known:
             self._known[name] = await self._made(name, message, invited)
         channel = self._known[name]
-        for person in invited:
-            await self._invite(channel, person)
+        await self._invite_all(channel, invited)
         return Room(channel, invited)
+
+    async def invite(self, channel: str, message: Message) -> None:
+        """Invites who belongs there by now and was not yet. Raises Retry."""
+        await self._invite_all(channel, await self._wanted(message))
 
     def forget(self, channel: str) -> None:
         """Looks for a channel anew that is gone."""
@@ -74,8 +77,11 @@ class TeamsRooms:
         path = f"{self._team}/channels/{quote(channel, safe='')}"
         await self._graph.do("PATCH", path, {"description": description(message)})
 
-    def _wanted(self, message: Message) -> list[str]:
-        return list(people(self._settings, self._owners, message))
+    async def _wanted(self, message: Message) -> tuple[Person, ...]:
+        """Who belongs there, of those that there are."""
+        names = people(self._settings, self._owners, message)
+        found = [await self._person(who) for who in names]
+        return tuple(person for person in found if person is not None)
 
     async def _made(self, name: str, message: Message, invited: tuple[Person, ...]) -> str:
         for number in range(1, NAMES + 1):
@@ -116,19 +122,30 @@ class TeamsRooms:
             answer = await self._graph.ask("GET", path)
             if answer.status == 404:
                 log.warning("not invited", person=who, error=code_in(answer) or 404)
+                self._people[who] = None
                 return None
             self._graph.judge(answer)
             said = answer.json()
             self._people[who] = Person(str(said["id"]), clean(str(said["displayName"])))
         return self._people[who]
 
-    async def _invite(self, channel: str, person: Person) -> None:
+    async def _invite_all(self, channel: str, wanted: tuple[Person, ...]) -> None:
         """Each by themselves, so that one who cannot come keeps nobody else out."""
+        invited = self._invited.setdefault(channel, set())
+        for person in wanted:
+            if person.id not in invited:
+                await self._invite(channel, person)
+                invited.add(person.id)
+
+    async def _invite(self, channel: str, person: Person) -> None:
+        """Raises Retry for what passes by itself: who is there already is no trouble then."""
         places = [f"{self._team}/members"]
         if self._settings.private:  # its members are of the team first
             places.append(f"{self._team}/channels/{quote(channel, safe='')}/members")
         for place in places:
             answer = await self._graph.ask("POST", place, self._member(person))
+            if answer.status == 412 or answer.status >= 500:  # limits are raised already
+                self._graph.judge(answer)
             if not answer.taken and not _is_taken(answer):
                 log.warning("not invited", person=person.name, error=code_in(answer))
 

@@ -53,6 +53,8 @@ class TeamsBotLookAlike:
         self.is_strict = False
         self.script: list[web.Response] = []
         self.graph_script: list[web.Response] = []
+        self.away: dict[str, int] = {}
+        """Ends of Graph's paths that answer with this status, once."""
         self.key = KEY
         self.endorsements = ["msteams"]
         self.keys_asked = 0
@@ -107,6 +109,8 @@ class TeamsBotLookAlike:
         if self.graph_script:
             return self.graph_script.pop(0)
         path = unquote(request.path).removeprefix("/graph")
+        if status := self.away.pop(path.rpartition("/")[2], None):
+            return web.Response(status=status, headers={"Retry-After": "7"})
         asked = await request.json() if request.can_read_body else {}
         if request.method == "GET" and path.startswith("/users/"):
             user = self.users.get(path.removeprefix("/users/"))

@@ -176,6 +176,40 @@ async def test_an_incident_has_a_channel_of_its_own_with_the_right_people(
     assert {post["channel"] for post in team.posted} == {room["id"]}
 
 
+@pytest.mark.parametrize("method", ["conversations.invite", "users.lookupByEmail"])
+async def test_who_cannot_be_invited_just_now_is_invited_at_the_next_attempt(
+    team: SlackLookAlike, method: str
+) -> None:
+    slack_ = own_channels(team, invite=("gone@example.org", "ada@example.org", "kim@example.org"))
+    team.limited = [method]
+    with pytest.raises(Retry) as raised:
+        await slack_.send(own())
+    assert (raised.value.failure, raised.value.after_seconds) == ("rate_limited", 1)
+    assert team.posted == []
+    await slack_.send(own())
+    (room,) = team.channels.values()
+    assert room["members"] == ["U1", "U2"]
+    assert len(team.posted) == 1
+
+
+async def test_who_has_a_service_that_is_affected_later_is_invited_then(
+    team: SlackLookAlike,
+) -> None:
+    slack_ = own_channels(team, invite_by_owner={"orders team": ("kim@example.org",)})
+    before = msgspec.Raw(msgspec.json.encode(cpu_incident(services=("other",))))
+    first = await slack_.send(own(details=before))
+    (room,) = team.channels.values()
+    assert room["members"] == ["U1"]
+    team.limited = ["conversations.invite"]
+    await send(slack_, own(id="2", thread=first.thread))
+    assert room["members"] == ["U1"]
+    await send(slack_, own(id="3", thread=first.thread))
+    assert room["members"] == ["U1", "U2"]
+    asked = team.calls.count("users.lookupByEmail")
+    await send(slack_, own(id="4", thread=first.thread))
+    assert team.calls.count("users.lookupByEmail") == asked
+
+
 async def test_a_channel_that_a_crash_left_is_found_again(team: SlackLookAlike) -> None:
     await own_channels(team).send(own())
     await own_channels(team).send(own(id="2"))

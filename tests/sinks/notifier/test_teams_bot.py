@@ -102,6 +102,34 @@ async def test_an_incident_has_a_channel_of_its_own_with_the_right_people(
     assert "entities" not in card_of(list(team.posts.values())[1])["msteams"]
 
 
+@pytest.mark.parametrize(
+    ("status", "failure"), [(429, "rate_limited"), (503, "unreachable"), (412, "unreachable")]
+)
+async def test_who_cannot_be_invited_just_now_is_invited_at_the_next_attempt(
+    team: TeamsBotLookAlike, status: int, failure: str
+) -> None:
+    bot = Bot(team, invite=("ada@example.org", "kim@example.org"))
+    team.away = {"members": status}
+    with pytest.raises(Retry) as raised:
+        await bot.send(own())
+    assert (raised.value.failure, raised.value.after_seconds) == (failure, 7)
+    assert not team.posts
+    await Bot(team, invite=("ada@example.org", "kim@example.org")).send(own())
+    assert team.team == ["u-1", "u-2"]
+    assert len(team.channels) == len(team.posts) == 1
+
+
+async def test_who_has_a_service_that_is_affected_later_is_invited_then(
+    team: TeamsBotLookAlike,
+) -> None:
+    owners = {"orders team": ("kim@example.org",)}
+    before = msgspec.Raw(msgspec.json.encode(cpu_incident(services=("other",))))
+    first = await Bot(team, invite_by_owner=owners).send(own(details=before))
+    assert team.team == ["u-1"]
+    await Bot(team, invite_by_owner=owners).send(own(id="2", thread=first.thread))
+    assert team.team == ["u-1", "u-2"]
+
+
 async def test_a_private_channel_has_an_owner_and_its_members_one_by_one(
     team: TeamsBotLookAlike,
 ) -> None:
