@@ -3,9 +3,9 @@ to recover from, and how long it will last. Pure.
 
 The models are River's: a Bernoulli naive Bayes for the two classes, and Bayesian linear regression
 (Bishop, Pattern Recognition and Machine Learning, 3.3) on the logarithm of the duration. How sure
-they are is not their own opinion: each closed incident is predicted before it is learned
-(progressive validation), and the shares of right answers and the errors of those predictions are
-what is said. With fewer closed incidents than `least` nothing is.
+they are is not their own opinion: once an incident is closed, what was said of it when it was
+opened is judged (progressive validation), and the shares of right answers and the errors of those
+predictions are what is said. With fewer closed incidents than `least` nothing is.
 
 The state is the closed incidents themselves, from which the models are made anew.
 """
@@ -53,12 +53,16 @@ _MANY_SERVICES = 5
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A closed incident: what was known of it when it was opened, and what came of it."""
+    """A closed incident: what was known of it when it was opened, and what came of it.
+
+    `guess` is what was expected of it then; None if nothing was.
+    """
 
     features: dict[str, float]
     category: Category
     complexity: Complexity
     lasted_ms: int
+    guess: Outlook | None = None
 
 
 class Validation(msgspec.Struct, frozen=True):
@@ -101,7 +105,8 @@ def lasted(incident: Incident) -> int:
 
 def example_of(incident: Incident, features: dict[str, float]) -> Example:
     """A closed incident as an example; `features` are those of when it was opened."""
-    return Example(features, incident.category, complexity_of(incident), lasted(incident))
+    complexity, lasted_ms = complexity_of(incident), lasted(incident)
+    return Example(features, incident.category, complexity, lasted_ms, incident.outlook)
 
 
 def features_of(incident: Incident, catalogue: Mapping[str, Service]) -> dict[str, float]:
@@ -140,13 +145,13 @@ class Lessons:
         return self._examples
 
     def learn(self, example: Example) -> None:
-        """Takes a closed incident in, after predicting it for the validation."""
+        """Takes a closed incident in, and judges what was expected of it."""
         self._examples.append(example)
         if len(self._examples) > MOST:
             del self._examples[:FORGET]
             self._models = None
         elif self._models is not None:
-            self._models.learn(example, judge=len(self._examples) > self.least)
+            self._models.learn(example)
 
     def outlook(self, features: dict[str, float]) -> Outlook | None:
         """What to expect; None while there are fewer than `least` closed incidents."""
@@ -162,8 +167,8 @@ class Lessons:
         """The models; made only when they are asked for, as River takes a second to import."""
         if self._models is None:
             self._models = _Models()
-            for number, example in enumerate(self._examples):
-                self._models.learn(example, judge=number >= self.least)
+            for example in self._examples:
+                self._models.learn(example)
         return self._models
 
     def load(self, examples: Sequence[Example]) -> None:
@@ -188,19 +193,21 @@ class _Models:
         self._errors: deque[float] = deque(maxlen=RECENT)
         self._within: deque[bool] = deque(maxlen=RECENT)
 
-    def learn(self, example: Example, *, judge: bool) -> None:
-        """Predicts the example, if it is to be judged, and then learns it."""
+    def learn(self, example: Example) -> None:
+        """Judges what was expected of the example, if anything was, and then learns it."""
         x, seconds = example.features, max(example.lasted_ms / 1000, 1.0)
-        if judge:
-            self._category_right.append(self._category.predict_one(x) == example.category)
-            self._complexity_right.append(self._complexity.predict_one(x) == example.complexity)
-            error = abs(log(seconds) - float(self._duration.predict_one(x)))
-            if self._errors:
-                self._within.append(error <= self._margin())
-            self._errors.append(error)
+        if example.guess is not None:
+            self._judge(example, example.guess, seconds)
         self._category.learn_one(x, example.category)
         self._complexity.learn_one(x, example.complexity)
         self._duration.learn_one(x, log(seconds))
+
+    def _judge(self, example: Example, guess: Outlook, seconds: float) -> None:
+        self._category_right.append(guess.category.value == example.category)
+        self._complexity_right.append(guess.complexity.value == example.complexity)
+        self._errors.append(abs(log(seconds) - log(max(guess.lasts_ms, 1) / 1000)))
+        if guess.lasts_from_ms is not None and guess.lasts_to_ms is not None:
+            self._within.append(guess.lasts_from_ms <= seconds * 1000 <= guess.lasts_to_ms)
 
     def outlook(self, x: dict[str, float], examples: int) -> Outlook:
         expected = float(self._duration.predict_one(x))

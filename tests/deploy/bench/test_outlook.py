@@ -42,6 +42,17 @@ def test_what_is_learned_is_better_than_the_plainest_rule(
     assert "60 closed incidents, 40 of them guessed" in capsys.readouterr().out
 
 
+def test_only_what_had_ended_when_it_opened_tells_of_an_incident(tmp_path: Path) -> None:
+    log, out = write_log(tmp_path / "log.jsonl", 60), tmp_path / "report.json"
+    lines = log.read_bytes().splitlines(keepends=True)
+    # The first fifty are open at once, the last ten one after the other.
+    log.write_bytes(b"".join([*lines[0:100:2], *lines[1:100:2], *lines[100:]]))
+    assert run_outlook([log], least=20, json=out) == 0
+    report = msgspec.json.decode(out.read_bytes(), type=Report)
+    assert (report.closed_incidents, report.learned.examples, report.plain.examples) == (60, 10, 10)
+    assert report.learned.category_right == 1.0
+
+
 def test_nothing_is_guessed_from_too_few(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
