@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from schemas.classification import Classification
 from schemas.configuration import Service
 from schemas.incidents import EventType, Impact, Incident, Signal
 from schemas.times import duration, stamp
@@ -14,6 +15,9 @@ from streams.outlook import category_of
 from streams.words import clock, number, summary, title
 
 MAX_SERVICES = 200
+BESIDE_NEWS = {"technical severity": "technical", "business impact": "business", "scope": "scope"}
+"""What the log calls a dimension of the classification. It stands beside other news, and is none by
+itself."""
 _SAID = (
     ("severity set by", "severity_override_by", "tocsin"),
     ("public message", "public_message", "none"),
@@ -154,10 +158,7 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             found[name] = f"{before} → {after}"
-    if old.classification and new.classification:
-        before, after = old.classification.scope, new.classification.scope
-        if before != after:
-            found["scope"] = f"{before} → {after}"
+    found.update(_reclassified(old.classification, new.classification))
     added = [name for name in new.services if name not in old.services]
     if added:
         found["services"] = f"{', '.join(old.services)} → also {', '.join(added)}"
@@ -178,6 +179,14 @@ def changes(old: Incident, new: Incident) -> dict[str, str]:
     if old.false_alarm_by != new.false_alarm_by:
         found["false alarm"] = f"no → says {new.false_alarm_by}"
     return found
+
+
+def _reclassified(old: Classification | None, new: Classification | None) -> dict[str, str]:
+    """The dimensions that people do not set and that are other now; see `BESIDE_NEWS`."""
+    if old is None or new is None:
+        return {}
+    pairs = [(label, getattr(old, name), getattr(new, name)) for label, name in BESIDE_NEWS.items()]
+    return {label: f"{before} → {after}" for label, before, after in pairs if before != after}
 
 
 def _by(time_ms: int | None) -> str:

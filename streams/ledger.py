@@ -11,7 +11,7 @@ from streams.causes import is_clear, rank
 from streams.classify import gravest, hold_severity
 from streams.dimensions import classification_of, with_outlook
 from streams.dossier import Dossier, sign_of
-from streams.draft import changes, draft, event_text, facts_of, impact_of
+from streams.draft import BESIDE_NEWS, changes, draft, event_text, facts_of, impact_of
 from streams.harm import keep_worst
 from streams.lifecycle import Rules, hold_ms, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
@@ -283,7 +283,8 @@ class Ledger:
             return "silenced" if dossier.silenced_by else "unsilenced"
         if told.severity != (dossier.override or dossier.severity):
             return "severity_changed"
-        return "updated" if changes(told, self._draft(dossier)).keys() - {"scope"} else None
+        news = changes(told, self._draft(dossier)).keys() - BESIDE_NEWS.keys()
+        return "updated" if news else None
 
     def _draft(self, dossier: Dossier) -> Incident:
         return draft(dossier, self.environment, self.time_ms or 0)

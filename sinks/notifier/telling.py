@@ -75,15 +75,16 @@ def headline(incident: Incident, language: Language, told: Sequence[Signal]) -> 
 def changes_told(event: IncidentEvent, language: Language) -> tuple[tuple[str, str], ...]:
     """What has changed, each with its name, by the readable pairs of the event."""
     return tuple(
-        (language.phrase("changes", name), _translated(text, language))
+        (language.phrase("changes", name), _translated(name, text, language))
         for name, text in event.changes.items()
         if name != "public_phase" and not (name == "visibility" and "state" in event.changes)
     )
 
 
-def _translated(text: str, language: Language) -> str:
+def _translated(name: str, text: str, language: Language) -> str:
     """Words that tocsin itself puts into such a pair, in the language."""
-    words = language.phrase.pairs("change_words")
+    graded = name in ("technical severity", "business impact")
+    words = language.phrase.pairs("grade_words" if graded else "change_words")
     if not words:
         return text
     pattern = "|".join(sorted(map(re.escape, words), key=len, reverse=True))

@@ -92,6 +92,18 @@ def test_a_scope_that_widens_stands_in_the_log_and_is_no_news_by_itself() -> Non
     assert [e.changes.get("scope") for e in events] == [None, "instance → services"]
 
 
+def test_what_is_technically_worse_and_worth_more_stands_in_the_log_and_is_no_news_by_itself() -> (
+    None
+):
+    mild = replace(anomaly("cart", "latency"), value=0.3, expected=0.2)
+    worse = replace(anomaly("cart", "latency", at=10, score=30.0), value=0.9, expected=0.2)
+    later = anomaly("web", "level", 20)
+    events = told(mild, worse, later, until=40, made=stage(Service(name="cart", tier=2)))
+    assert [e.type for e in events] == ["opened", "updated"], "the second window is no news"
+    assert events[1].changes["technical severity"] == "none → minor"
+    assert events[1].changes["business impact"] == "none → low"
+
+
 def test_technical_severity_and_business_impact_say_which_count_and_which_entry() -> None:
     made = stage(*SHOP)
     failing = replace(anomaly("cart", "error_ratio"), series='errors{service="cart"}')
