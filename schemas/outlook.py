@@ -19,6 +19,10 @@ Complexity = Literal["self_healing", "simple", "moderate", "hard"]
 than two hours, came back, or more than five services."""
 
 
+Part = Literal["category", "complexity", "duration"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
 class Guess(msgspec.Struct, frozen=True):
     """A guess, and the share of the last such guesses that were right (0 to 1)."""
 
@@ -28,7 +32,11 @@ class Guess(msgspec.Struct, frozen=True):
 
 class Outlook(msgspec.Struct, frozen=True, omit_defaults=True):
     """Category, complexity of the recovery and duration (milliseconds), learned from `examples`
-    closed incidents; 80 % of the durations lay between `lasts_from_ms` and `lasts_to_ms`."""
+    closed incidents; 80 % of the durations lay between `lasts_from_ms` and `lasts_to_ms`.
+
+    `plain` names what is merely the most frequent class or the median duration, since nothing that
+    was learned has predicted better.
+    """
 
     examples: int
     category: Guess
@@ -36,3 +44,4 @@ class Outlook(msgspec.Struct, frozen=True, omit_defaults=True):
     lasts_ms: int
     lasts_from_ms: int | None = None
     lasts_to_ms: int | None = None
+    plain: tuple[Part, ...] = ()

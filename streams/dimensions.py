@@ -189,15 +189,17 @@ def with_outlook(found: Classification, dossier: Dossier, lessons: Lessons) -> C
 
 def _learned_recovery(outlook: Outlook) -> Steps:
     guess = outlook.complexity
-    source = f"share of such guesses that were right; from {outlook.examples} closed incidents"
+    how = "the most frequent of" if "complexity" in outlook.plain else "from"
+    source = f"share of such guesses that were right; {how} {outlook.examples} closed incidents"
     return (GradingStep("sure", guess.sure, source, guess.value.replace("_", " ")),)
 
 
 def _learned_duration(outlook: Outlook) -> Steps:
+    how = "the median of" if "duration" in outlook.plain else "from"
     about = GradingStep(
         name="lasts",
         value=outlook.lasts_ms / 1000,
-        source=f"seconds; from {outlook.examples} closed incidents",
+        source=f"seconds; {how} {outlook.examples} closed incidents",
         result=f"about {duration(outlook.lasts_ms)}",
     )
     if outlook.lasts_from_ms is None or outlook.lasts_to_ms is None:

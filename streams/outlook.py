@@ -5,20 +5,24 @@ The models are River's: a Bernoulli naive Bayes for the two classes, and Bayesia
 (Bishop, Pattern Recognition and Machine Learning, 3.3) on the logarithm of the duration. How sure
 they are is not their own opinion: once an incident is closed, what was said of it when it was
 opened is judged (progressive validation), and the shares of right answers and the errors of those
-predictions are what is said. With fewer closed incidents than `least` nothing is.
+predictions are what is said. With fewer closed incidents than `least` nothing is. Where the models
+predicted the last incidents no better than the plainest rule (the most frequent class, the median
+duration), that rule speaks, and `Outlook.plain` says so.
 
 The state is the closed incidents themselves, from which the models are made anew.
 """
 
-from collections import deque
+from bisect import insort
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, exp, log, log1p
+from statistics import median
 
 import msgspec
 
 from schemas.configuration import Service
 from schemas.incidents import Incident, Signal
-from schemas.outlook import Category, Complexity, Guess, Outlook
+from schemas.outlook import PARTS, Category, Complexity, Guess, Outlook, Part
 
 MOST = 500
 """Closed incidents remembered, as systems change; past it the oldest `FORGET` go at once, since
@@ -188,6 +192,10 @@ class _Models:
         self._category = BernoulliNB()
         self._complexity = BernoulliNB()
         self._duration = TargetStandardScaler(BayesianLinearRegression())
+        self._categories: Counter[str] = Counter()
+        self._complexities: Counter[str] = Counter()
+        self._logs: list[float] = []
+        self._gains: dict[Part, deque[float]] = {part: deque(maxlen=RECENT) for part in PARTS}
         self._category_right: deque[bool] = deque(maxlen=RECENT)
         self._complexity_right: deque[bool] = deque(maxlen=RECENT)
         self._errors: deque[float] = deque(maxlen=RECENT)
@@ -198,6 +206,11 @@ class _Models:
         x, seconds = example.features, max(example.lasted_ms / 1000, 1.0)
         if example.guess is not None:
             self._judge(example, example.guess, seconds)
+        if self._logs:
+            self._compare(example, log(seconds))
+        self._categories[example.category] += 1
+        self._complexities[example.complexity] += 1
+        insort(self._logs, log(seconds))
         self._category.learn_one(x, example.category)
         self._complexity.learn_one(x, example.complexity)
         self._duration.learn_one(x, log(seconds))
@@ -209,16 +222,40 @@ class _Models:
         if guess.lasts_from_ms is not None and guess.lasts_to_ms is not None:
             self._within.append(guess.lasts_from_ms <= seconds * 1000 <= guess.lasts_to_ms)
 
+    def _compare(self, example: Example, lasted: float) -> None:
+        """Notes by how much the models predict it better than the plainest rules do."""
+        (category, plain_category), (complexity, plain_complexity), (lasts, middle) = (
+            self._predictions(example.features)
+        )
+        right = (category == example.category) - (plain_category == example.category)
+        self._gains["category"].append(right)
+        right = (complexity == example.complexity) - (plain_complexity == example.complexity)
+        self._gains["complexity"].append(right)
+        self._gains["duration"].append(abs(lasted - middle) - abs(lasted - lasts))
+
+    def _predictions(
+        self, x: dict[str, float]
+    ) -> tuple[tuple[str, str], tuple[str, str], tuple[float, float]]:
+        """Category, complexity and log seconds, each by the models and by the plainest rule."""
+        return (
+            (self._category.predict_one(x), self._categories.most_common(1)[0][0]),
+            (self._complexity.predict_one(x), self._complexities.most_common(1)[0][0]),
+            (float(self._duration.predict_one(x)), median(self._logs)),
+        )
+
     def outlook(self, x: dict[str, float], examples: int) -> Outlook:
-        expected = float(self._duration.predict_one(x))
+        category, complexity, lasts = self._predictions(x)
+        plain = tuple(part for part in PARTS if sum(self._gains[part]) <= 0)
+        expected = lasts["duration" in plain]
         margin = self._margin() if self._errors else None
         return Outlook(
             examples=examples,
-            category=self._guess(self._category.predict_one(x), self._category_right),
-            complexity=self._guess(self._complexity.predict_one(x), self._complexity_right),
+            category=self._guess(category["category" in plain], self._category_right),
+            complexity=self._guess(complexity["complexity" in plain], self._complexity_right),
             lasts_ms=_ms(expected),
             lasts_from_ms=None if margin is None else _ms(expected - margin),
             lasts_to_ms=None if margin is None else _ms(expected + margin),
+            plain=plain,
         )
 
     @staticmethod

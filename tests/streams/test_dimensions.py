@@ -162,11 +162,11 @@ def test_recovery_and_duration_are_unknown_until_enough_were_closed_and_then_say
     sure, source, result = lines(found[4], "recovery")["sure"]
     assert 0 < sure < 1
     assert (source, result) == (
-        "share of such guesses that were right; from 4 closed incidents",
+        "share of such guesses that were right; the most frequent of 4 closed incidents",
         "self healing",
     )
     assert found[4].lasts_ms == pytest.approx(110 * SECOND, rel=0.2)
-    assert lines(found[4], "duration")["lasts"][1] == "seconds; from 4 closed incidents"
+    assert lines(found[4], "duration")["lasts"][1] == "seconds; the median of 4 closed incidents"
 
 
 def test_a_persons_word_on_the_end_counts_before_what_was_learned() -> None:

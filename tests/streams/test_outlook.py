@@ -62,6 +62,7 @@ def test_category_complexity_and_duration_are_those_of_like_incidents() -> None:
     assert cpu.lasts_from_ms < LONG_MS * 1.2 < cpu.lasts_to_ms
     assert network.lasts_ms == pytest.approx(SHORT_MS * 1.2, rel=0.3)
     assert cpu.examples == 60
+    assert cpu.plain == ()
 
 
 def test_how_sure_it_is_comes_from_predictions_made_before_learning() -> None:
@@ -75,6 +76,23 @@ def test_how_sure_it_is_comes_from_predictions_made_before_learning() -> None:
         teach(lessons, replace(example, category=("other", "demand")[number // 2 % 2]))
     guess = lessons.outlook(features_of(cpu_incident(), {}))
     assert guess is not None and guess.category.sure < 0.7
+
+
+def test_where_nothing_learned_is_better_the_plainest_rule_speaks_and_says_so() -> None:
+    """What is known early tells the category here, and nothing of recovery and duration."""
+    lessons, like = Lessons(least=20), list(history(60))
+    for number, example in enumerate(like):
+        rare = number % 7 in (0, 3)
+        odd = replace(example, complexity="hard" if rare else "simple", lasted_ms=SHORT_MS)
+        teach(lessons, replace(odd, lasted_ms=LONG_MS) if rare else odd)
+    for features in (like[0].features, like[1].features):
+        said = lessons.outlook(features)
+        assert said is not None and said.plain == ("complexity", "duration")
+        assert (said.complexity.value, said.lasts_ms) == ("simple", SHORT_MS)
+    assert {said.category.value for x in like[:2] if (said := lessons.outlook(x.features))} == {
+        "capacity",
+        "network",
+    }
 
 
 def test_what_was_said_at_the_opening_is_judged_and_not_what_would_be_said_by_now() -> None:
