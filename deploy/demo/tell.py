@@ -41,7 +41,7 @@ class Teller:
             f"{incident.id}{f'  {case}' if case else ''}"
         )
         for name, text in self._details(event):
-            self._line(name, text)
+            self._line(name, one_line(text))
 
     def delivery(self, delivery: Delivery) -> None:
         """Who was told, or why not."""
@@ -53,7 +53,7 @@ class Teller:
     def _told(self, name: str, delivery: Delivery, text: str) -> None:
         """Names the incident where another one was spoken of last: events may be faster."""
         other = "" if delivery.incident_id == self._last else f"  ({delivery.incident_id})"
-        self._line(name, f"{delivery.recipient} by {delivery.channel}: {text}{other}")
+        self._line(name, f"{delivery.recipient} by {delivery.channel}: {one_line(text)}{other}")
 
     def _details(self, event: IncidentEvent) -> list[tuple[str, str]]:
         if event.type in ("opened", "reopened"):
@@ -66,7 +66,7 @@ class Teller:
         return [("", event.text)] if event.text else []
 
     def _line(self, name: str, text: str) -> None:
-        self._console.print(f"          [dim]{name:<9}[/]{escape(one_line(text))}", soft_wrap=True)
+        self._console.print(f"          [dim]{name:<9}[/]{escape(text)}", soft_wrap=True)
 
 
 def how_bad(incident: Incident) -> str:

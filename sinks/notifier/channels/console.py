@@ -18,7 +18,7 @@ class Console:
 
     async def send(self, message: Message) -> Receipt:
         """Prints the message with its links and to whom it goes."""
-        lines = [one_line(f"{message.subject}  → {message.recipient}")]
+        lines = [f"{one_line(message.subject)}  → {message.recipient}"]
         lines += [f"  {line}" if line else "" for line in message.text.splitlines()]
         lines += ["", *(f"  {link.label}: {link.url}" for link in message.links)]
         self._out.write(printable("\n".join(lines)) + "\n\n")

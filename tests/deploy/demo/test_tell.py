@@ -34,5 +34,7 @@ def test_a_message_about_another_incident_than_the_one_above_names_its_own() -> 
     teller.event(second, None)
     teller.delivery(delivery(first.incident_id, "come late"))
     lines = out.getvalue().splitlines()
+    teller.delivery(delivery(first.incident_id, "two\nlines"))
     assert any(line.endswith("console: right below") for line in lines)
     assert any(line.endswith(f"console: come late  ({first.incident_id})") for line in lines)
+    assert any("console: two lines" in line for line in lines)

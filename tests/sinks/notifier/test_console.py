@@ -23,5 +23,5 @@ async def test_a_message_is_a_block_without_escapes() -> None:
     )
     await Console(out).send(message)
     assert out.getvalue().startswith(
-        "P2: cart is \ufffd[31mslow → ops\n  one\n\n  two \ufffd[2J\ufffd\n"
+        "P2: cart is \ufffd[31mslow  → ops\n  one\n\n  two \ufffd[2J\ufffd\n"
     )
