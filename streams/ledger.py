@@ -15,7 +15,7 @@ from streams.draft import BESIDE_NEWS, changes, draft, event_text, facts_of, imp
 from streams.harm import keep_worst
 from streams.lifecycle import Rules, hold_ms, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
-from streams.parents import parent_of
+from streams.parents import outgrown_by, parent_of
 from streams.playbooks import begin, has_given_up, hold
 from streams.prediction import (
     follow,
@@ -25,6 +25,7 @@ from streams.prediction import (
     is_withdrawn,
 )
 from streams.regraded import why_regraded
+from streams.regroup import take_in
 from streams.reports import weigh
 from streams.review import show
 from streams.silences import Silences
@@ -93,6 +94,7 @@ class Ledger:
         """Brings every incident up to `end_ms` and says what changed, at most once each."""
         events: list[IncidentEvent] = []
         self._turn_silences(end_ms + self.rules.lateness_ms)
+        self._take_in(opened, end_ms)
         # The older first: what follows from another sees what has become of that.
         for dossier in sorted(self.memory.dossiers.values(), key=lambda d: (d.opened_ms, d.id)):
             name = dossier.id
@@ -102,6 +104,22 @@ class Ledger:
                 self._learn_from(dossier)
                 del self.memory.dossiers[name]
         return events + self._close_early()
+
+    def _take_in(self, opened: Iterable[str], end_ms: int) -> None:
+        """Gives what a new incident holds to the milder one that it shows to be worse."""
+        graph, dossiers = self.casebook.graph, self.memory.dossiers
+        for name in opened:
+            new = dossiers[name]
+            if new.told is not None or new.mass or not new.is_out():
+                continue
+            new.causes, _ = self._causes(new)
+            keep_worst(new)
+            facts = facts_of(new, self.catalogue, self._base.currency, grows=True)
+            new.severity = gravest(facts, self._grading).severity
+            outgrown = outgrown_by(new, dossiers, graph, end_ms, self.rules)
+            if outgrown is not None:
+                take_in(new, outgrown, end_ms)
+                del dossiers[name]
 
     def _turn_silences(self, time_ms: int) -> None:
         """Lets every open incident be looked at if a silence has begun or ended since."""

@@ -44,6 +44,40 @@ def parent_of(
     return None if best is None else best.id
 
 
+def outgrown_by(
+    child: Dossier,
+    dossiers: Mapping[str, Dossier],
+    graph: ServiceGraph,
+    end_ms: int,
+    rules: Rules,
+) -> Dossier | None:
+    """The milder incident that a new one shows to be worse, as all of it is what a callee near by
+    hands up: one outage, which people know of already.
+
+    Not one that somebody has graded or silenced: what is worse would be slept through. One that is
+    suppressed is let go as it grows graver than its own parent, or stays as that explains both.
+    """
+    found = [
+        parent
+        for parent in dossiers.values()
+        if _goes_on_before(parent, child, end_ms, rules)
+        and parent.override is None
+        and parent.silence is None
+        and parent.severity > child.severity
+        and _is_near(parent, child, graph, rules)
+        and _explains(parent, child, graph)
+    ]
+    return min(found, key=lambda p: (p.severity, p.opened_ms, p.id), default=None)
+
+
+def _is_near(parent: Dossier, child: Dossier, graph: ServiceGraph, rules: Rules) -> bool:
+    """Whether each service of the child calls one of the parent's, in at most so many hops."""
+    return all(meaning(signal) in CARRIED for signal in child.trusted_signals()) and all(
+        not graph.near(name, rules.max_distance).keys().isdisjoint(parent.drawn_in)
+        for name in child.drawn_in
+    )
+
+
 def severity_of(dossier: Dossier) -> Severity:
     """How grave it is, after people as after the matrix."""
     return dossier.override or dossier.severity
@@ -52,11 +86,15 @@ def severity_of(dossier: Dossier) -> Severity:
 def _may_suppress(parent: Dossier, child: Dossier, end_ms: int, rules: Rules) -> bool:
     """Whether it was there before, is truly out of order now, and is no less grave, so that nobody
     sleeps through what is worse than they know of."""
+    graver = severity_of(parent) <= severity_of(child)
+    return graver and _goes_on_before(parent, child, end_ms, rules)
+
+
+def _goes_on_before(parent: Dossier, child: Dossier, end_ms: int, rules: Rules) -> bool:
     return (
         (parent.opened_ms, parent.id) < (child.opened_ms, child.id)
         and not parent.is_over
         and not is_quiet(parent, end_ms, rules)
-        and severity_of(parent) <= severity_of(child)
     )
 
 

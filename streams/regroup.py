@@ -83,6 +83,12 @@ def merge(source: Dossier, into: Dossier, actor: str, end_ms: int, rules: Rules)
     return carried
 
 
+def take_in(source: Dossier, into: Dossier, end_ms: int) -> None:
+    """Moves all that an incident that nobody was told of holds into another, which grows by it."""
+    _move(source, into, set(source.seen))
+    into.grown_ms = max(into.grown_ms, end_ms)
+
+
 def _carry(source: Dossier, into: Dossier) -> list[str]:
     """Copies what people have said of `source` and not of `into`; says what, in words.
 

@@ -114,11 +114,34 @@ def test_what_has_a_sign_of_its_own_or_depends_on_nothing_that_fails_is_told(
     assert child.suppressed_by is None
 
 
-def test_what_is_graver_than_the_parent_is_told() -> None:
-    made = stage(Service(name="cart", tier=1, customers=50_000))
-    logs = course([*lasting(), *lasting("cart", "error_ratio", start=LATE)], made=made)
-    assert first(logs["cart"]).severity < first(logs["store"]).severity
-    assert first(logs["cart"]).suppressed_by is None
+GRAVE = Service(name="cart", tier=1, customers=50_000)
+
+
+@pytest.mark.parametrize("start", [320, 400, 600, LATE])
+def test_a_late_symptom_that_is_graver_makes_the_one_outage_worse_at_once(start: int) -> None:
+    found = [*lasting(), *lasting("cart", "error_ratio", start=start)]
+    logs = course(found, made=stage(GRAVE))
+    assert list(logs) == ["store"]
+    risen = next(e for e in logs["store"] if "cart" in e.incident.services)
+    assert brief([risen]) == [f"severity_changed {start + 15}"]
+    assert risen.incident.severity < first(logs["store"]).severity
+
+
+def test_what_is_graver_than_a_parent_that_somebody_has_graded_is_told_itself() -> None:
+    made = stage(GRAVE)
+    found = batches([*lasting(), *lasting("cart", "error_ratio", start=LATE)], until=1_800)
+    (event,) = made.process(found[:2])
+    mild = Command(
+        id="c1",
+        type="set_severity",
+        incident_id=event.incident_id,
+        actor="ada",
+        issued_ms=START,
+        severity="P4",
+    )
+    made.command([mild])
+    opened = [e.incident for e in made.process(found[2:]) if e.type == "opened"]
+    assert [(i.services, i.suppressed_by) for i in opened] == [(("cart",), None)]
 
 
 def test_what_was_told_already_is_never_suppressed_afterwards() -> None:
