@@ -241,10 +241,17 @@ class Keeper(Generic[S]):
                     await self.say(said)
 
     async def close(self) -> None:
-        """A last checkpoint; from then on nothing is taken in, as another may keep the stage."""
+        """A last checkpoint; from then on nothing is taken in, as another may keep the stage.
+
+        Returns once the broker has answered all that was said, or the next keeper would not find
+        it on the topics and say it again.
+        """
         await self.checkpoint()
         async with self._checkpointing, self._lock:
             self._closed = True
+            under_way, self._under_way = self._under_way, []
+            # What failed is in the checkpoint, or behind it; the next keeper says it.
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _settle(self) -> None:
         under_way, self._under_way = self._under_way, []

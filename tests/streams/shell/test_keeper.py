@@ -222,6 +222,20 @@ async def test_a_closed_keeper_takes_and_says_nothing_more() -> None:
     assert kept.stage.total == 1
 
 
+async def test_it_closes_once_the_broker_has_answered_what_was_said_exactly() -> None:
+    """Else the next keeper would not find it on the topic, and say it again."""
+    broker = Broker()
+    kept = keeper(broker)
+    broker.acknowledge = False
+    await kept.change_exactly(lambda: [Outgoing("clock", None, None)])
+    closing = asyncio.create_task(kept.close())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    broker.in_the_air[0].set_exception(ConnectionError("said by the next keeper, then"))
+    await closing
+
+
 async def test_a_state_that_takes_long_to_save_is_saved_less_often_but_always_at_the_end() -> None:
     broker, now = Broker(), 0.0
 
