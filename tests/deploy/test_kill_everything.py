@@ -54,7 +54,10 @@ def test_killing_every_part_changes_nothing_in_the_end(tmp_path: Path) -> None:
                 system.kill(*left.pop(0)[1])
 
         system.replay(system.feed(shift_ms=feed.shift_ms, speed=150), kill)
-        assert left == []
+        while left:  # the last incident may open with the very last window
+            assert left[0][0](system)
+            kill(system)
+            system.settle()
         found = outcome(system)
     for what, value in expected.items():
         assert found[what] == value, what
