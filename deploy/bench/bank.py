@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from deploy.bench.answer import write_json
 from deploy.bench.bank_rivals import RIVALS, measure
 from deploy.bench.bank_workload import STEP_MS, Fleet
 from deploy.console import new_console
@@ -75,8 +76,7 @@ def main(series: int = 100_000, *, ticks: int = EPOCH_SAMPLES, json: Path | None
         f"({result.snapshot_compressed_bytes / 1e6:,.0f} MB compressed), saved in "
         f"{result.snapshot_seconds:.2f} s, restored in {result.restore_seconds:.2f} s"
     )
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    write_json(json, result)
     return 0
 
 

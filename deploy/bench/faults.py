@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from deploy.bench.answer import write_json
 from deploy.bench.faults_recordings import Recording, RecordingError, recordings
 from deploy.bench.faults_replay import OURS, Replayed, replay
 from deploy.bench.faults_result import (
@@ -50,8 +51,7 @@ def main(
         print(f"tocsin bench faults: {said(error)}", file=sys.stderr)
         return 2
     show(new_console(), result)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    write_json(json, result)
     return 0
 
 

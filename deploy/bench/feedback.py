@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from deploy.bench.answer import write_json
 from deploy.bench.faults_recordings import RecordingError
 from deploy.bench.feedback_corpus import Replayed, replayed
 from deploy.commands.replay import CallsFileError, runs
@@ -104,8 +105,7 @@ def main(folders: Sequence[Path], *, config: Path | None = None, json: Path | No
         print(f"tocsin bench feedback: {said(error)}", file=sys.stderr)
         return 2
     show(new_console(), result)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    write_json(json, result)
     return 0
 
 

@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from deploy.bench.answer import answer
 from deploy.bench.place import Place, place
 from deploy.bench.process import measure, processors
-from deploy.bench.task import PARTITIONS, BenchError, Kind, Measured, Task, configuration
+from deploy.bench.task import PARTITIONS, Kind, Measured, Task, configuration
 from deploy.bench.workload import EVENTS_PER_SECOND, SERIES_A_SERVICE, SERVICES
 from deploy.brokers import apache
-from deploy.brokers.apache import ApacheKafkaError
-from deploy.brokers.mock import MockBrokerError
-from deploy.topics import TopicsError, changelogs, plan
+from deploy.topics import changelogs, plan
 
 BrokerKind = Literal["auto", "mock", "kafka"]
 
@@ -73,17 +72,10 @@ def main(
 
     `rate` is how many events come in one second of event time, `series` about how many they are of.
     """
-    console = Console(stderr=True)
     load = Load(events, rate, partitions, max(partitions, round(series / SERIES_A_SERVICE)))
-    try:
-        result = run(load, repeats=repeats, broker=broker, bootstrap=bootstrap)
-    except (BenchError, ApacheKafkaError, MockBrokerError, TopicsError) as error:
-        console.print(f"[red]not measured:[/] {error}")
-        return 1
-    Console().print(table(result))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return 0
+    return answer(
+        lambda _: run(load, repeats=repeats, broker=broker, bootstrap=bootstrap), table, json
+    )
 
 
 class Load(NamedTuple):

@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 from rich.console import Console
 
+from deploy.bench.answer import answer
 from deploy.bench.killed_worker import KilledWorker
 from deploy.bench.latency_feed import Fault, Plan, Written
 from deploy.bench.latency_marks import Marks
@@ -36,10 +37,9 @@ from deploy.bench.latency_result import (
 from deploy.bench.place import Place, place
 from deploy.bench.process import measure, processors
 from deploy.bench.task import PARTITIONS, BenchError, Task, configuration
-from deploy.brokers.apache import ApacheKafkaError
 from deploy.configuration import load
 from deploy.demo.children import free_ports
-from deploy.topics import TopicsError, changelogs, plan
+from deploy.topics import changelogs, plan
 from schemas.configuration import Configuration
 
 FAULTS: Final = 60
@@ -63,16 +63,7 @@ def main(
 
     `rate` is what to write a second; half of the maximum if None.
     """
-    console = Console(stderr=True)
-    try:
-        result = run(faults, rate, bootstrap, console)
-    except (BenchError, ApacheKafkaError, TopicsError) as error:
-        console.print(f"[red]not measured:[/] {error}")
-        return 1
-    Console().print(table(result))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return 0
+    return answer(lambda console: run(faults, rate, bootstrap, console), table, json)
 
 
 def run(faults: int, rate: int | None, bootstrap: str | None, console: Console) -> Latency:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from deploy.bench.answer import write_json
 from deploy.bench.nab_corpus import CorpusError, Series, find_corpus, read_corpus
 from deploy.bench.nab_detect import GAUSSIAN_PUBLISHED, Detected, detect, windowed_gaussian
 from deploy.bench.nab_scoring import Alarms, Floats, Report, alarms, score_corpus
@@ -74,8 +75,7 @@ def main(
     try:
         if results is not None:
             write_results(results, corpus, detected.scores, at, prefix)
-        if json is not None:
-            json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+        write_json(json, result)
     except OSError as error:
         print(f"tocsin bench nab: {error}; give a place that can be written", file=sys.stderr)
         return 2

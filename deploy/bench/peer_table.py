@@ -18,13 +18,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from deploy.bench.answer import answer
 from deploy.bench.place import Place, place
 from deploy.bench.process import measure, processors
 from deploy.bench.task import PARTITIONS, BenchError, Measured, Task, configuration
 from deploy.brokers import apache
-from deploy.brokers.apache import ApacheKafkaError
-from deploy.brokers.mock import MockBrokerError
-from deploy.topics import TopicsError, changelogs, plan
+from deploy.topics import changelogs, plan
 
 EVENTS: Final = 200_000
 TIMEOUT_SECONDS: Final = 600
@@ -88,18 +87,13 @@ def main(
 
     `python` is the interpreter of the peers' environment, `.venv-peers` by default.
     """
-    console = Console(stderr=True)
-    try:
-        result = run(events, (python or Path(".venv-peers/bin/python")).absolute(), bootstrap)
-    except (BenchError, ApacheKafkaError, MockBrokerError, TopicsError) as error:
-        console.print(f"[red]not measured:[/] {error}")
-        return 1
-    Console().print(table(result))
-    if result.missing:
-        console.print(f"not installed: {', '.join(result.missing)}; `make peers` installs them")
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return 0
+    python = (python or Path(".venv-peers/bin/python")).absolute()
+    return answer(lambda _: run(events, python, bootstrap), table, json, remark=_missing)
+
+
+def _missing(result: Peers) -> str | None:
+    missing = ", ".join(result.missing)
+    return f"not installed: {missing}; `make peers` installs them" if missing else None
 
 
 def run(events: int, python: Path, bootstrap: str | None) -> Peers:

@@ -15,13 +15,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from deploy.bench.answer import answer
 from deploy.bench.feed import Feed
 from deploy.bench.killed_worker import KilledWorker
 from deploy.bench.place import Place, place
 from deploy.bench.process import processors
-from deploy.bench.task import PARTITIONS, BenchError
+from deploy.bench.task import PARTITIONS
 from deploy.bench.workload import SERIES_A_SERVICE
-from deploy.brokers.apache import ApacheKafkaError
 from schemas.configuration import Windows
 
 EVENTS_A_SERIES_AND_WINDOW = 2
@@ -69,16 +69,7 @@ def main(
     json: Path | None = None,
 ) -> int:
     """Measures, prints a table and writes `json`. Returns 0, or 1 where it could not measure."""
-    console = Console(stderr=True)
-    try:
-        result = run(series, kills, bootstrap, console)
-    except (BenchError, ApacheKafkaError) as error:
-        console.print(f"[red]not measured:[/] {error}")
-        return 1
-    Console().print(table(result))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return 0
+    return answer(lambda console: run(series, kills, bootstrap, console), table, json)
 
 
 def run(series: int, kills: int, bootstrap: str | None, console: Console) -> Recovery:

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from deploy.bench.answer import answer
 from deploy.bench.process import measure, processors
-from deploy.bench.task import PARTITIONS, BenchError, Measured, Task
+from deploy.bench.task import PARTITIONS, Measured, Task
 from deploy.bench.workload import SERIES_A_SERVICE
 from schemas.configuration import Windows
 
@@ -62,16 +63,7 @@ def main(
     json: Path | None = None,
 ) -> int:
     """Measures, prints a table and writes `json`. Returns 0, or 1 where it could not measure."""
-    console = Console(stderr=True)
-    try:
-        result = run(series, partitions, least_events)
-    except BenchError as error:
-        console.print(f"[red]not measured:[/] {error}")
-        return 1
-    Console().print(table(result))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return 0
+    return answer(lambda _: run(series, partitions, least_events), table, json)
 
 
 def run(series: Sequence[int], partitions: Sequence[int], least_events: int) -> Scale:

@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from deploy.bench.answer import write_json
 from deploy.brokers.apache import ApacheKafkaError
 from deploy.chaos.soak_account import Account
 from deploy.chaos.soak_feed import SteadyFeed
@@ -109,8 +110,7 @@ def main(order: Order, *, json: Path | None = None, keep: bool = False) -> int:
         if is_good and not keep:
             shutil.rmtree(folder, ignore_errors=True)
     _print(console, found)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    write_json(json, found)
     if keep or not is_good:
         console.print(f"logs: {folder}")
     return 0 if is_good else 1
