@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, TypeVar
 
 import faust
@@ -60,6 +61,20 @@ def _unless_lost(keeper: Keeper[Any]) -> Iterator[None]:
         yield
     except LeaseLostError:
         logger.warning("%s %s may be another worker's: nothing said", keeper.name, keeper.partition)
+
+
+def _while_whole(
+    take: Callable[["Pipeline", Run], Awaitable[None]],
+) -> Callable[["Pipeline", Run], Awaitable[None]]:
+    """Passes over runs that come while no stages are restored: Faust may resume a restoring that a
+    rebalance has cut short, and all is read again after."""
+
+    @wraps(take)
+    async def guarded(self: "Pipeline", run: Run) -> None:
+        if self._is_whole:
+            await take(self, run)
+
+    return guarded
 
 
 class Pipeline:
@@ -277,8 +292,7 @@ class Pipeline:
         }
 
     def forget(self) -> None:
-        """Lets every stage go as it is. Runs that come before others are restored are passed over:
-        Faust may resume a restoring that a rebalance has cut short, and all is read again after."""
+        """Lets every stage go as it is."""
         self._is_whole = False
         for source in self.ingest:
             self._clock.remove(source)
@@ -308,10 +322,9 @@ class Pipeline:
 
     # what is done with a run
 
+    @_while_whole
     async def on_raw(self, run: Run) -> None:
         """Raw records to observations and dead letters."""
-        if not self._is_whole:
-            return
         keeper = self.ingest.get(run.source)
         if keeper is None:
             raise WorkerError(
@@ -333,10 +346,9 @@ class Pipeline:
 
         await self._take(keeper, run, body)
 
+    @_while_whole
     async def on_observations(self, run: Run) -> None:
         """Observations to anomalies."""
-        if not self._is_whole:
-            return
         keeper = self.detect.get(run.partition)
         if keeper is None:
             raise WorkerError(
@@ -360,10 +372,9 @@ class Pipeline:
 
         await self._take(keeper, run, body)
 
+    @_while_whole
     async def on_anomalies(self, run: Run) -> None:
         """Anomalies to incident events."""
-        if not self._is_whole:
-            return
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
@@ -375,10 +386,9 @@ class Pipeline:
 
         await self._take(keeper, run, body)
 
+    @_while_whole
     async def on_commands(self, run: Run) -> None:
         """What people ask, to incident events; where it falls among the anomalies is kept."""
-        if not self._is_whole:
-            return
         keeper = self._incident_keeper(run)
 
         def body(run: Run) -> list[Outgoing]:
