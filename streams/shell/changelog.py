@@ -88,11 +88,7 @@ class Changelogs:
         if (further := tail.further()) is not None:
             return further
         if tail.has_broken():
-            raise BrokenCheckpointError(
-                f"the checkpoints of partition {tail.tp.partition} have lost records of theirs: is "
-                "the changelog topic compacted, and nothing else? Restore it, or delete the "
-                "changelog topics and read the raw topics again"
-            )
+            raise BrokenCheckpointError(tail.tp.partition)
         return Restored(None, tail.fetched_bytes)
 
     async def _copied(self, tp: TP, placed: Placed) -> Checkpoint | None:

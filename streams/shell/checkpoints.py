@@ -82,7 +82,14 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class BrokenCheckpointError(ValueError):
-    """A changelog holds checkpoints, and none of them is whole."""
+    """A changelog holds checkpoints of a partition, and none of them is whole."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(
+            f"the checkpoints of partition {partition} have lost records of theirs: is the "
+            "changelog topic compacted, and nothing else? Restore it, or delete the changelog "
+            "topics and read the raw topics again"
+        )
 
 
 def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, bytes]]:
@@ -92,7 +99,7 @@ def records_of(partition: int, checkpoint: Checkpoint) -> list[tuple[bytes, byte
     slot = checkpoint.sequence % SLOTS
     manifest = Manifest(SCHEMA_VERSION, checkpoint.sequence, len(chunks), _digest(payload))
     return [
-        *((_key(partition, slot, str(i)), chunk) for i, chunk in enumerate(chunks)),
+        *((chunk_key(partition, slot, i), chunk) for i, chunk in enumerate(chunks)),
         (manifest_key(partition, slot), msgspec.msgpack.encode(manifest)),
     ]
 
@@ -109,11 +116,7 @@ def latest(partition: int, records: Mapping[bytes, bytes]) -> Checkpoint | None:
         if checkpoint is not None:
             return checkpoint
     if found:
-        raise BrokenCheckpointError(
-            f"the checkpoints of partition {partition} have lost records of theirs: is the "
-            "changelog topic compacted, and nothing else? Restore it, or delete the changelog "
-            "topics and read the raw topics again"
-        )
+        raise BrokenCheckpointError(partition)
     return None
 
 
@@ -140,9 +143,7 @@ def assemble(
     partition: int, manifest: Manifest, records: Mapping[bytes, bytes]
 ) -> Checkpoint | None:
     """The checkpoint of a manifest, if all its chunks are among the records."""
-    slot = manifest.sequence % SLOTS
-    chunks = [records.get(_key(partition, slot, str(i)), b"") for i in range(manifest.chunks)]
-    return opened(manifest, b"".join(chunks))
+    return opened(manifest, b"".join(_chunks(partition, manifest, records)))
 
 
 def is_manifest(key: bytes) -> bool:
@@ -158,9 +159,14 @@ def chunks_of(
         known = read_manifest(manifest)
     except (msgspec.MsgspecError, UnknownVersionError):
         return None
-    slot = known.sequence % SLOTS
-    chunks = [records.get(_key(partition, slot, str(i)), b"") for i in range(known.chunks)]
+    chunks = _chunks(partition, known, records)
     return chunks if _digest(b"".join(chunks)) == known.digest else None
+
+
+def _chunks(partition: int, manifest: Manifest, records: Mapping[bytes, bytes]) -> list[bytes]:
+    """The chunks of a manifest, empty where they are not among the records."""
+    slot = manifest.sequence % SLOTS
+    return [records.get(chunk_key(partition, slot, i), b"") for i in range(manifest.chunks)]
 
 
 def opened(manifest: Manifest, payload: bytes) -> Checkpoint | None:
