@@ -5,7 +5,6 @@ import contextlib
 import difflib
 import os
 import shutil
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from confluent_kafka import KafkaException
 from rich.markup import escape
 from sqlalchemy.engine import make_url
 
+from deploy.commands import moments
 from deploy.commands.sample import Sample, mapped, sample
 from deploy.commands.templates import broken_templates
 from deploy.configuration import load
@@ -87,7 +87,7 @@ def _people(configuration: Configuration) -> Iterator[Finding]:
     if section.route_tests is not None:
         for name, wrong in run_tests(Path(section.route_tests), configuration):
             yield Finding(f"routing test {name}", wrong)
-    now_ms = int(time.time() * 1000)
+    now_ms = moments.now_ms()
     for roster in Rosters(section):
         gaps = roster.gaps(now_ms, now_ms + GAP_DAYS * DAY_MS)
         note = f"nobody is on call from {stamp(gaps[0].start_ms)} UTC" if gaps else ""

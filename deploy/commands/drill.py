@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from deploy.commands import moments
 from deploy.commands.drill_result import ENDINGS, Result, result_of, show
 from deploy.commands.say import ends, not_sent, send
 from deploy.configuration import load
@@ -144,7 +145,7 @@ class _Drill:
             type=kind,
             incident_id=incident_id,
             actor=self._actor,
-            issued_ms=int(time.time() * 1000),
+            issued_ms=moments.now_ms(),
             service=service,
             severity=severity,
         )

@@ -3,12 +3,12 @@
 import getpass
 import re
 import sys
-import time
 import uuid
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from deploy.commands import moments
 from deploy.commands.say import give, not_sent, send
 from deploy.configuration import load
 from deploy.credentials import SecretError
@@ -36,7 +36,7 @@ def run_feedback(
             file=sys.stderr,
         )
         return 2
-    now_ms = int(time.time() * 1000)
+    now_ms = moments.now_ms()
     try:
         from_ms = past(since, now_ms)
         to_ms = past(until, now_ms) if until else now_ms

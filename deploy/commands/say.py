@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from deploy.commands import moments
 from deploy.configuration import load
 from deploy.console import put
 from deploy.credentials import SecretError, for_command
@@ -48,7 +49,7 @@ def give(
         type=kind,
         incident_id=incident,
         actor=actor or getpass.getuser(),
-        issued_ms=int(time.time() * 1000),
+        issued_ms=moments.now_ms(),
         text=text,
         severity=severity,
         expected_ms=expected_ms,
@@ -104,7 +105,7 @@ def tell(
         type=kind,
         incident_id="",
         actor=actor or getpass.getuser(),
-        issued_ms=int(time.time() * 1000),
+        issued_ms=moments.now_ms(),
         text=text,
         service=service,
         services=services,
@@ -130,7 +131,7 @@ def give_expectation(
 ) -> int:
     """Sends when the incident is expected to be over; as `give`, and 2 for a time that is none."""
     try:
-        expected_ms = moment_of(when, int(time.time() * 1000))
+        expected_ms = moment_of(when, moments.now_ms())
     except ValueError as error:
         print(f"tocsin expect: {error}", file=sys.stderr)
         return 2

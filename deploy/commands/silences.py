@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.commands import moments
 from deploy.commands.say import not_sent, send
 from deploy.configuration import load
 from deploy.console import new_console, put
@@ -43,7 +44,7 @@ def run_silence(
     actor: str | None,
 ) -> int:
     """Silences what matches, or an incident; returns the exit code."""
-    now_ms = int(time.time() * 1000)
+    now_ms = moments.now_ms()
     try:
         for text in matchers:
             matcher(text)
@@ -78,7 +79,7 @@ def run_unsilence(silence: str, *, config: Path | None, actor: str | None) -> in
         type="unsilence",
         incident_id="",
         actor=actor or getpass.getuser(),
-        issued_ms=int(time.time() * 1000),
+        issued_ms=moments.now_ms(),
         into=silence,
     )
     return _sent(command, config, f"{silence} ends now")
@@ -117,7 +118,7 @@ def _refusal(configuration: Configuration, command: Command, concerns: str | Non
 def run_silences(*, config: Path | None, json: Path | None) -> int:
     """Lists what is silenced now and next, and what ended lately; returns the exit code."""
     configuration = load(config)
-    now_ms = int(time.time() * 1000)
+    now_ms = moments.now_ms()
     try:
         silences = listed(configuration, now_ms)
     except (KafkaException, SecretError) as error:
