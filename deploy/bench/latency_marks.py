@@ -4,13 +4,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import msgspec
 from confluent_kafka import Consumer
 
+from deploy.local_server import LocalServer
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
 from schemas.incidents import IncidentEvent
@@ -65,14 +66,12 @@ class Marks:
         )
         self._ending = threading.Event()
         self._reading = threading.Thread(target=self._read, name="marks", daemon=True)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._serving = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._server = LocalServer(self._handler())
 
     @property
     def url(self) -> str:
         """What `/notification` and PagerDuty's `/v2/enqueue` are under."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.url
 
     def _read(self) -> None:
         self._consumer.subscribe(list(self._readers))
@@ -124,7 +123,7 @@ class Marks:
         return Handler
 
     def __enter__(self) -> Self:
-        self._serving.start()
+        self._server.start()
         return self
 
     def start(self) -> None:
@@ -141,5 +140,4 @@ class Marks:
         if self._reading.is_alive():
             self._reading.join(5)
         self._consumer.close()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()

@@ -2,9 +2,11 @@
 
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
+
+from deploy.local_server import LocalServer
 
 PATH = "/hook"
 
@@ -22,14 +24,12 @@ class Receiver:
         self.conflicts: set[str] = set()
         self._is_up = True
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._server = LocalServer(self._handler())
 
     @property
     def url(self) -> str:
         """Where to post to."""
-        return f"http://127.0.0.1:{self._server.server_port}{PATH}"
+        return f"{self._server.url}{PATH}"
 
     def down(self) -> None:
         """Closes every connection without an answer until `up`."""
@@ -58,7 +58,7 @@ class Receiver:
                 self.conflicts.add(key)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(
@@ -67,8 +67,7 @@ class Receiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self
