@@ -219,15 +219,21 @@ def used(broker: ApacheKafka) -> tuple[set[tuple[str, str, str, str]], set[str]]
     return allowed, denied
 
 
+def written(folder: Path, broker: ApacheKafka, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration's file, with its secrets in the environment."""
+    monkeypatch.setenv("TOCSIN_TEST_PASSWORD", PASSWORD)
+    monkeypatch.setenv("TOCSIN_TEST_TEAMS", TEAMS)
+    path = folder / "tocsin.yaml"
+    YAML().dump(document(broker, folder), path)
+    return path
+
+
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_the_whole_works_with_these_rights_uses_each_and_is_denied_nothing(
     tmp_path: Path, broker: ApacheKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOCSIN_TEST_PASSWORD", PASSWORD)
-    monkeypatch.setenv("TOCSIN_TEST_TEAMS", TEAMS)
-    path = tmp_path / "tocsin.yaml"
-    YAML().dump(document(broker, tmp_path), path)
+    path = written(tmp_path, broker, monkeypatch)
     for topic in ("telemetry", "deploys"):
         broker.create_topic(topic, 1)
     configuration = load(path, {})
@@ -374,10 +380,7 @@ def test_a_worker_that_makes_its_topics_needs_the_right_to_make_those_alone(
 def test_a_part_without_rights_ends_in_one_line_that_says_where_they_are_listed(
     tmp_path: Path, broker: ApacheKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOCSIN_TEST_PASSWORD", PASSWORD)
-    monkeypatch.setenv("TOCSIN_TEST_TEAMS", TEAMS)
-    path = tmp_path / "tocsin.yaml"
-    YAML().dump(document(broker, tmp_path), path)
+    path = written(tmp_path, broker, monkeypatch)
     children = Children(path, {"TOCSIN_KAFKA_SASL_USERNAME": "setup"}, tmp_path)
     children.start(("status-page",))
     try:

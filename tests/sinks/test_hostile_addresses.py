@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from deploy.configuration.addresses import wrong_addresses
-from deploy.credentials import kafka_settings
+from deploy.credentials import KafkaSettings, kafka_settings
 from schemas import configuration as c
 from sinks.notifier.channels import Message, Refused, Retry, open_channels
 from sinks.notifier.channels.http import Http
@@ -148,23 +148,22 @@ async def _oauth(url: str, outgoing: Outgoing) -> None:
     await ClientCredentials(url, "id", "secret", outgoing=outgoing).token()
 
 
-async def _kafka_oauth(url: str, outgoing: Outgoing) -> None:
-    settings = kafka_settings(
+def _with_tokens_from(url: str, outgoing: Outgoing) -> KafkaSettings:
+    return kafka_settings(
         c.Kafka(security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER",
                 sasl_oauthbearer_token_endpoint_url=url, sasl_oauthbearer_client_id="id",
                 sasl_oauthbearer_client_secret=c.Secret(env="PATH")),
         outgoing,
     )  # fmt: skip
+
+
+async def _kafka_oauth(url: str, outgoing: Outgoing) -> None:
+    settings = _with_tokens_from(url, outgoing)
     await settings.aiokafka["sasl_oauth_token_provider"].token()
 
 
 async def _kafka_oauth_of_the_command_line(url: str, outgoing: Outgoing) -> None:
-    settings = kafka_settings(
-        c.Kafka(security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER",
-                sasl_oauthbearer_token_endpoint_url=url, sasl_oauthbearer_client_id="id",
-                sasl_oauthbearer_client_secret=c.Secret(env="PATH")),
-        outgoing,
-    )  # fmt: skip
+    settings = _with_tokens_from(url, outgoing)
     assert "sasl.oauthbearer.token.endpoint.url" not in settings.confluent
     await asyncio.to_thread(settings.confluent["oauth_cb"], "")
 

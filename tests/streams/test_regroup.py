@@ -9,17 +9,15 @@ from streams.incidents import IncidentStage
 from tests.streams.incident_helpers import START, anomaly, as_bytes, batches, stage
 
 
-def ask(
-    kind: CommandType, incident: str, *, into: str | None = None, services: tuple[str, ...] = ()
-) -> Command:
+def ask(kind: CommandType, incident: str, text: str = "", **fields: Any) -> Command:
     return Command(
-        id=f"{kind} {incident} {into} {services}",
+        id=f"{kind} {incident} {fields}",
         type=kind,
         incident_id=incident,
         actor="ada",
         issued_ms=START,
-        into=into,
-        services=services,
+        text=text,
+        **fields,
     )
 
 
@@ -47,24 +45,12 @@ def test_a_merged_incident_ends_and_goes_on_in_the_other() -> None:
     assert len(events[1].incident.signals) == 3
 
 
-def said(kind: CommandType, incident: str, text: str = "", **fields: Any) -> Command:
-    return Command(
-        id=f"{kind} {incident}",
-        type=kind,
-        incident_id=incident,
-        actor="ada",
-        issued_ms=START,
-        text=text,
-        **fields,
-    )
-
-
 def test_a_merged_incident_takes_along_what_people_said_and_the_log_names_it() -> None:
     made, found = two()
     cart, mail = found["cart"], found["mail"]
-    made.command([said("set_severity", mail.id, severity="P1"), said("acknowledge", mail.id)])
-    made.command([said("workaround", mail.id, "by phone"), said("public_message", mail.id, "Soon")])
-    made.command([said("expect", mail.id, expected_ms=START + 1), said("conclude", mail.id, "x")])
+    made.command([ask("set_severity", mail.id, severity="P1"), ask("acknowledge", mail.id)])
+    made.command([ask("workaround", mail.id, "by phone"), ask("public_message", mail.id, "Soon")])
+    made.command([ask("expect", mail.id, expected_ms=START + 1), ask("conclude", mail.id, "x")])
     event = made.command([ask("merge", mail.id, into=cart.id)])[1]
     now = event.incident
     assert (now.severity, now.severity_override_by, now.acknowledged_by) == ("P1", "ada", "ada")
@@ -80,8 +66,8 @@ def test_a_merged_incident_takes_along_what_people_said_and_the_log_names_it() -
 def test_what_people_said_of_the_incident_that_goes_on_stays() -> None:
     made, found = two()
     cart, mail = found["cart"], found["mail"]
-    made.command([said("set_severity", mail.id, severity="P1"), said("workaround", mail.id, "one")])
-    made.command([said("set_severity", cart.id, severity="P4"), said("workaround", cart.id, "two")])
+    made.command([ask("set_severity", mail.id, severity="P1"), ask("workaround", mail.id, "one")])
+    made.command([ask("set_severity", cart.id, severity="P4"), ask("workaround", cart.id, "two")])
     event = made.command([ask("merge", mail.id, into=cart.id)])[1]
     assert (event.incident.severity, event.incident.workaround) == ("P4", "two")
     assert event.text == f"ada merged {mail.id} into it."
