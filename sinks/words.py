@@ -1,8 +1,33 @@
-"""What hurts, and in which language somebody wants to read of it, alike for every sink."""
+"""What hurts, how long it lasts, and who reads of it in which language, alike for every sink."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+from babel import Locale
+from babel.units import format_unit
 
 from schemas.incidents import Signal
+
+Length = Literal["short", "long", "narrow"]
+
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+
+
+def lasting(seconds: int, locale: Locale, length: Length = "long") -> str:
+    """A length of time in its two largest units: `2 hours 5 minutes`."""
+    left = max(0, seconds)
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(_counted(count, unit, locale, length))
+        elif parts:
+            break
+    return " ".join(parts[:2]) or _counted(0, "second", locale, length)
+
+
+def _counted(count: int, unit: str, locale: Locale, length: Length) -> str:
+    return str(format_unit(count, f"duration-{unit}", length, locale=locale))
 
 
 def accepted(header: str, codes: Sequence[str]) -> str:

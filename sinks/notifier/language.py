@@ -16,7 +16,6 @@ from babel.core import UnknownLocaleError
 from babel.dates import format_date, format_time, get_timezone_name
 from babel.lists import format_list
 from babel.numbers import format_decimal
-from babel.units import format_unit
 
 from schemas.times import utc
 from sinks import words
@@ -29,7 +28,6 @@ LISTED = 5
 QUOTED = 12
 """Names that a list has at most: of systems, and of what customers know."""
 
-_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -150,17 +148,9 @@ class Language:
             day=self.day(start_ms), first=self._time(start_ms), last=self.clock(end_ms)
         )
 
-    def duration(self, seconds: float, length: str = "long") -> str:
+    def duration(self, seconds: float, length: words.Length = "long") -> str:
         """A length of time in its two largest units: `2 hours 5 minutes`."""
-        left = max(0, int(seconds))
-        parts: list[str] = []
-        for unit, size in _UNITS:
-            count, left = divmod(left, size)
-            if count:
-                parts.append(self._unit(count, unit, length))
-            elif parts:
-                break
-        return " ".join(parts[:2]) or self._unit(0, "second", length)
+        return words.lasting(int(seconds), self.locale, length)
 
     def about(self, seconds: float) -> str:
         """A length of time without seconds: `5 minutes`, `less than a minute`."""
@@ -228,9 +218,6 @@ class Language:
             return own
         named = str(get_timezone_name(self.at(time_ms), "short", locale=self.locale))
         return named if named.isalpha() else f"UTC{named[:3]}" if own[0] in "+-" else own
-
-    def _unit(self, count: int, unit: str, length: str) -> str:
-        return str(format_unit(count, f"duration-{unit}", length, locale=self.locale))
 
     def _figures(self, value: float, figures: int = 3) -> str:
         if value == 0:

@@ -8,10 +8,9 @@ from pathlib import Path
 from babel import Locale
 from babel.dates import format_datetime
 from babel.lists import format_list
-from babel.units import format_unit
 
 from schemas.times import DAY_MS, utc
-from sinks.words import accepted
+from sinks.words import accepted, lasting
 
 FOLDER = Path(__file__).parent / "languages"
 DEFAULT = "en"
@@ -59,14 +58,7 @@ class Tongue:
         minutes = round(milliseconds / MINUTE_MS)
         if minutes < 1:
             return self("formats", "under_a_minute")
-        days, rest = divmod(minutes, 1440)
-        hours, minutes = divmod(rest, 60)
-        parts = ((days, "day"), (hours, "hour"), (0 if days else minutes, "minute"))
-        return " ".join(
-            str(format_unit(count, f"duration-{unit}", "long", locale=self._locale))
-            for count, unit in parts
-            if count
-        )
+        return lasting(minutes * 60, self._locale)
 
     def joined(self, names: Sequence[str]) -> str:
         """`A`, `A and B`, `A, B and C`."""
