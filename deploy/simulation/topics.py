@@ -6,6 +6,7 @@ from deploy.simulation.broker import Partition
 from deploy.simulation.story import RAW, Story
 from deploy.simulation.table import changelog
 from schemas.configuration import Topics
+from streams.shell import outgoing
 
 
 def partitions(story: Story) -> dict[str, int]:
@@ -39,11 +40,4 @@ def bundles(story: Story) -> list[frozenset[Partition]]:
 
 def written(topics: Topics, counts: Mapping[str, int]) -> list[str]:
     """The partitions that the stages write, `topic/partition`."""
-    names = (
-        topics.observations,
-        topics.anomalies,
-        topics.incident_events,
-        topics.incidents,
-        topics.dead_letters,
-    )
-    return [f"{name}/{p}" for name in names for p in range(counts[name])]
+    return [f"{name}/{p}" for name in outgoing.written(topics) for p in range(counts[name])]

@@ -35,6 +35,17 @@ EXCEPTION_CLASSES = {
 """The names that Kafka Connect's own converters and transforms use for a record of no use."""
 
 
+def written(topics: Topics) -> tuple[str, ...]:
+    """The topics that the stages write."""
+    return (
+        topics.observations,
+        topics.anomalies,
+        topics.incident_events,
+        topics.incidents,
+        topics.dead_letters,
+    )
+
+
 def observations(batches: Iterable[ObservationBatch], topics: Topics) -> list[Outgoing]:
     """Batches go to the partition of their shard, keyed by source."""
     return [

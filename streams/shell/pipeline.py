@@ -239,16 +239,9 @@ class Pipeline:
 
     def _written(self) -> list[TP]:
         """The partitions that the stages write."""
-        topics = self.topics
         return [
             TP(topic, partition)
-            for topic in (
-                topics.observations,
-                topics.anomalies,
-                topics.incident_events,
-                topics.incidents,
-                topics.dead_letters,
-            )
+            for topic in outgoing.written(self.topics)
             for partition in range(self._partitions[topic])
         ]
 
