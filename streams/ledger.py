@@ -15,7 +15,7 @@ from streams.draft import BESIDE_NEWS, changes, draft, event_text, facts_of, imp
 from streams.harm import keep_worst
 from streams.lifecycle import Rules, hold_ms, is_due, is_quiet, is_stale, phase_after, state_at
 from streams.outlook import Example, Lessons, example_of, features_of
-from streams.parents import outgrown_by, parent_of
+from streams.parents import joined_by, parent_of
 from streams.playbooks import begin, has_given_up, hold
 from streams.prediction import (
     follow,
@@ -106,7 +106,7 @@ class Ledger:
         return events + self._close_early()
 
     def _take_in(self, opened: Iterable[str], end_ms: int) -> None:
-        """Gives what a new incident holds to the milder one that it shows to be worse."""
+        """Gives what a new incident holds to the open one of which it is a late symptom."""
         graph, dossiers = self.casebook.graph, self.memory.dossiers
         for name in opened:
             new = dossiers[name]
@@ -116,9 +116,9 @@ class Ledger:
             keep_worst(new)
             facts = facts_of(new, self.catalogue, self._base.currency, grows=True)
             new.severity = gravest(facts, self._grading).severity
-            outgrown = outgrown_by(new, dossiers, graph, end_ms, self.rules)
-            if outgrown is not None:
-                take_in(new, outgrown, end_ms)
+            joined = joined_by(new, dossiers, graph, end_ms, self.rules)
+            if joined is not None:
+                take_in(new, joined, end_ms)
                 del dossiers[name]
 
     def _turn_silences(self, time_ms: int) -> None:

@@ -44,37 +44,43 @@ def parent_of(
     return None if best is None else best.id
 
 
-def outgrown_by(
-    child: Dossier,
+def joined_by(
+    late: Dossier,
     dossiers: Mapping[str, Dossier],
     graph: ServiceGraph,
     end_ms: int,
     rules: Rules,
 ) -> Dossier | None:
-    """The milder incident that a new one shows to be worse, as all of it is what a callee near by
-    hands up: one outage, which people know of already.
+    """The incident of which a new one is a late symptom: near by, it goes on and explains all of
+    the new one. The gravest, then the oldest; None if there is none.
 
-    Not one that somebody has graded or silenced: what is worse would be slept through. One that is
-    suppressed is let go as it grows graver than its own parent, or stays as that explains both.
+    Not one that is silenced: with what nobody silenced it would be told. What is graver joins only
+    if all of it is what a callee hands up, and nobody has graded the incident: what is worse would
+    be slept through. A suppressed one is let go as it grows graver than its own parent, or stays
+    as that explains both.
     """
     found = [
         parent
         for parent in dossiers.values()
-        if _goes_on_before(parent, child, end_ms, rules)
-        and parent.override is None
+        if _goes_on_before(parent, late, end_ms, rules)
         and parent.silence is None
-        and parent.severity > child.severity
-        and _is_near(parent, child, graph, rules)
-        and _explains(parent, child, graph)
+        and (severity_of(parent) <= late.severity or _may_grow_worse(parent, late))
+        and _is_near(parent, late, graph, rules)
+        and _explains(parent, late, graph)
     ]
     return min(found, key=lambda p: (p.severity, p.opened_ms, p.id), default=None)
 
 
-def _is_near(parent: Dossier, child: Dossier, graph: ServiceGraph, rules: Rules) -> bool:
-    """Whether each service of the child calls one of the parent's, in at most so many hops."""
-    return all(meaning(signal) in CARRIED for signal in child.trusted_signals()) and all(
+def _may_grow_worse(parent: Dossier, late: Dossier) -> bool:
+    carried = all(meaning(signal) in CARRIED for signal in late.trusted_signals())
+    return carried and parent.override is None
+
+
+def _is_near(parent: Dossier, late: Dossier, graph: ServiceGraph, rules: Rules) -> bool:
+    """Whether each service is at most so many hops from one that is surely out of order."""
+    return all(
         not graph.near(name, rules.max_distance).keys().isdisjoint(parent.drawn_in)
-        for name in child.drawn_in
+        for name in late.drawn_in
     )
 
 
