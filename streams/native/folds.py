@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.native.compile import compiled, inlined
+from detectors.native.compile import compiled, inlined
 from streams.sketches import PER_LOG, SMALLEST
 from streams.windows import PORTION
 

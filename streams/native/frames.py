@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.native.compile import compiled, inlined
+from detectors.native.compile import compiled, inlined
 from streams.native.scan import Buffer
 
 _1, _7, _63 = np.uint64(1), np.uint64(7), np.uint64(63)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.native.compile import inlined
+from detectors.native.compile import inlined
 from streams.native.words import as_float, high_product, leading_zeros
 
 _LEAST, _MOST = -310, 308

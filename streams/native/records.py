@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.native.compile import compiled, inlined
+from detectors.native.compile import compiled, inlined
 from streams.native.folds import Values
 from streams.native.numbers import to_float
 from streams.native.scan import (

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.native.compile import compiled, inlined
+from detectors.native.compile import compiled, inlined
 from streams.native.words import (
     eight_digits,
     ends_plain,

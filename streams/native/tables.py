@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.native.compile import compiled, inlined
+from detectors.native.compile import compiled, inlined
 from streams.native.scan import Buffer
 from streams.native.words import WHOLE, digits_zeroed, load, mixed
 

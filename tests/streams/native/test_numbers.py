@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from streams.native.compile import compiled
+from detectors.native.compile import compiled
 from streams.native.numbers import to_float
 
 

@@ -2,13 +2,15 @@
 
 numba compiles a function when it is first called, which for all of them together takes some
 seconds; what it made is kept beside the source or, where that cannot be written, in the user's
-cache folder. The folder's name follows from the sources, so code of another release is never used.
+cache folder. The folder's name follows from the sources of the function's package, so code of
+another release is never used.
 """
 
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -17,15 +19,16 @@ import numba
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_HERE = Path(__file__).parent
 
-
-def _folder() -> str:
-    """Where compiled code is kept; empty if nowhere, so that every process compiles anew."""
-    sources = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
+@cache
+def _folder(package: Path) -> str:
+    """Where compiled code of a package is kept; empty if nowhere: each process compiles anew."""
+    sources = b"".join(
+        path.read_bytes() for path in (Path(__file__), *sorted(package.glob("*.py")))
+    )
     name = f"native-{hashlib.sha256(sources).hexdigest()[:16]}"
     own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    for base in (_HERE / "__pycache__", Path(own) / "tocsin"):
+    for base in (package / "__pycache__", Path(own) / "tocsin"):
         folder = base / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -34,9 +37,6 @@ def _folder() -> str:
         except OSError:
             continue
     return ""
-
-
-numba.config.CACHE_DIR = _folder()
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -54,6 +54,7 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _made(function: Callable[P, R], *, inline: bool) -> Callable[P, R]:
+    numba.config.CACHE_DIR = _folder(Path(function.__code__.co_filename).parent)
     made: Callable[P, R] = numba.njit(
         cache=bool(numba.config.CACHE_DIR),
         nogil=True,

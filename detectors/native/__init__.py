@@ -1,0 +1,1 @@
+"""Detection's steps over many numbers, as compiled code."""
