@@ -1,28 +1,24 @@
 """Durations of requests, in the service or on the way to it, against those that are usual."""
 
-from bisect import bisect_left, bisect_right
-from itertools import accumulate
-from math import log
-from typing import Literal
+from functools import cache
+from struct import Struct
+from typing import Any, Literal
+
+import numpy as np
 
 from detectors.base import Explanation, Sample, State
-from detectors.bins import BIN_WIDTH, Bins, add, bin_value, coarse, quantile_bin, value_bin
 from detectors.calibration import TailCalibrator
-from detectors.tails import beta_binomial_score
+from detectors.native import latency as native
+from detectors.native.latency import BINS_A_CELL, REFERENCE, WINDOW, ZERO
 from detectors.units import show, subject
+from schemas.observations import Sketch
 from schemas.units import metric_of
 
-_ENDLESS = float("inf")
-_CUTS = (0.5, 0.9, 0.99, 0.999)
-_FAR = (3.0, 10.0)
-"""So many times what has been seen at most."""
-_MANY = 400.0
-"""So many requests tell of their tail themselves."""
-_LOG_CUTS = 0.477  # the price of looking several times, less since the answers resemble each other
-_PRIOR_EXCESS, _PRIOR_EXCESSES = 0.5, 3.0
-_CARRY = 0.7
-_PRIOR_CORRELATION = 0.1
-_PRIOR_PAIRS = 50.0
+_MOST_BIN = 7_500
+"""No number is of a bin further out."""
+_MARGIN = 8
+"""Cells to spare on both sides of what has come."""
+_NOTHING = np.empty(0, np.int64)
 
 
 class LatencyDetector:
@@ -73,38 +69,7 @@ class LatencyDetector:
     an application to the household distribution of the total number of cases of a disease.
     """
 
-    __slots__ = (
-        "_bins",
-        "_count",
-        "_end_ms",
-        "_evidence",
-        "_excess",
-        "_fast",
-        "_last",
-        "_ordered",
-        "_pairs",
-        "_quick",
-        "_quick_windows",
-        "_raw",
-        "_reference",
-        "_score",
-        "_slow_since",
-        "_slow_windows",
-        "_sorted",
-        "_total",
-        "_window",
-        "_windows",
-        "adopt_after_ms",
-        "calibrator",
-        "distrust_after_ms",
-        "fast_factor",
-        "least_factor",
-        "least_requests",
-        "least_seconds",
-        "least_windows",
-        "memory",
-        "quick_after_ms",
-    )
+    __slots__ = ("_cells", "_last", "_looks_for_fast", "_parameters", "_state", "calibrator")
 
     def __init__(
         self,
@@ -119,241 +84,147 @@ class LatencyDetector:
         distrust_after_ms: int = 900_000,
         quick_after_ms: int = 300_000,
     ) -> None:
-        self.least_windows = least_windows
-        self.least_requests = least_requests
-        self.memory = memory
-        self.least_factor = least_factor
-        self.least_seconds = least_seconds
-        self.fast_factor = fast_factor
-        self.adopt_after_ms = adopt_after_ms
-        self.distrust_after_ms = distrust_after_ms
-        self.quick_after_ms = quick_after_ms
+        self._parameters = _parameters(
+            least_windows,
+            least_requests,
+            memory,
+            least_factor,
+            least_seconds,
+            fast_factor,
+            adopt_after_ms,
+            distrust_after_ms,
+            quick_after_ms,
+        )
         self.calibrator = TailCalibrator(outage_samples=3)
-        self._reference: Bins = {}
-        self._total = 0.0
-        self._windows = 0
-        self._excess = 0.0
-        self._pairs = 0.0
-        self._evidence = 0.0
-        self._end_ms = 0
-        self._slow_since = 0
-        self._slow_windows = 0
-        self._quick_windows = 0
+        self._state: native.Record = np.zeros(1, native.STATE)
+        self._cells: native.Cells = np.zeros((3, 1))
         self._last: Sample | None = None
-        # Of the last scored sample, since learning it needs the same again.
-        self._bins: Bins = {}
-        self._count = 0.0
-        self._sorted: list[tuple[int, float]] = []
-        self._ordered: list[tuple[int, float]] = []
-        self._window = 0.0
-        self._fast = False
-        self._quick = False
-        self._raw = 0.0
-        self._score = 0.0
+        self._looks_for_fast: bool | None = None
 
     def score_one(self, x: Sample) -> float:
         self._last = x
-        self._raw = self._score = self._window = 0.0
-        self._quick = False
-        bins = self._bins = coarse(x.observation.sketch)
-        self._count, self._ordered = sum(bins.values()), []
-        if self._windows < self.least_windows or self._total < self.least_requests:
-            return 0.0
-        self._ordered, self._sorted = sorted(self._reference.items()), sorted(bins.items())
-        middle = bin_value(quantile_bin(self._ordered, self._total, 0.5))
-        slow, fast = self._tail(self._cuts(middle)), self._fast_tail(x, bins, middle)
-        self._fast = fast > slow
-        self._window = max(slow, fast)
-        self._quick = self._is_quick()
-        near = x.start_ms - self._end_ms <= 2 * (x.end_ms - x.start_ms)
-        carried = _CARRY * self._evidence if near else 0.0
-        self._raw = self._window + min(carried, 3.0 * self._window)
-        self._score = self.calibrator.score(self._raw)
-        return self._score
-
-    def _cuts(self, middle: float) -> list[tuple[int, float]]:
-        """(bin, probability of being beyond it) at each quantile of the reference."""
-        floor = value_bin(max(middle * self.least_factor, middle + self.least_seconds))
-        found: list[tuple[int, float]] = []
-        bins, weights = [b for b, _ in self._ordered], [w for _, w in self._ordered]
-        seen = list(accumulate(weights))
-        for q in _CUTS:
-            place = min(bisect_left(seen, q * self._total), len(bins) - 1)
-            cut = max(bins[place], floor)
-            beyond = sum(weights[bisect_right(bins, cut) :])
-            found.append((cut, (beyond + 0.5) / (self._total + 1.0)))
-        if self._total >= _MANY:
-            return found
-        top = max(bins[min(bisect_left(seen, self._total - 0.5), len(bins) - 1)], floor)
-        excess = self._mean_excess(bins, weights, bins[bisect_left(seen, 0.9 * self._total)])
-        for factor in _FAR:
-            cut = top + round(log(factor) / BIN_WIDTH)
-            beyond = sum(weights[bisect_right(bins, cut) :])
-            unseen = 0.5 * factor ** (-1.0 / excess)
-            found.append((cut, (beyond + unseen) / (self._total + 1.0)))
-        return found
-
-    def _mean_excess(self, bins: list[int], weights: list[float], edge: int) -> float:
-        """Mean of log(duration / edge) above the edge: Hill's estimate of 1 / tail index."""
-        above = bisect_right(bins, edge)
-        weight = sum(weights[above:])
-        total = sum(w * (b - edge) for b, w in zip(bins[above:], weights[above:], strict=True))
-        prior = _PRIOR_EXCESSES * _PRIOR_EXCESS
-        return (BIN_WIDTH * total + prior) / (weight + _PRIOR_EXCESSES)
-
-    def _fast_tail(self, x: Sample, bins: Bins, middle: float) -> float:
-        """Score of so many requests done in a fraction of the time: their work was not done."""
-        if metric_of(x.observation.series).startswith("network"):
-            return 0.0
-        most = middle / self.fast_factor
-        if middle - most < self.least_seconds:
-            return 0.0
-        cut = value_bin(most)
-        k, n = sum(w for b, w in bins.items() if b < cut), self._count
-        p = (sum(w for b, w in self._reference.items() if b < cut) + 0.5) / (self._total + 1.0)
-        if k < 1 or k / n < max(0.5, 1.5 * p):
-            return 0.0
-        strength = self._strength()
-        best = beta_binomial_score(k, n, p * strength, (1 - p) * strength)
-        return max(0.0, best - _LOG_CUTS)
-
-    def _is_quick(self) -> bool:
-        """Whether nine in ten requests took less than half of what nine in ten usually take."""
-        usual = bin_value(quantile_bin(self._ordered, self._total, 0.9))
-        now = bin_value(quantile_bin(self._sorted, self._count, 0.9))
-        return now < 0.5 * usual and usual - now >= self.least_seconds
-
-    def _tail(self, cuts: list[tuple[int, float]]) -> float:
-        # Counts are whole numbers, so what is beyond a cut is exactly what is not up to it.
-        n, bins = self._count, [b for b, _ in self._sorted]
-        upto = [0.0, *accumulate(w for _, w in self._sorted)]
-        best, strength = 0.0, self._strength()
-        for cut, p in cuts:
-            k = n - upto[bisect_right(bins, cut)]
-            if k > 0.5 and k / n > 1.5 * p:
-                best = max(best, beta_binomial_score(k, n, p * strength, (1 - p) * strength))
-        return max(0.0, best - _LOG_CUTS)
+        said, zeros = _counts(x.observation.sketch)
+        if self._looks_for_fast is None:
+            self._looks_for_fast = not _is_network(x)
+        while True:
+            raw = native.score(
+                self._cells,
+                self._state,
+                self._parameters,
+                said,
+                zeros,
+                x.start_ms,
+                x.end_ms,
+                self._looks_for_fast,
+            )
+            if raw != native.NO_ROOM:
+                return self.calibrator.score(raw)
+            said = self._make_room(said)
 
     def learn_one(self, x: Sample) -> None:
         if x is not self._last:
-            self._bins, self._ordered = coarse(x.observation.sketch), []
-            self._count = sum(self._bins.values())
-        bins = self._bins
-        anomalous = self._raw >= 3.0
-        self.calibrator.learn(self._raw)
-        self._evidence, self._end_ms = self._raw, x.end_ms
-        if not anomalous:
-            self._slow_since = 0
-        elif not self._slow_since:
-            self._slow_since = x.start_ms
-        elif x.end_ms - self._slow_since >= self.adopt_after_ms:
-            self._begin_anew()
-            anomalous = False
-        self._slow_windows += anomalous
-        self._quick_windows = self._quick_windows + 1 if self._quick and not anomalous else 0
-        if self._misfits(x.end_ms - x.start_ms):
-            self._begin_anew()
-            anomalous = False
-        if self._windows >= self.least_windows and self._window < 1.5:
-            self._learn_correlation(bins)
-        self._windows = min(self._windows + 1, 1_000_000)
-        weight = 0.02 if anomalous else 0.2 if self._window >= 1.5 else 1.0
-        add(self._reference, bins, weight)
-        self._total += weight * self._count
-        if self._total > self.memory:
-            self._fade()
+            said, zeros = _counts(x.observation.sketch)
+            while not native.take(self._cells, self._state, said, zeros):
+                said = self._make_room(said)
+        self.calibrator.learn(self._state["raw"].item())
+        native.learn(self._cells, self._state, self._parameters, x.start_ms, x.end_ms)
 
-    def _misfits(self, width_ms: int) -> bool:
-        """Whether most windows since the reference's beginning say that it is not the usual."""
-        slow, quick = self._slow_windows, self._quick_windows
-        return (2 * slow > self._windows and slow * width_ms >= self.distrust_after_ms) or (
-            2 * quick > self._windows and quick * width_ms >= self.quick_after_ms
-        )
+    def _make_room(self, said: native.Counts) -> native.Counts:
+        """Widens the cells as far as a sketch reaches; returns it, without what is no number."""
+        half = len(said) // 2
+        most = _MOST_BIN * BINS_A_CELL
+        said = np.concatenate((said[:half].clip(-most, most), said[half:]))
+        bins = said[:half] // BINS_A_CELL
+        self._reach(int(bins.min()), int(bins.max()))
+        return said
 
-    def _begin_anew(self) -> None:
-        self._reference, self._total, self._windows, self._slow_since = {}, 0.0, 0, 0
-        self._ordered = []
-        self._slow_windows = self._quick_windows = 0
-        self._window = 0.0
-
-    def _learn_correlation(self, bins: Bins) -> None:
-        """Moment estimate of the correlation within a window, of the share beyond the median."""
-        n = self._count
-        ordered = self._ordered or sorted(self._reference.items())
-        cut = quantile_bin(ordered, self._total, 0.5)
-        beyond = bisect_right(ordered, (cut, _ENDLESS))
-        p = (sum([w for _, w in ordered[beyond:]]) + 0.5) / (self._total + 1.0)
-        if n < 2 or not 0.05 < p < 0.95:
-            return
-        share = sum([w for b, w in bins.items() if b > cut]) / n
-        excess = (share - p) ** 2 * n / (p * (1 - p)) - 1.0
-        self._excess = 0.998 * self._excess + min(excess, n - 1.0)
-        self._pairs = 0.998 * self._pairs + n - 1.0
-
-    def _strength(self) -> float:
-        """How many requests a window is worth at most: 1 / correlation - 1."""
-        excess = self._excess + _PRIOR_CORRELATION * _PRIOR_PAIRS
-        correlation = excess / (self._pairs + _PRIOR_PAIRS)
-        return 1.0 / min(max(correlation, 0.02), 0.5) - 1.0
-
-    def _fade(self) -> None:
-        self._reference = {b: w / 2 for b, w in self._reference.items() if w >= 0.02}
-        self._total = sum(w for _, w in sorted(self._reference.items()))
+    def _reach(self, low: int, high: int) -> None:
+        before, first = self._cells, self._state["first"].item()
+        width = before.shape[1] - 1
+        if width:
+            low, high = min(low, first), max(high, first + width - 1)
+        if not width or low < first:
+            low -= _MARGIN
+        if not width or high >= first + width:
+            high += _MARGIN
+        self._cells = np.zeros((len(before), high - low + 2))
+        self._cells[:, 0] = before[:, 0]
+        begin = first - low + 1
+        self._cells[:, begin : begin + width] = before[:, 1:]
+        self._state["first"] = low
 
     def explain(self) -> Explanation:
         assert self._last is not None, "score_one comes before explain"
         o = self._last.observation
-        kind: Literal["network", "latency"] = (
-            "network" if metric_of(o.series).startswith("network") else "latency"
-        )
-        ordered = sorted(self._reference.items())
-        expected = bin_value(quantile_bin(ordered, self._total, 0.5))
-        lower = bin_value(quantile_bin(ordered, self._total, 0.01))
-        upper = bin_value(quantile_bin(ordered, self._total, 0.99))
-        bins = coarse(o.sketch)
-        window = sorted(bins.items())
-        n = sum(bins.values())
-        value = bin_value(quantile_bin(window, n, 0.5))
-        high = bin_value(quantile_bin(window, n, 0.9))
+        kind: Literal["network", "latency"] = "network" if _is_network(self._last) else "latency"
+        state: Any = self._state[0]
+        total, n, fast = float(state["total"]), float(state["count"]), bool(state["fast"])
+        expected, lower, upper = (self._quantile(REFERENCE, total, q) for q in (0.5, 0.01, 0.99))
+        value, high = (self._quantile(WINDOW, n, q) for q in (0.5, 0.9))
         place = subject(o.series, o.service, o.instance, o.operation)
         if o.caller:
             place += f" called by {o.caller}"
-        place = f"{place} is suspiciously fast: it" if self._fast else place
+        place = f"{place} is suspiciously fast: it" if fast else place
         reason = (
             f"{place} has a median of {show(value)} s and a 90 % quantile of {show(high)} s in "
             f"{n:,.0f} requests, expected a median of {show(expected)} s, mostly {show(lower)} to "
             f"{show(upper)} s"
         )
-        return Explanation(kind, value, expected, lower, upper, reason, not self._fast or n >= 10)
+        return Explanation(kind, value, expected, lower, upper, reason, not fast or n >= 10)
+
+    def _quantile(self, row: int, total: float, q: float) -> float:
+        first = self._state["first"].item()
+        return native.quantile_seconds(self._cells, row, first, total, q)
 
     def dump(self) -> State:
+        row, first = self._cells[REFERENCE], self._state["first"].item()
+        filled = np.flatnonzero(row)
+        bins = np.where(filled == 0, ZERO, filled + (first - 1))
         return [
-            self._reference,
-            self._total,
-            self._windows,
-            self._excess,
-            self._pairs,
-            self._evidence,
-            self._end_ms,
-            self._slow_since,
-            self._slow_windows,
-            self._quick_windows,
+            dict(zip(bins.tolist(), row[filled].tolist(), strict=True)),
+            *(self._state[name].item() for name in native.LEARNT),
             self.calibrator.dump(),
         ]
 
     def load(self, state: State) -> None:
-        (
-            reference,
-            self._total,
-            self._windows,
-            self._excess,
-            self._pairs,
-            self._evidence,
-            self._end_ms,
-            self._slow_since,
-            self._slow_windows,
-            self._quick_windows,
-            calibrator,
-        ) = state
-        self._reference = dict(reference)
+        reference, *learnt, calibrator = state
+        self._state[:] = 0
+        self._cells = np.zeros((3, 1))
+        bins = [b for b in reference if b != ZERO]
+        if bins:
+            self._reach(min(bins), max(bins))
+        first = self._state["first"].item()
+        for b, weight in reference.items():
+            self._cells[REFERENCE, 0 if b == ZERO else b - first + 1] = weight
+        for name, value in zip(native.LEARNT, learnt, strict=True):
+            self._state[name] = value
         self.calibrator.load(calibrator)
+
+
+@cache
+def _parameters(*values: float) -> native.Record:
+    """One record for all detectors with the same parameters."""
+    return np.array([values], native.PARAMETERS)
+
+
+@cache
+def _packer(many: int) -> Struct:
+    return Struct(f"{many}q")
+
+
+def _counts(sketch: Sketch | None) -> tuple[native.Counts, int]:
+    """The bins of a sketch and their counts, and how many durations are in none.
+
+    Packing them takes a third of the time of making an array of them.
+    """
+    if sketch is None:
+        return _NOTHING, 0
+    bins = sketch.bins
+    if not bins:
+        return _NOTHING, sketch.zeros
+    packed = _packer(2 * len(bins)).pack(*bins, *bins.values())
+    return np.frombuffer(packed, np.int64), sketch.zeros
+
+
+def _is_network(x: Sample) -> bool:
+    return metric_of(x.observation.series).startswith("network")

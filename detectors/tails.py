@@ -1,12 +1,13 @@
 """Tail probabilities as scores, -log10 p; a score is cut off at 60."""
 
-from math import lgamma, log10
+from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincc, gammaln, stdtr  # type: ignore[import-untyped]
+from scipy.special import betainc, betaincc, stdtr  # type: ignore[import-untyped]
 
-_MOST_TERMS = 400
+from detectors.native import tails as native
+
 _LOWEST_P = 1e-60
 
 
@@ -16,28 +17,7 @@ def beta_binomial_score(k: float, n: float, alpha: float, beta: float) -> float:
     Above that, `k` and `n` are scaled down together, which can only lower the score. `alpha` and
     `beta` may be the counts seen so far: then this is the predictive tail given them.
     """
-    if k <= 0 or n <= 0:
-        return 0.0
-    if n > _MOST_TERMS:
-        k, n = k * _MOST_TERMS / n, float(_MOST_TERMS)
-    first, last = int(k), int(n)
-    if first > last or first < 1:
-        return 0.0
-    j = np.arange(first, last + 1, dtype=np.float64)
-    logs = (
-        lgamma(last + 1.0)
-        - gammaln(j + 1.0)
-        - gammaln(last - j + 1.0)
-        + gammaln(j + alpha)
-        + gammaln(last - j + beta)
-        - lgamma(last + alpha + beta)
-        - lgamma(alpha)
-        - lgamma(beta)
-        + lgamma(alpha + beta)
-    )
-    top = float(logs.max())
-    log_p = top + float(np.log(np.exp(logs - top).sum()))
-    return max(0.0, -log_p / 2.302585092994046)
+    return native.beta_binomial_score(float(k), float(n), float(alpha), float(beta))
 
 
 def gamma_poisson_scores(count: float, mean: float, shape: float) -> tuple[float, float]:
