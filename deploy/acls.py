@@ -63,6 +63,7 @@ def _worker(configuration: Configuration) -> Iterator[Acl]:
         (topics.observations, "windows, from ingest to detection"),
         (topics.anomalies, "anomalies, from detection to incidents"),
         (topics.incident_events, "the log of incidents; read after a crash, to repeat nothing"),
+        (topics.silence_events, "the ends of silences, likewise"),
         (topics.incidents, "the state of incidents, likewise"),
         (topics.dead_letters, "records that cannot be used, likewise"),
     ):
@@ -92,6 +93,7 @@ def _sinks(configuration: Configuration) -> Iterator[Acl]:
             yield Acl(part, "topic", topics.commands, ("WRITE",), "what people ask for")
         section = getattr(configuration, part.replace("-", "_"))
         yield Acl(part, "group", section.consumer_group, ("READ",), "its lag, to be measured")
+    yield Acl("notifier", "topic", topics.silence_events, ("READ",), "the ends of silences")
     yield Acl("notifier", "topic", topics.deliveries, ("WRITE",), "who was told what")
     yield Acl("case-store", "topic", topics.deliveries, ("READ",), "who was told what")
     if changes is not None:

@@ -15,6 +15,7 @@ from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration, Topics
 from schemas.incidents import Command, Delivery, Incident, IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.silences import SilenceEvent
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "published"
 
@@ -23,19 +24,20 @@ MESSAGES: dict[str, tuple[type[msgspec.Struct], str, str]] = {
     "anomalies": (AnomalyBatch, "send", "What was out of the ordinary in one window."),
     "incidents": (Incident, "send", "Latest state by incident id; compacted."),
     "incident_events": (IncidentEvent, "send", "Append-only log; key is the incident id."),
+    "silence_events": (SilenceEvent, "send", "Which silences end; key is the silence's id."),
     "commands": (Command, "receive", "What people ask of an incident."),
     "deliveries": (Delivery, "send", "Who was told what, when, and how it went."),
 }
 
 
 CLOUD_EVENT: dict[str, str] = {
-    "ce_id": "the event's id, `incident id/version`: a repeat has the same",
-    "ce_type": "`tocsin.incident.` and the type of the event",
+    "ce_id": "the event's id, of an incident `incident id/version`: a repeat has the same",
+    "ce_type": "`tocsin.incident.` or `tocsin.silence.`, and the type of the event",
     "ce_source": "`/tocsin/` and the environment",
     "ce_specversion": "1.0",
     "ce_time": "event time, ISO 8601",
 }
-"""The headers of CloudEvents' binary mode on Kafka, on both topics of incidents."""
+"""The headers of CloudEvents' binary mode on Kafka, on the topics of incidents and silences."""
 
 
 _HEADERS = {
@@ -68,7 +70,7 @@ def asyncapi() -> dict[str, Any]:
                 "schemaFormat": "application/schema+json;version=draft-2020-12",
                 "schema": {"$ref": f"./{_file_name(kind)}"},
             },
-            **(_HEADERS if kind in (Incident, IncidentEvent) else {}),
+            **(_HEADERS if kind in (Incident, IncidentEvent, SilenceEvent) else {}),
         }
         channels[name] = {
             "address": getattr(topics, name),

@@ -87,6 +87,7 @@ def plan(configuration: Configuration) -> list[Topic]:
         Topic(
             topics.incident_events, 1, "delete", UNLIMITED_MS, "the log of incidents", large=True
         ),
+        Topic(topics.silence_events, 1, "delete", 30 * DAY_MS, "the ends of silences"),
         Topic(topics.commands, 1, "delete", UNLIMITED_MS, "what people ask for"),
         Topic(topics.deliveries, 1, "delete", UNLIMITED_MS, "who was told what"),
         Topic(topics.dead_letters, 1, "delete", 14 * DAY_MS, "raw records not used", large=True),

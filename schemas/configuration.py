@@ -65,6 +65,7 @@ class Topics(Section, frozen=True, kw_only=True):
     anomalies: str = "tocsin.anomalies.v1"
     incidents: str = "tocsin.incidents.v1"
     incident_events: str = "tocsin.incident-events.v1"
+    silence_events: str = "tocsin.silence-events.v1"
     commands: str = "tocsin.commands.v1"
     deliveries: str = "tocsin.deliveries.v1"
     dead_letters: str = "tocsin.dead-letters.v1"

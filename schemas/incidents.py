@@ -266,8 +266,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a person asks of an incident. `id` makes a repeat harmless; `issued_ms` is wall time.
 
     `severity` goes with `set_severity`, `expected_ms` with `expect` (wall time), `solution` with
-    `conclude`; `text` with the others. `missed` is about a `service` from
-    `from_ms` to `to_ms` (event time), not about an incident: `incident_id` is empty then.
+    `conclude`; `text` with the others. A `silence` with `into` moves the end of that one to
+    `to_ms`. `missed` is about a `service` from `from_ms` to `to_ms` (event time), not about an
+    incident: `incident_id` is empty then.
     """
 
     id: str

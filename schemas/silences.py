@@ -45,17 +45,30 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     comment: str = ""
 
 
-class SilenceEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """A silence, or one turn of a maintenance window, that is over.
+class SilenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A silence, or one turn of a maintenance window (`planned`), that ends soon or is over.
 
-    It ended by itself, or as `ended_by` said, at `ended_ms` (event time), and had held `incidents`
-    back: the first hundred of them, by id.
+    At `time_ms` (event time) it was `ending`, a while before its end, or `ended`: by itself, or as
+    `ended_by` said. It has held `incidents` back so far, the first hundred of them, of which those
+    in `still_open` are not resolved. `services` are those that it can concern, as far as its
+    matchers name any, and those of these incidents: the first hundred by name.
     """
 
+    type: Literal["ending", "ended"]
+    environment: str
     silence: Silence
-    ended_ms: int
+    time_ms: int
+    planned: bool = False
     ended_by: str | None = None
     incidents: tuple[str, ...] = ()
+    still_open: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    schema_version: int = 1
+
+    @property
+    def id(self) -> str:
+        """Derived from what the event is about: the silence and which end of it."""
+        return f"{self.silence.id}/{self.type}/{self.time_ms}"
 
 
 class ListedSilence(Silence, frozen=True, kw_only=True, omit_defaults=True):

@@ -104,6 +104,8 @@ class Answers:
             if not command.actor.strip():
                 raise ValueError("nobody gave it: `actor` is empty")
             match command.type:
+                case "silence" if command.into:
+                    self._ledger.silences.move_end(command.into, command.to_ms, time_ms)
                 case "silence":
                     services = dossier.affected() if dossier else ()
                     self._ledger.silences.add(asked(command, services, time_ms))

@@ -7,7 +7,7 @@ import msgspec
 from schemas.anomalies import AnomalyBatch, Call
 from schemas.configuration import Catalogue, Incidents, Windows
 from schemas.incidents import Bar, Command, Incident, IncidentEvent
-from schemas.silences import SilenceEnd
+from schemas.silences import SilenceEvent
 from streams.align import Aligner
 from streams.answers import Answers
 from streams.casebook import Memory
@@ -84,9 +84,9 @@ class IncidentStage:
         return self._answers.learned
 
     @property
-    def expired(self) -> list[SilenceEnd]:
-        """Silences and turns of maintenance windows that have ended."""
-        return self._ledger.expired
+    def silence_events(self) -> list[SilenceEvent]:
+        """Silences and turns of maintenance windows that end soon, or have ended."""
+        return self._ledger.silence_events
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -155,7 +155,7 @@ class IncidentStage:
             return None
         moments = [next_moment_ms(d, self.rules) for d in self._memory.dossiers.values()]
         if moments or self._ledger.silences.by_people:
-            turn_ms = self._ledger.silences.next_change_ms(now_ms + self.rules.lateness_ms)
+            turn_ms = self._ledger.silences.next_told_ms(now_ms + self.rules.lateness_ms)
             moments.append(None if turn_ms is None else turn_ms - self.rules.lateness_ms)
         first = min((m for m in moments if m is not None), default=None)
         if first is None:

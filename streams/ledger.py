@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from schemas.anomalies import Call
 from schemas.configuration import Catalogue, Incidents, Service
 from schemas.incidents import Cause, EventType, Incident, IncidentEvent, State
-from schemas.silences import Silence, SilenceEnd
+from schemas.silences import Silence, SilenceEvent
+from streams.announcements import Announcer
 from streams.casebook import Casebook, Memory
 from streams.causes import is_clear, rank
 from streams.classify import gravest, hold_severity
@@ -28,7 +29,7 @@ from streams.regraded import why_regraded
 from streams.regroup import take_in
 from streams.reports import weigh
 from streams.review import show
-from streams.silences import Silences
+from streams.silences import End, Silences
 
 MAX_DOSSIERS = 500
 """Incidents kept at once; past it the longest resolved are closed early."""
@@ -48,8 +49,8 @@ class Ledger:
         What wakes nobody.
     lessons
         What closed incidents teach.
-    expired
-        Silences and turns of maintenance windows that have ended.
+    silence_events
+        Silences and turns of maintenance windows that end soon, or have ended.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class Ledger:
         self.casebook = Casebook(environment, rules, catalogue)
         self.silences = Silences(incidents.maintenance)
         self.lessons = Lessons(incidents.outlook_after_incidents)
-        self.expired: list[SilenceEnd] = []
+        self.silence_events: list[SilenceEvent] = []
+        self._announcer = Announcer(environment, self.catalogue)
         self._base = catalogue
         self._grading = incidents.grading
         self._playbooks = incidents.playbooks
@@ -93,7 +95,7 @@ class Ledger:
     def settle(self, end_ms: int, opened: Sequence[str]) -> list[IncidentEvent]:
         """Brings every incident up to `end_ms` and says what changed, at most once each."""
         events: list[IncidentEvent] = []
-        self._turn_silences(end_ms + self.rules.lateness_ms)
+        ends = self._turn_silences(end_ms + self.rules.lateness_ms)
         self._take_in(opened, end_ms)
         # The older first: what follows from another sees what has become of that.
         for dossier in sorted(self.memory.dossiers.values(), key=lambda d: (d.opened_ms, d.id)):
@@ -103,7 +105,9 @@ class Ledger:
             if dossier.state == "closed":
                 self._learn_from(dossier)
                 del self.memory.dossiers[name]
-        return events + self._close_early()
+        events += self._close_early()
+        self.silence_events += self._announcer.told(ends, self.memory)
+        return events
 
     def _take_in(self, opened: Iterable[str], end_ms: int) -> None:
         """Gives what a new incident holds to the open one of which it is a late symptom."""
@@ -121,31 +125,23 @@ class Ledger:
                 take_in(new, joined, end_ms)
                 del dossiers[name]
 
-    def _turn_silences(self, time_ms: int) -> None:
-        """Lets every open incident be looked at if a silence has begun or ended since."""
+    def _turn_silences(self, time_ms: int) -> list[End]:
+        """Lets every open incident be looked at if a silence has begun or ended since; what ends.
+
+        It is told only once the incidents have been looked at, with what is then still out.
+        """
         before_ms = self.memory.silences_ms
         self.memory.silences_ms = time_ms
         if before_ms is not None:
             moment_ms = self.silences.next_change_ms(before_ms)
             if moment_ms is not None and moment_ms <= time_ms:
                 self.look_again()
-            self._tell_ended(self.silences.turns_ended(before_ms, time_ms))
-        self._tell_ended(self.silences.forget(time_ms))
-
-    def _tell_ended(
-        self, ended: Iterable[Silence], by: str | None = None, time_ms: int | None = None
-    ) -> None:
-        """Announces what has ended, with what it held back, whether or not that is still out."""
-        for silence in sorted(ended, key=lambda each: (each.ends_ms, each.id)):
-            held = tuple(self.memory.held_back.pop(silence.id, ()))
-            ended_ms = silence.ends_ms if time_ms is None else time_ms
-            self.expired.append(
-                SilenceEnd(silence=silence, ended_ms=ended_ms, ended_by=by, incidents=held)
-            )
+        return self.silences.ends(before_ms, time_ms)
 
     def end_silence(self, name: str, by: str) -> None:
         """Ends a person's silence before its time. Raises `SilenceError` if there is none."""
-        self._tell_ended([self.silences.end(name)], by, self.time_ms or 0)
+        silence, time_ms = self.silences.end(name), self.time_ms or 0
+        self.silence_events.append(self._announcer.ended(silence, self.memory, time_ms, by=by))
 
     def look_again(self) -> None:
         """Lets every open incident be brought up to date, whatever has come for it."""

@@ -7,12 +7,14 @@ ever, and what is still out when it ends is told then.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrule, rruleset, rrulestr
+from msgspec.structs import replace
 
 from schemas.incidents import Command, Signal
-from schemas.silences import Maintenance, Silence, SilenceEnd
+from schemas.silences import Maintenance, Silence, SilenceEvent
 from schemas.times import iso
 from schemas.units import metric_of
 
@@ -21,6 +23,9 @@ MOST = 1_000
 
 MOST_TURNS = 50
 """Turns of one window that are looked at in one leap of time."""
+
+ENDS_SOON_MS = 15 * 60_000
+"""So long before its end a silence that lasts longer is announced to end."""
 
 MOST_NAMED = 5
 """Incidents that are named where it is said what a silence held back."""
@@ -41,6 +46,17 @@ _TOO_OFTEN = re.compile(r"FREQ=(SECONDLY|MINUTELY)", re.IGNORECASE)
 _UNTIL_UTC = re.compile(r"(?<=UNTIL=)(\d{8}T\d{6})Z", re.IGNORECASE)
 
 Matches = Callable[[Signal], bool]
+Holds = Callable[[str], bool]
+Ending = Literal["ending", "ended"]
+
+
+class End(NamedTuple):
+    """That a silence is `ending`, as it lasts but `ENDS_SOON_MS` more, or has `ended`; and whether
+    it is a turn of a maintenance window."""
+
+    what: Ending
+    silence: Silence
+    planned: bool
 
 
 class SilenceError(ValueError):
@@ -49,22 +65,36 @@ class SilenceError(ValueError):
 
 def matcher(text: str) -> Matches:
     """What `service="cart"` or the like holds for. Raises `SilenceError`."""
+    name, holds = _parsed(text)
+    field = _FIELDS[name]
+    return lambda signal: holds(field(signal))
+
+
+def _parsed(text: str) -> tuple[str, Holds]:
+    """The field of a matcher, and which of its values it holds for."""
     found = _MATCHER.fullmatch(text)
     if found is None or found[1] not in _FIELDS:
         raise SilenceError(
             f'{text!r} is no matcher; write name="value", with =, !=, =~ or !~, and one of the '
             f"names {', '.join(_FIELDS)}"
         )
-    field, wanted = _FIELDS[found[1]], found[3] if found[3] is not None else found[4]
+    wanted = found[3] if found[3] is not None else found[4]
     if found[2].endswith("~"):
         try:
             pattern = re.compile(wanted)
         except re.error as error:
             raise SilenceError(f"{text!r}: {error} in the regular expression") from error
-        hit: Matches = lambda signal: pattern.fullmatch(field(signal)) is not None  # noqa: E731
+        hit: Holds = lambda value: pattern.fullmatch(value) is not None  # noqa: E731
     else:
-        hit = lambda signal: field(signal) == wanted  # noqa: E731
-    return (lambda signal: not hit(signal)) if found[2].startswith("!") else hit
+        hit = lambda value: value == wanted  # noqa: E731
+    return found[1], (lambda value: not hit(value)) if found[2].startswith("!") else hit
+
+
+def named_services(silence: Silence, services: Iterable[str]) -> list[str]:
+    """Those of the services that the matchers name; none if no matcher is about services."""
+    parsed = (_parsed(text) for text in silence.matchers)
+    hits = [holds for name, holds in parsed if name == "service"]
+    return [name for name in services if all(hit(name) for hit in hits)] if hits else []
 
 
 def asked(command: Command, services: Sequence[str], time_ms: int) -> Silence:
@@ -85,15 +115,18 @@ def asked(command: Command, services: Sequence[str], time_ms: int) -> Silence:
     )
 
 
-def ended_words(end: SilenceEnd) -> str:
-    """That a silence is over, whose it was, and what it held back, in one sentence."""
-    silence, count = end.silence, len(end.incidents)
-    how = f"was ended by {end.ended_by}" if end.ended_by else "has ended"
-    some = f"{', '.join(end.incidents[:MOST_NAMED])}{', …' if count > MOST_NAMED else ''}"
+def event_words(event: SilenceEvent) -> str:
+    """That a silence ends, whose it is, and what it held back, in one sentence."""
+    silence, count = event.silence, len(event.incidents)
+    how = f"was ended by {event.ended_by}" if event.ended_by else "has ended"
+    how = f"{how} at {iso(event.time_ms)}"
+    if event.type == "ending":
+        how = f"ends at {iso(silence.ends_ms)}"
+    some = f"{', '.join(event.incidents[:MOST_NAMED])}{', …' if count > MOST_NAMED else ''}"
     held = f"{count} incident{'s' * (count != 1)}: {some}" if count else "no incident"
     why = f" ({silence.comment})" if silence.comment else ""
     return (
-        f"silence {silence.id} of {silence.author}{why} {how} at {iso(end.ended_ms)}: "
+        f"silence {silence.id} of {silence.author}{why} {how}: "
         f"{' and '.join(silence.matchers)}; it held back {held}"
     )
 
@@ -194,7 +227,19 @@ class Silences:
 
     def end(self, name: str) -> Silence:
         """Ends a person's silence now. Raises `SilenceError` if there is none of that id."""
-        silence = self._by_people.pop(name, None)
+        silence = self._of_person(name)
+        del self._by_people[name]
+        return silence
+
+    def move_end(self, name: str, ends_ms: int | None, time_ms: int) -> None:
+        """Lets a person's silence end at another time. Raises `SilenceError` if that cannot be."""
+        silence = self._of_person(name)
+        if ends_ms is None or ends_ms <= max(time_ms, silence.starts_ms):
+            raise SilenceError(f"{name} needs a `to_ms`, when it ends, that is to come")
+        self._by_people[name] = replace(silence, ends_ms=ends_ms)
+
+    def _of_person(self, name: str) -> Silence:
+        silence = self._by_people.get(name)
         if silence is None:
             raise SilenceError(f"there is no silence {name or '(`into` is empty)'}")
         return silence
@@ -225,10 +270,35 @@ class Silences:
                 moment_ms = turn.ends_ms
         return ended
 
+    def ends(self, after_ms: int | None, time_ms: int) -> list[End]:
+        """What has ended since `after_ms`, which is forgotten, and what has come near its end."""
+        turns = [] if after_ms is None else self.turns_ended(after_ms, time_ms)
+        ended = [*((s, True) for s in turns), *((s, False) for s in self.forget(time_ms))]
+        ended.sort(key=lambda each: (each[0].ends_ms, each[0].id))
+        ending = [] if after_ms is None else self._ending(after_ms, time_ms)
+        return [End("ended", *each) for each in ended] + [End("ending", *each) for each in ending]
+
+    def _ending(self, after_ms: int, time_ms: int) -> list[tuple[Silence, bool]]:
+        turns = [(turn, True) for w in self._windows if (turn := self._turn(w, time_ms))]
+        known = [*turns, *((silence, False) for silence in self._by_people.values())]
+        return [
+            (silence, planned)
+            for silence, planned in known
+            if after_ms < silence.ends_ms - ENDS_SOON_MS <= time_ms < silence.ends_ms
+            and silence.starts_ms < silence.ends_ms - ENDS_SOON_MS
+        ]
+
     def next_change_ms(self, time_ms: int) -> int | None:
         """The next moment at which a silence begins or ends; None if there is none."""
         moments = [m for s in self.known(time_ms) for m in (s.starts_ms, s.ends_ms)]
         return min((moment for moment in moments if moment > time_ms), default=None)
+
+    def next_told_ms(self, time_ms: int) -> int | None:
+        """The next moment at which there may be something to do or to say of a silence."""
+        soon = (s.ends_ms - ENDS_SOON_MS for s in self.known(time_ms))
+        moments = [moment for moment in soon if moment > time_ms]
+        change_ms = self.next_change_ms(time_ms)
+        return min([*moments, *([] if change_ms is None else [change_ms])], default=None)
 
     def covering(self, signals: Sequence[Signal], time_ms: int) -> Silence | None:
         """The silence that matches these signals, the longest one of them, if each has one."""

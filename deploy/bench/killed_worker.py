@@ -82,7 +82,7 @@ class KilledWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._peak_rss_mb = 0.0
         names = (
-            "observations", "anomalies", "incidents", "incident_events",
+            "observations", "anomalies", "incidents", "incident_events", "silence_events",
             "commands", "deliveries", "dead_letters",
         )  # fmt: skip
         own = {field: f"{name}.{field.replace('_', '-')}" for field in names}

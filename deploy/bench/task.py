@@ -82,6 +82,7 @@ def configuration(task: Task) -> Configuration:
             anomalies=own("anomalies"),
             incidents=own("incidents"),
             incident_events=own("incident-events"),
+            silence_events=own("silence-events"),
             commands=own("commands"),
             deliveries=own("deliveries"),
             dead_letters=own("dead-letters"),

@@ -178,7 +178,10 @@ def _put_up(made: Stage) -> Iterator[Stage]:
 def _document(place: Place, folder: Path, receiver: Receiver, servers: str) -> dict[str, Any]:
     """The configuration. What a clock decides is off: both runs must come to the same end."""
     prefix, port = place.prefix, place.ports
-    names = ("observations", "anomalies", "incidents", "incident_events", "commands", "deliveries")
+    names = (
+        "observations", "anomalies", "incidents", "incident_events", "silence_events", "commands",
+        "deliveries",
+    )  # fmt: skip
     return {
         "environment": "chaos",
         "kafka": {"bootstrap_servers": servers, "create_topics": False},

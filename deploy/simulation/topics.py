@@ -20,6 +20,7 @@ def partitions(story: Story) -> dict[str, int]:
         topics.commands: 1,
         topics.incidents: 2,
         topics.incident_events: 2,
+        topics.silence_events: 1,
         topics.deliveries: 2,
         topics.dead_letters: 1,
         changelog(f"ingest-{RAW}"): story.partitions,

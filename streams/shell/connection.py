@@ -68,6 +68,7 @@ def check_topics(configuration: Configuration, counts: Mapping[str, int]) -> Non
         topics.commands,
         topics.incidents,
         topics.incident_events,
+        topics.silence_events,
         topics.dead_letters,
     ]
     missing = [topic for topic in (*raw, *ours) if topic not in counts]

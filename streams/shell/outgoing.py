@@ -12,6 +12,7 @@ from schemas.configuration import Topics
 from schemas.events import DeadLetter
 from schemas.incidents import IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.silences import SilenceEvent
 from schemas.times import iso
 from streams.run import Run
 from streams.shell import metrics
@@ -41,6 +42,7 @@ def written(topics: Topics) -> tuple[str, ...]:
         topics.observations,
         topics.anomalies,
         topics.incident_events,
+        topics.silence_events,
         topics.incidents,
         topics.dead_letters,
     )
@@ -96,19 +98,35 @@ def incident_events(events: Iterable[IncidentEvent], topics: Topics) -> list[Out
 
 def _incident_event(event: IncidentEvent, topics: Topics) -> Iterator[Outgoing]:
     key = event.incident_id.encode()
-    headers = _cloud_event(event)
+    environment = event.incident.environment
+    headers = _cloud_event(event.id, f"incident.{event.type}", environment, event.time_ms)
     yield Outgoing(topics.incident_events, key, _encode(event), headers)
     yield Outgoing(topics.incidents, key, _encode(event.incident), headers)
 
 
-def _cloud_event(event: IncidentEvent) -> tuple[tuple[str, bytes], ...]:
+def silence_events(events: Iterable[SilenceEvent], topics: Topics) -> list[Outgoing]:
+    """That silences end, by the silence's id."""
+    return [
+        Outgoing(
+            topics.silence_events,
+            event.silence.id.encode(),
+            _encode(event),
+            _cloud_event(event.id, f"silence.{event.type}", event.environment, event.time_ms),
+        )
+        for event in events
+    ]
+
+
+def _cloud_event(
+    id: str, what: str, environment: str, time_ms: int
+) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents 1.0, binary mode of its Kafka protocol binding."""
     return (
-        ("ce_id", event.id.encode()),
-        ("ce_type", f"tocsin.incident.{event.type}".encode()),
-        ("ce_source", f"/tocsin/{event.incident.environment}".encode()),
+        ("ce_id", id.encode()),
+        ("ce_type", f"tocsin.{what}".encode()),
+        ("ce_source", f"/tocsin/{environment}".encode()),
         ("ce_specversion", b"1.0"),
-        ("ce_time", iso(event.time_ms).encode()),
+        ("ce_time", iso(time_ms).encode()),
         *_JSON,
     )
 

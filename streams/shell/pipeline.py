@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from mode import get_logger
 
 from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
-from schemas.incidents import Command
+from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
 from streams.run import Run
 from streams.shell import metrics, outgoing
@@ -40,7 +40,7 @@ from streams.shell.reading import decode_asked, decode_run
 from streams.shell.restoring import ends_of, read_checkpoints, restore, said_to
 from streams.shell.stages import CorrelateStage, DetectStage, IngestStage, Stages
 from streams.shell.table import CheckpointTable
-from streams.shell.telling import tell_answers, tell_incidents
+from streams.shell.telling import tell_answers, tell_incidents, tell_silences
 from streams.shell.watchdog import Progress
 
 logger = get_logger(__name__)
@@ -375,7 +375,7 @@ class Pipeline:
             with metrics.STAGE_SECONDS.labels("incident").time():
                 events = keeper.stage.process(batches)
             tell_incidents(events, keeper.stage)
-            return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
+            return [*self._told(events, keeper.stage), *self._dead_letters(bad, run)]
 
         await self._take(keeper, run, body)
 
@@ -389,11 +389,18 @@ class Pipeline:
             events = keeper.stage.command(commands)
             tell_answers(keeper.stage)
             metrics.EVENTS.labels(run.topic).inc(len(run))
-            return [*outgoing.incident_events(events, self.topics), *self._dead_letters(bad, run)]
+            return [*self._told(events, keeper.stage), *self._dead_letters(bad, run)]
 
         await self._until_replayed(keeper)
         with _unless_lost(keeper):
             await keeper.take_exactly(run, body)
+
+    def _told(self, events: Iterable[IncidentEvent], stage: CorrelateStage) -> list[Outgoing]:
+        """What the incident stage has said, as records."""
+        return [
+            *outgoing.incident_events(events, self.topics),
+            *outgoing.silence_events(tell_silences(stage), self.topics),
+        ]
 
     async def _until_replayed(self, keeper: Keeper[CorrelateStage]) -> None:
         """Returns once a restored stage has taken in again what another may have spoken of already.

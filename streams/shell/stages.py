@@ -8,7 +8,7 @@ from schemas.configuration import Source
 from schemas.events import DeadLetter
 from schemas.incidents import Bar, Command, IncidentEvent
 from schemas.observations import ObservationBatch
-from schemas.silences import SilenceEnd
+from schemas.silences import SilenceEvent
 from streams.commands import Refusal
 from streams.outlook import Validation
 from streams.run import Run
@@ -70,8 +70,8 @@ class CorrelateStage(Snapshots, Protocol):
         """Thresholds that people's feedback has moved; the shell logs, counts and empties it."""
 
     @property
-    def expired(self) -> list[SilenceEnd]:
-        """Silences that have ended; the shell logs, counts and empties it."""
+    def silence_events(self) -> list[SilenceEvent]:
+        """Silences that end soon or have ended; the shell writes, logs, counts and empties it."""
 
     def validation(self) -> Validation | None: ...
     def process(self, batch: Sequence[AnomalyBatch]) -> list[IncidentEvent]: ...

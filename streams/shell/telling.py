@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from mode import get_logger
 
 from schemas.incidents import IncidentEvent
+from schemas.silences import SilenceEvent
 from streams.feedback import words_of
 from streams.shell import metrics
 from streams.shell.stages import CorrelateStage
-from streams.silences import ended_words
+from streams.silences import event_words
 
 logger = get_logger(__name__)
 
 
 def tell_incidents(events: Iterable[IncidentEvent], stage: CorrelateStage) -> None:
-    """Counts incidents, how forecasts ended and how good guesses are; logs ended silences."""
+    """Counts incidents, how forecasts ended and how good guesses are."""
     closed = False
     for event in events:
         if "forecast" in event.changes and event.incident.prediction is not None:
@@ -28,11 +29,18 @@ def tell_incidents(events: Iterable[IncidentEvent], stage: CorrelateStage) -> No
         closed = closed or event.type == "closed"
     if closed:
         _tell_outlook(stage)
-    for end in stage.expired:
-        metrics.SILENCES_EXPIRED.inc()
-        metrics.HELD_BACK.inc(len(end.incidents))
-        logger.info("%s", ended_words(end))
-    stage.expired.clear()
+
+
+def tell_silences(stage: CorrelateStage) -> list[SilenceEvent]:
+    """Logs which silences end and counts those that have; gives what is to be written of them."""
+    events = list(stage.silence_events)
+    stage.silence_events.clear()
+    for event in events:
+        if event.type == "ended":
+            metrics.SILENCES_EXPIRED.inc()
+            metrics.HELD_BACK.inc(len(event.incidents))
+        logger.info("%s", event_words(event))
+    return events
 
 
 def _tell_outlook(stage: CorrelateStage) -> None:

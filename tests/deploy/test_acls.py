@@ -360,7 +360,8 @@ def test_a_worker_that_makes_its_topics_needs_the_right_to_make_those_alone(
     monkeypatch.setenv("TOCSIN_TEST_PASSWORD", PASSWORD)
     names: dict[str, Any] = {
         name: f"made.{name}" for name in ("observations", "anomalies", "incidents", "commands",
-                                          "incident_events", "deliveries", "dead_letters")
+                                          "incident_events", "silence_events", "deliveries",
+                                          "dead_letters")
     }  # fmt: skip
     kafka = user(broker, "worker")
     configuration = Configuration(

@@ -120,7 +120,7 @@ def test_the_table_shows_every_topic_with_its_state() -> None:
     text = out.getvalue()
     for topic in plan(Configuration()):
         assert topic.name in text
-    assert text.count("missing") == 6
+    assert text.count("missing") == 7
     assert "for ever" in text
 
 
@@ -146,6 +146,7 @@ def test_missing_topics_are_created_once_and_then_in_order(kafka_broker: ApacheK
             anomalies="topics.anomalies",
             incidents="topics.incidents",
             incident_events="topics.incident-events",
+            silence_events="topics.silence-events",
             commands="topics.commands",
             deliveries="topics.deliveries",
             dead_letters="topics.dead-letters",
@@ -156,7 +157,7 @@ def test_missing_topics_are_created_once_and_then_in_order(kafka_broker: ApacheK
     settings = kafka_settings(configuration.kafka)
 
     at_start = create_missing(configuration, settings)
-    assert len(at_start) == 6
+    assert len(at_start) == 7
     assert create_missing(configuration, settings) == []
     created = {r.topic.name: r.state for r in apply(configuration, settings)}
     after = {r.topic.name: r for r in show(configuration, settings)}

@@ -8,10 +8,10 @@ import pytest
 from schemas.anomalies import Anomaly
 from schemas.configuration import Incidents
 from schemas.incidents import Command, CommandType, IncidentEvent, Signal
-from schemas.silences import Maintenance
+from schemas.silences import Maintenance, Silence
 from schemas.times import iso
 from streams.incidents import IncidentStage
-from streams.silences import SilenceError, Window, ended_words, matcher
+from streams.silences import SilenceError, Window, event_words, matcher, named_services
 from tests.streams.incident_helpers import (
     SECOND,
     START,
@@ -235,11 +235,12 @@ def test_a_silence_ends_by_itself_and_that_is_announced_though_it_held_nothing_b
     made.process(batches([], until=10))
     made.command([silenced("service=cart", until=120, text="upgrade")])
     made.process(batches([], until=100))
-    assert made.expired == []
+    assert made.silence_events == []
     made.process(batches([], until=200))
-    [end] = made.expired
-    assert (end.silence.id, end.ended_ms, end.ended_by) == ("s1", START + 120 * SECOND, None)
-    assert ended_words(end) == (
+    [end] = made.silence_events
+    assert (end.type, end.services, end.still_open) == ("ended", (), ())
+    assert (end.silence.id, end.time_ms, end.ended_by) == ("s1", START + 120 * SECOND, None)
+    assert event_words(end) == (
         f"silence s1 of ada (upgrade) has ended at {iso(START + 120 * SECOND)}: service=cart; "
         "it held back no incident"
     )
@@ -256,10 +257,12 @@ def test_what_a_silence_held_back_is_told_when_it_ends_whoever_ended_it() -> Non
     assert {e.incident.silences for e in events} == {("s1",)}
     again.restore(made.snapshot())
     again.command([ask("unsilence", id="s2", into="s1", actor="bob")])
-    [end] = again.expired
+    [end] = again.silence_events
     assert (set(end.incidents), end.ended_by) == (held, "bob")
-    assert "was ended by bob" in ended_words(end)
-    assert "held back 2 incidents: INC-" in ended_words(end)
+    assert end.services == ("cart", "smtp")
+    assert set(end.still_open) == {i.id for i in again.incidents() if i.resolved_ms is None}
+    assert "was ended by bob" in event_words(end)
+    assert "held back 2 incidents: INC-" in event_words(end)
 
 
 @pytest.mark.parametrize("step", [10, 60, 800])
@@ -269,17 +272,88 @@ def test_the_end_of_a_maintenance_window_is_announced_however_far_apart_batches_
     made = stage(rules=planned(hours=0.1))  # ends five minutes after the start
     for until in range(0, 801, step):
         made.process(batches([], until=until))
-    [end] = made.expired
+    [end] = made.silence_events
     assert end.silence.id.startswith("upgrade/")
-    assert end.ended_ms == START + 300 * SECOND
+    assert end.time_ms == START + 300 * SECOND
 
 
 def test_of_a_window_that_recurs_each_turn_is_announced_with_what_it_held_back() -> None:
     made = stage(rules=planned(hours=0.1, rrule="FREQ=HOURLY;BYMINUTE=2,12,22,32,42,52"))
     events = made.process(batches([anomaly("cart", at=0)], until=2_000))
     assert events[0].incident.silenced_by is not None
-    assert [len(end.incidents) for end in made.expired] == [1, 0, 0]
-    assert len({end.silence.id for end in made.expired}) == 3
+    assert [len(end.incidents) for end in made.silence_events] == [1, 0, 0]
+    assert len({end.silence.id for end in made.silence_events}) == 3
+
+
+@pytest.mark.parametrize("step", [10, 60, 4_000])
+def test_a_silence_is_announced_to_end_a_while_before_and_once(step: int) -> None:
+    made = stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=cart", until=3_600)])
+    for until in range(10, 4_011, step):
+        made.process(batches([], until=until))
+        made.restore(made.snapshot())
+    ending, ended = made.silence_events
+    assert (ending.type, ended.type) == ("ending", "ended")
+    assert ending.time_ms == START + 2_700 * SECOND
+    assert len({ending.id, ended.id}) == 2
+    assert f"ends at {iso(START + 3_600 * SECOND)}: service=cart" in event_words(ending)
+
+
+def test_a_silence_that_is_as_short_as_the_announcement_is_told_at_its_end_alone() -> None:
+    made = stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=cart", until=900)])
+    for until in range(10, 2_000, 10):
+        made.process(batches([], until=until))
+    assert [event.type for event in made.silence_events] == ["ended"]
+
+
+def test_a_maintenance_window_is_announced_to_end_as_what_was_planned() -> None:
+    made = stage(rules=planned(hours=1))
+    for until in range(0, 4_000, 10):
+        made.process(batches([], until=until))
+    assert [(e.type, e.planned) for e in made.silence_events] == [("ending", True), ("ended", True)]
+
+
+def test_a_silence_whose_end_is_moved_ends_then_and_is_announced_again() -> None:
+    made = stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=cart", until=3_600)])
+    for until in range(10, 3_000, 10):
+        made.process(batches([], until=until))
+    later = START + 7_200 * SECOND
+    made.command([ask("silence", id="s2", into="s1", to_ms=later, actor="bob")])
+    assert made.refused == []
+    for until in range(3_000, 8_000, 10):
+        made.process(batches([], until=until))
+    assert [(e.type, e.time_ms) for e in made.silence_events] == [
+        ("ending", START + 2_700 * SECOND),
+        ("ending", START + 6_300 * SECOND),
+        ("ended", later),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("into", "until", "says"),
+    [("s1", 5, "that is to come"), ("s9", 9_000, "no silence s9")],
+)
+def test_an_end_that_cannot_be_moved_is_refused(into: str, until: int, says: str) -> None:
+    made = stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=cart", until=3_600)])
+    made.command([ask("silence", id="s2", into=into, to_ms=START + until * SECOND)])
+    assert [says in refusal.text for _, refusal in made.refused] == [True]
+
+
+def test_the_services_that_matchers_name_are_those_of_the_catalogue() -> None:
+    def named(*matchers: str) -> list[str]:
+        silence = Silence(id="s1", matchers=matchers, starts_ms=0, ends_ms=1, author="ada")
+        return named_services(silence, ("cart", "smtp", "web"))
+
+    assert named("service=~cart|web", "kind=latency") == ["cart", "web"]
+    assert named("service!=cart", "service!=web") == ["smtp"]
+    assert named("kind=latency") == []
 
 
 def test_silences_survive_a_restart() -> None:

@@ -70,7 +70,10 @@ def test_a_burst_is_seen_and_the_most_critical_is_read_whole(
 
 def configured(broker: ApacheKafka, port: int, folder: Path) -> dict[str, object]:
     """A service that is most critical, and one that is least."""
-    names = ("observations", "anomalies", "incidents", "incident_events", "commands", "deliveries")
+    names = (
+        "observations", "anomalies", "incidents", "incident_events", "silence_events", "commands",
+        "deliveries",
+    )  # fmt: skip
     return {
         "kafka": {"bootstrap_servers": broker.bootstrap_servers, "create_topics": True},
         "topics": {

@@ -110,6 +110,7 @@ def topic_partitions(configuration: Configuration, raw: int) -> dict[str, int]:
         topics.commands: 1,
         topics.incidents: 1,
         topics.incident_events: 1,
+        topics.silence_events: 1,
         topics.dead_letters: 1,
     }
     for source in configuration.sources:

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 
 from schemas.configuration import Incidents
 from schemas.incidents import Command
-from streams.shell.telling import tell_incidents
+from streams.shell.telling import tell_incidents, tell_silences
 from tests.streams.incident_helpers import SECOND, START, anomaly, batches, stage
 
 
@@ -51,8 +51,10 @@ def test_a_silence_that_ends_is_logged_and_counted_with_what_it_held_back(
     )
     made.command([silence])
     with caplog.at_level(logging.INFO):
-        tell_incidents(made.process(batches([anomaly("cart", at=20)], until=2_000)), made)
+        made.process(batches([anomaly("cart", at=20)], until=2_000))
+        told = tell_silences(made)
+    assert [event.type for event in told] == ["ended"]
     assert (value(ended), value(held)) == (before[0] + 1, before[1] + 1)
-    assert made.expired == []
+    assert made.silence_events == []
     assert "silence s1 of ada has ended at" in caplog.text
     assert "it held back 1 incident: INC-" in caplog.text
