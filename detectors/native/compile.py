@@ -2,10 +2,11 @@
 
 numba compiles a function when it is first called, which for all of them together takes some
 seconds; what it made is kept beside the source or, where that cannot be written, in the user's
-cache folder. The folder's name follows from the sources of the function's package, so code of
-another release is never used.
+cache folder. The folder's name follows from the sources of the function's package and of what it
+takes constants from, so code of another release is never used.
 """
 
+import ast
 import hashlib
 import os
 import tempfile
@@ -19,13 +20,15 @@ import numba
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_ROOT = Path(__file__).parents[2]
+
 
 @cache
 def _folder(package: Path) -> str:
     """Where compiled code of a package is kept; empty if nowhere: each process compiles anew."""
-    sources = b"".join(
-        path.read_bytes() for path in (Path(__file__), *sorted(package.glob("*.py")))
-    )
+    own_files = sorted(package.glob("*.py"))
+    files = {Path(__file__), *own_files, *(i for path in own_files for i in _imported(path))}
+    sources = b"".join(path.read_bytes() for path in sorted(files))
     name = f"native-{hashlib.sha256(sources).hexdigest()[:16]}"
     own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
     for base in (package / "__pycache__", Path(own) / "tocsin"):
@@ -37,6 +40,17 @@ def _folder(package: Path) -> str:
         except OSError:
             continue
     return ""
+
+
+def _imported(path: Path) -> list[Path]:
+    """The files of this product that one of its files imports from."""
+    modules = [
+        node.module
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    found = [_ROOT.joinpath(*module.split(".")).with_suffix(".py") for module in modules]
+    return [file for file in found if file.is_file()]
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
