@@ -8,6 +8,7 @@ from prometheus_client import Counter
 
 from schemas.incidents import IncidentEvent
 from schemas.reading import UNREADABLE, NewerMessageError, read
+from schemas.silences import SilenceEvent
 from sinks.sink import Record
 
 Reason = Literal["no_value", "malformed", "other_environment"]
@@ -19,6 +20,8 @@ DROPPED = Counter(
 )
 
 log = structlog.get_logger(__name__)
+
+_silences = msgspec.json.Decoder(SilenceEvent)
 
 T = TypeVar("T")
 
@@ -36,10 +39,19 @@ class EventReader:
     def read(self, record: Record) -> IncidentEvent | None:
         """The event that a record holds; None, counted, where it holds none that is meant."""
         event = decode(record, self._decoder, self._sink)
-        if event is None or event.incident.environment == self._environment:
+        if event is None or self._is_own(record, event.incident.environment):
             return event
-        drop(self._sink, record, "other_environment", event.incident.environment)
         return None
+
+    def read_silence(self, record: Record) -> SilenceEvent | None:
+        """The event of a silence that a record holds; None, counted, likewise."""
+        event = decode(record, _silences, self._sink)
+        return event if event is not None and self._is_own(record, event.environment) else None
+
+    def _is_own(self, record: Record, environment: str) -> bool:
+        if environment != self._environment:
+            drop(self._sink, record, "other_environment", environment)
+        return environment == self._environment
 
 
 def decode(record: Record, decoder: msgspec.json.Decoder[T], sink: str) -> T | None:

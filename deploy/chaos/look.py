@@ -119,7 +119,7 @@ def reads(c: Configuration) -> dict[str, tuple[str, ...]]:
     topics = c.topics
     return {
         c.worker.consumer_group: (*raw, topics.observations, topics.anomalies, topics.commands),
-        c.notifier.consumer_group: (topics.incident_events,),
+        c.notifier.consumer_group: (topics.incident_events, topics.silence_events),
         c.case_store.consumer_group: (topics.incident_events, topics.deliveries),
         c.status_page.consumer_group: (topics.incident_events,),
     }

@@ -119,6 +119,7 @@ def silence(
     match: tuple[str, ...] = (),
     until: Annotated[str, Parameter(name=("--until", "--for"))],
     comment: str = "",
+    extend: str = "",
     config: Config = None,
     actor: Actor = None,
 ) -> int:
@@ -131,9 +132,13 @@ def silence(
         several that must all hold. Without one, what the incident's services show.
     until
         So long from now (45m, 2h, 1h30m), or a time with its zone: 2026-11-24T18:00+01:00.
+    extend
+        The id of a silence that is to end then instead; nothing else of it changes.
     """
-    from deploy.commands.silences import run_silence
+    from deploy.commands.silences import run_extend, run_silence
 
+    if extend:
+        return run_extend(extend, incident, match, until, config=config, actor=actor)
     return run_silence(incident, match, until, comment, config=config, actor=actor)
 
 

@@ -50,9 +50,7 @@ def run_silence(
             matcher(text)
         if not matchers and not incident:
             raise SilenceError("name an incident, or give --match once or more")
-        to_ms = moment_of(until, now_ms)
-        if to_ms <= now_ms:
-            raise SilenceError(f"{until!r} is over already")
+        to_ms = _to_come(until, now_ms)
     except ValueError as error:
         print(f"tocsin silence: {error}", file=sys.stderr)
         return 2
@@ -70,6 +68,44 @@ def run_silence(
     what = " and ".join(matchers) or incident
     said = f"{name}: {what} wakes nobody until {stamp(to_ms)} UTC"
     return _sent(command, config, said, concerns=None if matchers else incident)
+
+
+def run_extend(
+    silence: str,
+    incident: str,
+    matchers: tuple[str, ...],
+    until: str,
+    *,
+    config: Path | None,
+    actor: str | None,
+) -> int:
+    """Moves the end of a person's silence; returns the exit code."""
+    now_ms = moments.now_ms()
+    try:
+        if incident or matchers:
+            raise SilenceError("--extend changes nothing but the end: give no incident or --match")
+        to_ms = _to_come(until, now_ms)
+    except ValueError as error:
+        print(f"tocsin silence: {error}", file=sys.stderr)
+        return 2
+    command = Command(
+        id=str(uuid.uuid4()),
+        type="silence",
+        incident_id="",
+        actor=actor or getpass.getuser(),
+        issued_ms=now_ms,
+        into=silence,
+        to_ms=to_ms,
+    )
+    return _sent(command, config, f"{silence} ends at {stamp(to_ms)} UTC")
+
+
+def _to_come(until: str, now_ms: int) -> int:
+    """The moment that is meant, Unix ms. Raises `ValueError` if it is none, or over."""
+    to_ms = moment_of(until, now_ms)
+    if to_ms <= now_ms:
+        raise SilenceError(f"{until!r} is over already")
+    return to_ms
 
 
 def run_unsilence(silence: str, *, config: Path | None, actor: str | None) -> int:
@@ -103,7 +139,7 @@ def _refusal(configuration: Configuration, command: Command, concerns: str | Non
     """Why the command would do nothing, as far as Kafka shows it. Raises `KafkaException`."""
     if concerns and concerns not in _incidents(configuration):
         return f"there is no incident {concerns}; its id stands in each message, as INC-…"
-    if command.type != "unsilence":
+    if command.into is None:
         return None
     name = command.into or ""
     if name.partition("/")[0] in {window.name for window in configuration.incidents.maintenance}:
@@ -214,7 +250,9 @@ def _apply(
     try:
         if command.type == "unsilence":
             return silences.end(command.into or "")
-        if command.type == "silence":
+        if command.type == "silence" and command.into:
+            silences.move_end(command.into, command.to_ms, command.issued_ms)
+        elif command.type == "silence":
             known = incidents.get(command.incident_id)
             silences.add(asked(command, known.services if known else (), command.issued_ms))
     except SilenceError:

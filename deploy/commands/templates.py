@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from jinja2 import TemplateError
@@ -10,10 +11,12 @@ from jinja2 import TemplateError
 from deploy.commands.preview import internal_names, lines_about, read_incidents, rendered
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Incident
+from schemas.silences import Silence, SilenceEvent
 from sinks.notifier.language import FOLDER, Language
-from sinks.notifier.messages import Ask, Digest, HandOver, Held
+from sinks.notifier.messages import Ask, Digest, HandOver, Held, SilenceNotice
 from sinks.notifier.preview import event_at
 from sinks.notifier.sandbox import described
+from sinks.notifier.silences import extend_command
 from sinks.notifier.words import NOTICES, Writer
 
 RECORDED = Path(__file__).parent.parent / "examples" / "incidents.jsonl"
@@ -102,6 +105,35 @@ def _write_notices(writer: Writer, recipient: Recipient, incident: Incident) -> 
                 open_incidents=(incident.title,),
             )
         )
+    for what in ("ending", "ended"):
+        writer.silence(_silence_notice(recipient, incident, what))
+
+
+def _silence_notice(
+    recipient: Recipient, incident: Incident, what: Literal["ending", "ended"]
+) -> SilenceNotice:
+    silence = Silence(
+        id="check",
+        matchers=("service=check",),
+        starts_ms=incident.opened_ms,
+        ends_ms=incident.opened_ms + 3_600_000,
+        author=recipient.name,
+    )
+    event = SilenceEvent(
+        type=what,
+        environment=incident.environment,
+        silence=silence,
+        time_ms=silence.ends_ms,
+        incidents=(incident.id,),
+    )
+    return SilenceNotice(
+        recipient=recipient,
+        rule="check",
+        event=event,
+        is_author=True,
+        name=silence.id,
+        extend=extend_command(event),
+    )
 
 
 def _strangers(folder: Path) -> Iterator[Wrong]:

@@ -261,7 +261,7 @@ class World:
         topics = self.configuration.topics
         events = (topics.incident_events,)
         return {
-            "notifier": events,
+            "notifier": (*events, topics.silence_events),
             "case-store": (*events, topics.deliveries),
             "status-page": events,
         }

@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.configuration import Configuration, Recipient
 from schemas.incidents import Delivery
 from schemas.oncall import Way
+from schemas.silences import SilenceEvent
 from sinks.notifier import announcing, bundling, holding, metrics, outbox, timers
 from sinks.notifier.channels.channel import NO_DETAILS, Message
 from sinks.notifier.links import Linker
-from sinks.notifier.messages import Ask, Digest, HandOver
+from sinks.notifier.messages import Ask, Digest, HandOver, SilenceNotice
 from sinks.notifier.outbox import Entry, Placed
 from sinks.notifier.pen import Pen
 from sinks.notifier.store import add_deliveries
@@ -70,15 +71,16 @@ class Desk:
         held = await holding.held_for(connection, recipient.name, now_ms)
         if not held:
             return None
-        items = holding.listed(held)
+        items, more = holding.listed(held)
         made = Digest(
             recipient=recipient,
             rule=LIMIT_RULE,
             items=items,
             count=len(held),
-            incidents=len({entry.content.incident_id for entry, _, _ in held}),
+            incidents=len({entry.content.incident_id for entry, _, _ in held} - {""}),
             first_ms=min(entry.asked_ms for entry, _, _ in held),
             last_ms=max(entry.asked_ms for entry, _, _ in held),
+            more=more,
         )
         about = f"digest/{recipient.name}/{held[0][2]}-{held[-1][2]}/{now_ms}"
         said = self._pen.digest(made)
@@ -114,6 +116,47 @@ class Desk:
         await outbox.add(connection, [Placed(entry)])
         await add_deliveries(connection, [entry.delivery("asked", now_ms)])
         self._ledger.count(connection, hand_over.recipient.name)
+
+    async def silence(
+        self,
+        connection: AsyncConnection,
+        notice: SilenceNotice,
+        recorded_ms: int,
+        withheld: str | None,
+    ) -> None:
+        """Tells somebody that a silence ends soon or has ended, or keeps why not; what waits to
+        tell them of the same silence is old news then."""
+        now_ms, recipient = self._now_ms(), notice.recipient
+        said = Words("", "") if withheld else self._pen.silence(notice)
+        entry = self._bare(recipient, about_silence(notice.event), said, now_ms, rule=notice.rule)
+        content = msgspec.structs.replace(entry.content, kind="silence")
+        entry = msgspec.structs.replace(entry, content=content, recorded_ms=recorded_ms)
+        placed, steps = Placed(entry, "withheld", withheld or ""), list[Delivery]()
+        if withheld is None:
+            of_silence = f"silence/{notice.event.silence.id}/"
+            idle = await outbox.overtake_about(connection, of_silence, recipient.name)
+            detail = "overtaken by a later message"
+            steps += [each.delivery("withheld", now_ms, detail=detail) for each in idle]
+            placed = await self._held_or_waiting(connection, entry, recipient, now_ms)
+        await outbox.add(connection, [placed])
+        await add_deliveries(connection, [*steps, _step(placed, now_ms)])
+        if placed.state == "waiting":
+            self._ledger.count(connection, recipient.name)
+        else:
+            metrics.notifications.labels(entry.channel, placed.state).inc()
+
+    async def _held_or_waiting(
+        self, connection: AsyncConnection, entry: Entry, recipient: Recipient, now_ms: int
+    ) -> Placed:
+        """What becomes of a message about no incident in particular, by limit and quiet hours."""
+        limit = bundling.limit_of(recipient, self._limit)
+        load = await self._ledger.load(connection, recipient.name, limit, now_ms)
+        kind, severity = entry.content.kind, entry.content.severity
+        hold = bundling.hold(kind, severity, recipient, limit=limit, load=load, now_ms=now_ms)
+        if hold is None:
+            return Placed(entry)
+        await self._will_digest(connection, recipient, hold.until_ms)
+        return Placed(entry, "held", hold.reason, hold.until_ms)
 
     async def _place(
         self, connection: AsyncConnection, order: Order, now_ms: int
@@ -240,6 +283,11 @@ def ways_of(ask: Ask) -> tuple[Way, ...]:
     if ask.kind == "page" and recipient.page_by:
         return recipient.page_by
     return (Way(channel=recipient.channel, address=recipient.address), *recipient.fall_back)
+
+
+def about_silence(event: SilenceEvent) -> str:
+    """What messages of the event are about; it begins alike for all of a silence."""
+    return f"silence/{event.id}"
 
 
 def _step(placed: Placed, now_ms: int) -> Delivery:

@@ -14,7 +14,7 @@ from sinks.notifier.tables import message
 DIGEST_MESSAGES = 5_000
 """Messages that one digest stands for; what is held back beyond them comes in the next."""
 DIGEST_ITEMS = 20
-"""Incidents that a digest lists; of more it says how many."""
+"""Messages that a digest lists; of more it says how many."""
 
 
 async def load_of(
@@ -169,9 +169,12 @@ async def give_up(connection: AsyncConnection, recipient: str, detail: str) -> l
     return entries
 
 
-def listed(held: Sequence[tuple[Entry, str, int]]) -> tuple[Held, ...]:
-    """The latest message of each incident, most severe first, at most a page of them."""
-    latest = {entry.content.incident_id: (entry, reason) for entry, reason, _ in held}
+def listed(held: Sequence[tuple[Entry, str, int]]) -> tuple[tuple[Held, ...], int]:
+    """The latest message of each incident, and each that is about none, most severe first: at most
+    a page of them, and how many more there are."""
+    latest = {
+        entry.content.incident_id or entry.content.id: (entry, reason) for entry, reason, _ in held
+    }
     items = [
         Held(
             message_id=entry.content.id,
@@ -185,4 +188,4 @@ def listed(held: Sequence[tuple[Entry, str, int]]) -> tuple[Held, ...]:
         for entry, reason in latest.values()
     ]
     items.sort(key=lambda item: (item.severity, -item.asked_ms, item.incident_id))
-    return tuple(items[:DIGEST_ITEMS])
+    return tuple(items[:DIGEST_ITEMS]), max(0, len(items) - DIGEST_ITEMS)

@@ -2,7 +2,8 @@
 who write and send.
 
 An `Ask` is about one event of one incident and goes to one recipient; a `Digest` lists what was
-held back from one; a `HandOver` says that a shift begins or ends. The words of each are made when
+held back from one; a `HandOver` says that a shift begins or ends, a `SilenceNotice` that a silence
+does. The words of each are made when
 it is asked for, and kept in the outbox as a `Message` of `channels.channel`, which has the keys:
 `id` is the same at every attempt (the idempotency key), `incident_id` ties an incident's messages
 together (a thread, PagerDuty's dedup_key), `ways` is what to fall over to.
@@ -14,6 +15,7 @@ import msgspec
 
 from schemas.configuration import Recipient
 from schemas.incidents import IncidentEvent, Severity
+from schemas.silences import SilenceEvent
 
 Stage = Literal[
     "opened",
@@ -38,6 +40,7 @@ Kind = Literal[
     "review",  # a public message waits for approval
     "digest",
     "hand_over",
+    "silence",  # a silence ends soon, or has ended
 ]
 
 
@@ -81,8 +84,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """What was held back from a recipient, most severe first, and the latest of each incident.
 
-    `items` are at most a page of them; `count` is how many messages there are in all, `incidents`
-    how many incidents they are about. Times are wall time, Unix ms.
+    `items` are at most a page of them, and `more` how many there would be on further ones. `count`
+    is how many messages there are in all, `incidents` how many incidents they are about. Times are
+    wall time, Unix ms.
     """
 
     recipient: Recipient
@@ -92,6 +96,7 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     incidents: int
     first_ms: int
     last_ms: int
+    more: int = 0
 
 
 class HandOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,3 +111,16 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: int
     until_ms: int | None
     open_incidents: tuple[str, ...] = ()
+
+
+class SilenceNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """A silence ends soon or has ended. `is_author` says that the reader answers for it, else they
+    stand in. `name` is what it is called: its id, or the name of the maintenance window; `extend`
+    what to type so that it goes on."""
+
+    recipient: Recipient
+    rule: str
+    event: SilenceEvent
+    is_author: bool
+    name: str
+    extend: str

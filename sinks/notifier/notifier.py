@@ -34,6 +34,7 @@ from sinks.notifier.links import Linker, Tickets
 from sinks.notifier.people import People
 from sinks.notifier.promises import PROMISE, Promises
 from sinks.notifier.sender import Sender
+from sinks.notifier.silences import SilenceNotices
 from sinks.notifier.store import forget_trail, setting_or
 from sinks.notifier.subscriptions import Subscriptions
 from sinks.outgoing import Outgoing
@@ -92,7 +93,8 @@ class Notifier:
         channels: Mapping[str, Channel] | None = None,
     ) -> None:
         section = configuration.notifier
-        self.topics = (configuration.topics.incident_events,)
+        self._silence_events = configuration.topics.silence_events
+        self.topics = (configuration.topics.incident_events, self._silence_events)
         self._configuration = configuration
         self._events = EventReader(self.name, configuration.environment)
         self._now_ms = now_ms
@@ -139,6 +141,7 @@ class Notifier:
         )
         self._tickets: Tickets | None = None
         self._intake: Intake | None = None
+        self._silences: SilenceNotices | None = None
         self._escalations: Escalations | None = None
         self._hand_overs: HandOvers | None = None
         self._clockwork: Clockwork | None = None
@@ -172,6 +175,7 @@ class Notifier:
             promises=promises,
             now_ms=now_ms,
         )
+        self._silences = SilenceNotices(configuration, desk=desk, people=people, now_ms=now_ms)
         self._escalations, self._hand_overs = escalations, hand_overs
         self._clockwork = Clockwork(
             self._database,
@@ -214,9 +218,17 @@ class Notifier:
     async def _take(self, intake: Intake, records: Sequence[Record]) -> None:
         async with self._database.writing() as connection:
             for record in await take_new(connection, tables.position, records):
-                event = self._events.read(record)
-                if event is not None:
-                    await intake.take(connection, event, record.timestamp_ms)
+                await self._take_one(connection, intake, record)
+
+    async def _take_one(self, connection: AsyncConnection, intake: Intake, record: Record) -> None:
+        if record.topic == self._silence_events:
+            told = self._events.read_silence(record)
+            if told is not None and self._silences is not None:
+                await self._silences.take(connection, told, record.timestamp_ms)
+            return
+        event = self._events.read(record)
+        if event is not None:
+            await intake.take(connection, event, record.timestamp_ms)
 
     def wake(self) -> None:
         """Looks at once for what is due; for after the clock has moved."""

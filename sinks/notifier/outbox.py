@@ -169,6 +169,27 @@ async def overtake(connection: AsyncConnection, incident_id: str, recipient: str
     return entries
 
 
+async def overtake_about(connection: AsyncConnection, prefix: str, recipient: str) -> list[Entry]:
+    """Withholds what a recipient has not been told yet of that whose events begin so."""
+    where = (
+        message.c.event_id.startswith(prefix, autoescape=True),
+        message.c.recipient == recipient,
+        message.c.state.in_(("waiting", "held")),
+        message.c.attempts == 0,
+    )
+    entries = [entry_of(row) for row in await connection.execute(sa.select(message).where(*where))]
+    if entries:
+        change = message.update().where(*where)
+        await connection.execute(change.values(state="withheld", detail="overtaken"))
+    return entries
+
+
+async def is_known(connection: AsyncConnection, event_id: str) -> bool:
+    """Whether there is a message, also a withheld one, about an event."""
+    query = sa.select(message.c.seq).where(message.c.event_id == event_id).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
 async def count_as_pages(connection: AsyncConnection, message_ids: Sequence[str]) -> None:
     """News that is a page, too: what takes back pages takes it back, as long as it is not sent."""
     change = message.update().where(message.c.message_id.in_(message_ids))

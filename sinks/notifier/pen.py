@@ -8,7 +8,7 @@ import structlog
 from schemas.configuration import Catalogue
 from sinks.notifier.clean import clean
 from sinks.notifier.language import Language, language
-from sinks.notifier.messages import Ask, Digest, HandOver
+from sinks.notifier.messages import Ask, Digest, HandOver, SilenceNotice
 from sinks.notifier.words import MAX_SUBJECT, Words, Writer, marked
 
 log = structlog.get_logger("tocsin.notifier")
@@ -40,6 +40,13 @@ class Pen:
         side = "on" if hand_over.comes_on else "off"
         bare = Words(f"You are {side} call: {clean(hand_over.schedule)}", "")
         return self._first(lambda writer: writer.hand_over(hand_over), "hand_over") or bare
+
+    def silence(self, notice: SilenceNotice) -> Words:
+        """That a silence ends soon, or has ended."""
+        event = notice.event
+        what = f"Silence {event.type}: {clean(' and '.join(event.silence.matchers))}"
+        bare = Words(what, clean(notice.extend))
+        return self._first(lambda writer: writer.silence(notice), "silence") or bare
 
     def _first(self, write: Callable[[Writer], Words], what: str) -> Words | None:
         for number, writer in enumerate(self._writers, start=1):

@@ -17,7 +17,7 @@ from schemas.configuration import Catalogue, Recipient
 from sinks.notifier.clean import clean
 from sinks.notifier.facts import Facts, Reader
 from sinks.notifier.language import DEFAULT, FOLDER, Language, language
-from sinks.notifier.messages import Ask, Digest, HandOver, Kind, Stage
+from sinks.notifier.messages import Ask, Digest, HandOver, Kind, SilenceNotice, Stage
 from sinks.notifier.sandbox import Sandbox
 
 __all__ = ["PHASES", "Phase", "Words", "Writer"]
@@ -93,6 +93,12 @@ class Writer:
     def hand_over(self, hand_over: HandOver) -> Words:
         """That a shift begins or ends. Raises as `write`."""
         return self._notice("hand_over", hand_over.recipient, {"hand_over": hand_over})
+
+    def silence(self, notice: SilenceNotice) -> Words:
+        """That a silence ends soon, or has ended. Raises as `write`."""
+        event = notice.event
+        facts: dict[str, object] = {"notice": notice, "event": event, "silence": event.silence}
+        return self._notice("silence", notice.recipient, facts)
 
     def _notice(
         self, name: str, recipient: Recipient, facts: dict[str, object], *, drill: bool = False

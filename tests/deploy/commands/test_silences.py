@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from deploy.brokers.mock import MockBroker
-from deploy.commands.silences import run_silence, run_silences, run_unsilence
+from deploy.commands.silences import run_extend, run_silence, run_silences, run_unsilence
 from schemas.configuration import Topics
 from schemas.incidents import Command
 from schemas.silences import ListedSilence
@@ -65,6 +65,37 @@ def test_a_silence_stands_until_it_is_ended(
     assert "ended by" in printed
     assert "service=cart and kind!=latency wakes nobody until" in printed
     assert "ends in" in printed
+
+
+def test_the_end_of_a_silence_can_be_moved(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_silence("", ("service=cart",), "2h", "upgrade", config=config, actor="ada") == 0
+    _, mine = standing(config)
+    assert run_extend(mine.id, "", (), "5h", config=config, actor="bob") == 0
+    _, moved = standing(config)
+    assert moved.ends_ms > mine.ends_ms + 2 * HOUR_MS
+    assert (moved.id, moved.author, moved.starts_ms) == (mine.id, "ada", mine.starts_ms)
+    assert f"{mine.id} ends at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("silence", "matchers", "says"),
+    [
+        ("nothing", (), "no silence nothing is on or to come"),
+        ("backup/2020-01-01T00:00:00.000Z", (), "is a maintenance window"),
+        ("nothing", ("service=cart",), "changes nothing but the end"),
+    ],
+)
+def test_an_end_that_cannot_be_moved_is_not_sent(
+    config: Path,
+    silence: str,
+    matchers: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_extend(silence, "", matchers, "2h", config=config, actor="ada") == 2
+    assert says in capsys.readouterr().err
 
 
 def test_an_incident_can_be_silenced_and_what_a_window_holds_back_is_counted(

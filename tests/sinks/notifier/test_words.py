@@ -354,6 +354,7 @@ def test_digests_and_hand_overs_are_written(language: str) -> None:
         items=(held,),
         count=1200,
         incidents=7,
+        more=6,
         first_ms=NEXT_MS - 60_000,
         last_ms=NEXT_MS,
     )
