@@ -32,7 +32,7 @@ _FORMAT_AT: Final = 16
 _FORMAT: Final = 2
 _NO_LIMIT: Final = 2**31 - 1
 _CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
-_DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
+_DECODERS: Final[Mapping[int, Callable[[memoryview], bytes]]] = {
     1: gzip_decode,
     2: snappy_decode,
     3: lz4_decode,
@@ -43,7 +43,7 @@ _DECODERS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
 class Batch(NamedTuple):
     """A batch of format 2: its bytes and what its head says."""
 
-    data: bytes
+    data: memoryview
     base_offset: int
     length: int
     leader_epoch: int
@@ -75,9 +75,12 @@ class Batch(NamedTuple):
 
     def validate_crc(self) -> bool:
         """Whether it is as it was written."""
-        return bool(google_crc32c.value(self.data[_CRC_FROM:]) == self.checksum)
+        return bool(
+            google_crc32c.value(np.frombuffer(self.data, np.uint8, offset=_CRC_FROM))
+            == self.checksum
+        )
 
-    def payload(self) -> bytes:
+    def payload(self) -> bytes | memoryview:
         """Its records, decompressed. Raises `UnsupportedCodecError`."""
         codec = self.attributes & _CODEC
         if not codec:
@@ -96,6 +99,7 @@ class Fetched:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._view = memoryview(data)
         self._at = 0
         self._theirs: Any = None
 
@@ -118,10 +122,10 @@ class Fetched:
 
     def take(self) -> Any:
         """The next batch: a `Batch`, or of older formats what aiokafka makes of it."""
-        data = self._data[self._at : self._at + self._size()]
+        data = self._view[self._at : self._at + self._size()]
         self._at += len(data)
         if data[_FORMAT_AT] != _FORMAT:
-            return MemoryRecords(data).next_batch()
+            return MemoryRecords(bytes(data)).next_batch()
         if len(data) < _HEAD.size:
             raise CorruptRecordException(f"a batch has {len(data)} bytes, less than its head")
         return Batch(data, *_HEAD.unpack_from(data))
@@ -136,7 +140,7 @@ class Columns:
     def __init__(self) -> None:
         self.count = 0
         self._batches: list[Batch] = []
-        self._payloads: list[bytes] = []
+        self._payloads: list[bytes | memoryview] = []
 
     def add(self, batch: Any) -> None:
         """Takes in all records of a batch, as `Fetched.take` gives it."""
@@ -183,7 +187,7 @@ def _rewritten(older: Any) -> Batch:
     for record in records:
         timestamp_ms = -1 if record.timestamp is None else record.timestamp
         builder.append(record.offset - base, timestamp_ms, record.key, record.value, [])
-    data = bytes(builder.build())
+    data = memoryview(bytes(builder.build()))
     return Batch(data, *_HEAD.unpack_from(data))._replace(base_offset=base)
 
 
