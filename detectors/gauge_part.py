@@ -55,7 +55,7 @@ class GaugePart:
 
         Returns the scores of the novelty and of the seasonal detectors.
         """
-        novelty = self.novelty.score(np.full(self.size, start_ms), values)
+        novelty = self.novelty.score(start_ms, values)
         if not self._seasonal.any():
             return novelty, np.zeros(self.size)
         return novelty, self.season.score(

@@ -23,9 +23,9 @@ _FARTHER = bytes(min(KEPT_EPOCHS + 1 + far, FARTHEST) for far in range(CELLS))
 _NEARER = _FARTHER[::-1]
 """The cells to the right of a visited one, and to the left of one."""
 
-_START_CELLS = CELLS // 4
-_START_MARGIN = 3 * CELLS // 8
-_LEAST_CELLS = CELLS // 4
+START_CELLS = CELLS // 4
+START_MARGIN = 3 * CELLS // 8
+LEAST_CELLS = CELLS // 4
 _ENDS = ("young_low", "young_high", "old_low", "old_high")
 
 
@@ -127,9 +127,9 @@ class ValueGrid:
 
     def _open(self, value: float) -> None:
         """Lays the grid around the first two values that differ: 64 to 128 cells between them."""
-        _, exponent = frexp(abs(value - self.low) / _START_CELLS)
+        _, exponent = frexp(abs(value - self.low) / START_CELLS)
         self.width = ldexp(1.0, exponent - 1)
-        first = floor(min(value, self.low) / self.width) - _START_MARGIN
+        first = floor(min(value, self.low) / self.width) - START_MARGIN
         self.first = first - first % 2
         self._visit(self._cell(self.low))
 
@@ -166,7 +166,7 @@ class ValueGrid:
         if (first := seen.find(1)) < 0:
             return
         self._draw_in(first, seen.rfind(1))
-        while 0.0 < self.high - self.low < self.width * _LEAST_CELLS:
+        while 0.0 < self.high - self.low < self.width * LEAST_CELLS:
             ages = self._narrowed(ages)
             forgets = True
         # Where no cell is forgotten the distances to the nearest one stay.

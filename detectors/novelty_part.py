@@ -1,39 +1,16 @@
 """A block of series that are scored together: the state of their novelty detectors as arrays."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.novelty import (
-    MOST,
-    MOST_SCORE,
-    NOTABLE_NOVELTY,
-    NOTABLE_SCORE,
-    QUIET_FACTOR,
-    QUIET_SAMPLES,
-    VIEWS,
-    WARMUP_SAMPLES,
-    WEIGHTS,
-    NoveltyDetector,
-)
-from detectors.novelty_columns import Looks, ViewColumns
-from detectors.novelty_grids import Flags, Floats, Integers, ValueGrids
-from detectors.novelty_views import LEAST
-
-_WEIGHTS = np.array(WEIGHTS)[:, None]
-
-
-class _Scored(NamedTuple):
-    """What was scored and is to be learnt."""
-
-    times_ms: Integers
-    values: Floats
-    present: Flags
-    looks: Looks
-    novelty: Floats
-    old: Flags
+from detectors.native import novelty as native
+from detectors.native.novelty import Looks, News
+from detectors.novelty import QUIET_SAMPLES, VIEWS, WARMUP_SAMPLES, NoveltyDetector
+from detectors.novelty_columns import ViewColumns
+from detectors.novelty_grids import Floats, Integers, ValueGrids
 
 
 class NoveltyPart:
@@ -57,60 +34,50 @@ class NoveltyPart:
         self.peak: Floats = np.zeros(size)
         self.since_peak: Integers = np.full(size, QUIET_SAMPLES)
         self.least_difference: Floats = np.zeros(size)
-        self._scored: _Scored | None = None
+        self._news = News(self.peak, self.since_peak, self.least_difference)
+        self._looks = Looks(
+            np.zeros(size),
+            np.zeros(size, np.bool_),
+            np.zeros((len(VIEWS), size)),
+            np.zeros((len(VIEWS), size), np.bool_),
+            np.zeros(size),
+            np.zeros(size),
+        )
+        self._start_ms: int | None = None
 
-    @np.errstate(over="ignore")
-    def score(self, times_ms: Integers, values: Floats) -> Floats:
+    def score(self, start_ms: int, values: Floats) -> Floats:
         """Scores one sample of each series, and keeps it to be learnt.
 
         Parameters
         ----------
-        times_ms
-            Start of each sample's window, Unix milliseconds.
+        start_ms
+            Start of the samples' window, Unix milliseconds.
         values
             One value a series; what is no finite number is no sample.
 
-        Returns the scores as of `NoveltyDetector.score_one`, 0 where there was no sample.
+        Returns the scores as of `NoveltyDetector.score_one`, 0 where there was no sample; they
+        stand until the next are asked for.
         """
-        present = np.isfinite(values)
-        values = np.where(present & (np.abs(values) >= LEAST), values, 0.0)
-        values = np.clip(values, -MOST, MOST)
-        looks = self.views.look(times_ms, values)
-        numbers, valid = looks.numbers.reshape(-1), (looks.valid & present).reshape(-1)
-        speaks = valid & (self.grids.samples >= self.warmup_samples)
-        each = np.where(speaks, self.grids.novelty(numbers), 0.0).reshape(len(VIEWS), -1)
-        each *= _WEIGHTS
-        novelty: Floats = each.max(0)
-        old = (self.since_peak < QUIET_SAMPLES) & (novelty < QUIET_FACTOR * self.peak)
-        self._scored = _Scored(times_ms, values, present, looks, novelty, old)
-        scores = np.minimum(novelty * (NOTABLE_SCORE / NOTABLE_NOVELTY), MOST_SCORE)
-        scores[old | self._tiny(each, numbers, novelty)] = 0.0
-        return scores
+        self._start_ms = start_ms
+        native.score(
+            self.views.columns,
+            self.grids.columns,
+            self._news,
+            self._looks,
+            start_ms,
+            values,
+            self.warmup_samples,
+        )
+        return self._looks.scores
 
-    def _tiny(self, each: Floats, numbers: Floats, novelty: Floats) -> Flags:
-        """Which novelties are of a difference that nobody would care about."""
-        strongest = each.argmax(0)
-        row = strongest * self.size + np.arange(self.size)
-        low, high = self.grids.numbers["low"][row], self.grids.numbers["high"][row]
-        missed = novelty / _WEIGHTS[strongest, 0] * np.where(novelty > 0.0, high - low, 0.0)
-        missed = np.where(low == high, np.abs(numbers[row] - low), missed)
-        tiny: Flags = missed < self.least_difference
-        return tiny
-
-    @np.errstate(over="ignore")
     def learn(self) -> None:
         """Learns the samples that were scored last; once."""
-        if self._scored is None:
+        if self._start_ms is None:
             return
-        times_ms, values, present, looks, novelty, old = self._scored
-        self._scored = None
-        news = (novelty > 0.0) & ~old
-        np.copyto(self.peak, novelty, where=news)
-        self.since_peak[news] = 0
-        self.since_peak += present
-        np.minimum(self.since_peak, QUIET_SAMPLES, out=self.since_peak)
-        self.grids.learn(looks.numbers.reshape(-1), (looks.valid & present).reshape(-1))
-        self.views.learn(times_ms, values, present)
+        native.learn(
+            self.views.columns, self.grids.columns, self._news, self._looks, self._start_ms
+        )
+        self._start_ms = None
 
     def detector(self, series: int) -> NoveltyDetector:
         """A detector of its own in the state of one of the series."""
