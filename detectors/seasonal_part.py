@@ -92,6 +92,8 @@ class SeasonalPart:
     def load(self, series: Integers, dumped: Mapping[str, bytes]) -> None:
         """Takes what `arrays` held of as many series. Raises `KeyError` if an array is missing."""
         many = len(series)
+        if not many:
+            return
         for name, (array, axis) in self.arrays().items():
             loaded = np.frombuffer(dumped[name], array.dtype)
             if array is self._warmup:

@@ -252,6 +252,15 @@ def test_a_place_that_was_given_up_is_as_new() -> None:
     assert isfinite(bank.bytes_per_series)
 
 
+def test_a_bank_is_restored_although_one_of_its_parts_has_lost_all_its_gauges() -> None:
+    bank, other = Bank(1), Bank(1)
+    for tick in range(3):
+        bank.see(tick, {"gone": 1.0, "left": float(tick)})
+    bank.forget("gone")
+    other.load(bank.dump(every=True))
+    assert (len(other), other.add("left"), other.add("new")) == (1, 1, 0)
+
+
 def test_a_gauge_needs_less_than_four_kibibytes() -> None:
     bank = GaugeBank(part_series=64)
     bank.place("one")
