@@ -6,12 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+import aiokafka.conn
 import aiokafka.consumer.fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 
 from streams.run import Run
 from streams.shell.batches import Columns, Fetched, ends_aborted
+from streams.shell.inlet import Connection
 
 Partition = tuple[str, int]
 Empty = dict[Partition, tuple[int, int]]
@@ -19,6 +21,9 @@ Empty = dict[Partition, tuple[int, int]]
 
 aiokafka.consumer.fetcher.MemoryRecords = Fetched
 """It keeps the bytes, which aiokafka's own does not give away, and serves other consumers too."""
+
+aiokafka.conn.AIOKafkaConnection = Connection
+"""It reads without copies, and serves producers and all other clients too."""
 
 
 async def fetched_runs(
