@@ -8,6 +8,8 @@ from detectors.base import State
 
 LN10 = log(10)
 _NO_TAIL = (inf, inf, 1.0)
+RAISED = 1.5
+"""Raw scores from here on are of a run, which counts once."""
 
 
 class TailCalibrator:
@@ -121,7 +123,7 @@ class TailCalibrator:
 
     def learn(self, raw: float, samples: float = 1.0) -> None:
         """Takes one raw score in; `samples` counts the quiet samples it stands for."""
-        if raw >= 1.5:
+        if raw >= RAISED:
             self._run = max(self._run, min(raw, self.cap))
             self._run_samples += 1
             return

@@ -1,27 +1,19 @@
-"""`TailCalibrator` of many series at once: the same numbers, operation by operation, as arrays."""
+"""`TailCalibrator`s of many series in columns, in which `detectors.native.seasonal` learns."""
 
 from collections.abc import Mapping, Sequence
 from math import log10
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import State
 from detectors.calibration import LN10, FleetCalibrator
-from detectors.novelty_grids import Flags, Floats, Integers
+from detectors.native.calibrators import Calibrators
+from detectors.novelty_grids import Floats, Integers
 
-_RAISED = 1.5
 _NO_TAIL = (np.inf, np.inf, 1.0)
 """That of a series without a fleet."""
-
-
-class Taken(NamedTuple):
-    """What the series have learnt at once: for how many samples each, and the peaks among them."""
-
-    samples: Floats
-    series: Integers
-    peaks: Floats
 
 
 class CalibratorColumns:
@@ -46,9 +38,11 @@ class CalibratorColumns:
         self._before = np.zeros(size)
         self._run = np.zeros(size)
         self._run_samples = np.zeros(size)
-        # Peaks are ascending; places that none has taken hold 0, as no peak does.
         self._top = np.zeros((size, peaks))
         self._before_top = np.zeros((size, peaks))
+        self.columns = Calibrators(
+            self._n, self._before, self._run, self._run_samples, self._top, self._before_top
+        )
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """All state, by name; the first axis is the series."""
@@ -75,44 +69,6 @@ class CalibratorColumns:
         slope = excess / (k + self.prior_weight) * LN10
         base = np.array([log10(one) for one in ((n + 2) / (k + 1)).tolist()])
         return np.where(n < 1, raw, _held(raw, base, edge, slope))
-
-    def learn(self, raw: Floats, present: Flags) -> Taken:
-        """As `TailCalibrator.learn`, for the series that are `present`."""
-        raised = present & (raw >= _RAISED)
-        quiet = present ^ raised
-        if raised.any():
-            np.maximum(self._run, np.minimum(raw, self.cap), out=self._run, where=raised)
-            self._run_samples += raised
-        ended = np.flatnonzero(quiet & (self._run_samples > 0))
-        samples = quiet.astype(np.float64)
-        series, peaks = ended, self._run[ended]
-        if len(ended):
-            samples[ended] += self._run_samples[ended]
-            self._n[ended] += self._run_samples[ended]
-            self._keep(ended, peaks)
-            self._run[ended] = self._run_samples[ended] = 0.0
-            self._grow_old()
-        self._n += quiet
-        small = np.flatnonzero(quiet & (raw > 0.0))
-        if len(small):
-            self._keep(small, raw[small])
-            series, peaks = np.concatenate((ended, small)), np.concatenate((peaks, raw[small]))
-        self._grow_old()
-        return Taken(samples, series, peaks)
-
-    def _keep(self, series: Integers, peaks: Floats) -> None:
-        higher = peaks > self._top[series, 0]
-        at = series[higher]
-        rows = self._top[at]
-        rows[:, 0] = peaks[higher]
-        rows.sort(axis=1)
-        self._top[at] = rows
-
-    def _grow_old(self) -> None:
-        old = np.flatnonzero(self._n >= self.horizon)
-        if len(old):
-            self._before[old], self._before_top[old] = self._n[old], self._top[old]
-            self._n[old], self._top[old] = 0.0, 0.0
 
     def dump(self, series: int) -> State:
         """What `TailCalibrator.dump` gives of one series."""

@@ -1,4 +1,4 @@
-"""`SeasonalProfile` of many series at once: the same numbers, operation by operation, as arrays."""
+"""`SeasonalProfile`s of many series in columns, in which `detectors.native.seasonal` learns."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,27 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import State
-from detectors.novelty_grids import Flags, Floats, Integers
-from detectors.profile import (
-    BLOCK_HOURS,
-    BLOCKS,
-    HOUR_MS,
-    HOURS,
-    MOST_DAYS,
-    MOST_WEEKS,
-    SHRINKAGE,
-)
+from detectors.native.profiles import Profiles
+from detectors.native.seasonal import Band
+from detectors.novelty_grids import Floats
+from detectors.profile import BLOCK_HOURS, BLOCKS, HOUR_MS, HOURS, SHRINKAGE
 from schemas.times import DAY_MS
 
 _WEEKDAYS = 7
-
-
-class Bands(NamedTuple):
-    """Of each series the expected deviation, and how far below and above is not strange."""
-
-    season: Floats
-    below: Floats
-    above: Floats
 
 
 class _Segment(NamedTuple):
@@ -52,7 +38,9 @@ class ProfileColumns:
         self._hour = np.full(size, -1, np.int64)
         self._sum = np.zeros(size)
         self._n = np.zeros(size, np.int64)
-        self._quiet = Bands(*(np.zeros(size) for _ in Bands._fields))
+        self._quiet = Band(*(np.zeros(size) for _ in Band._fields))
+        self._turned = np.zeros(2, np.bool_)
+        self.columns = Profiles(**self.arrays(), turned=self._turned)
         self._first_ms: int | None = None
         self._segment: _Segment | None = None
 
@@ -75,7 +63,7 @@ class ProfileColumns:
         known = self._speaks_ms[self._speaks_ms > 0]
         self._first_ms = int(known.min()) if len(known) else None
 
-    def band(self, time_ms: int) -> Bands:
+    def band(self, time_ms: int) -> Band:
         """As `SeasonalProfile.band`, of all series at one time."""
         if self._first_ms is None or time_ms < self._first_ms:
             return self._quiet
@@ -85,10 +73,8 @@ class ProfileColumns:
         speaks = (self._speaks_ms > 0) & (self._speaks_ms <= time_ms)
         season = segment.start + segment.slope * (time_ms - segment.begins_ms)
         if speaks.all():
-            return Bands(season, segment.below, segment.above)
-        return Bands(
-            *(np.where(speaks, one, 0.0) for one in (season, segment.below, segment.above))
-        )
+            return Band(season, segment.below, segment.above)
+        return Band(*(np.where(speaks, one, 0.0) for one in (season, segment.below, segment.above)))
 
     def _segment_of(self, time_ms: int) -> _Segment:
         begins_ms = (time_ms - HOUR_MS // 2) // HOUR_MS * HOUR_MS + HOUR_MS // 2
@@ -118,43 +104,14 @@ class ProfileColumns:
         part: Floats = self._week[at] * weeks / (weeks + SHRINKAGE)
         return part
 
-    def learn(self, time_ms: int, deviation: Floats, taken: Flags) -> None:
-        """As `SeasonalProfile.learn`, for the series that are `taken`."""
-        hour = time_ms // HOUR_MS
-        fresh = np.flatnonzero(taken & (self._hour != hour))
-        if len(fresh):
-            self._begin(fresh, hour, time_ms)
-        np.add(self._sum, deviation, out=self._sum, where=taken)
-        self._n += taken
-
-    def _begin(self, series: Integers, hour: int, time_ms: int) -> None:
-        """Learns the hours that are over, and begins the one that has come."""
-        silent = series[self._speaks_ms[series] == 0]
-        if len(silent):
-            self._speaks_ms[silent] = time_ms + DAY_MS
+    def learnt(self, time_ms: int) -> None:
+        """Derives anew what follows from the state, if samples of a time have turned it."""
+        told, folded = self._turned
+        if told:
             self._first_ms = min(self._first_ms or time_ms + DAY_MS, time_ms + DAY_MS)
-        over = series[self._n[series] > 0]
-        self._fold(over, self._hour[over], self._sum[over] / self._n[over])
-        self._hour[series], self._sum[series], self._n[series] = hour, 0.0, 0
-
-    def _fold(self, series: Integers, hours: Integers, deviation: Floats) -> None:
-        i = hours % HOURS
-        at = hours // HOURS % _WEEKDAYS * BLOCKS + i // BLOCK_HOURS
-        weeks = self._weeks[at, series] / BLOCK_HOURS
-        week = self._week[at, series] * weeks / (weeks + SHRINKAGE)
-        days = np.minimum(self._days[i, series] + 1, MOST_DAYS)
-        self._days[i, series] = days
-        day = self._day[i, series]
-        day += (deviation - week - day) / days
-        self._day[i, series] = day
-        again = days > 1
-        at, series = at[again], series[again]
-        seen = np.minimum(self._weeks[at, series] + 1, MOST_WEEKS * BLOCK_HOURS)
-        self._weeks[at, series] = seen
-        rate = 1.0 / (seen.astype(np.float64) + BLOCK_HOURS)
-        before = self._week[at, series]
-        self._week[at, series] = before + rate * (deviation[again] - day[again] - before)
-        self._segment = None
+        if folded:
+            self._segment = None
+        self._turned[:] = False
 
     def dump(self, series: int) -> State:
         """What `SeasonalProfile.dump` gives of one series."""

@@ -1,7 +1,7 @@
-"""A block of series whose `SeasonalDetector`s are arrays: the same numbers, to the bit."""
+"""A block of series whose `SeasonalDetector`s are columns: the same numbers, to the bit."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,42 +9,18 @@ from numpy.typing import NDArray
 from detectors.base import State
 from detectors.calibration import FleetCalibrator
 from detectors.calibration_columns import CalibratorColumns, held_to_fleets
-from detectors.novelty_grids import Flags, Floats, Integers
+from detectors.native import seasonal as native
+from detectors.native.calibrators import Taken
+from detectors.native.seasonal import Band, Levels, Limits, Scored
+from detectors.novelty_grids import Floats, Integers
 from detectors.profile_columns import ProfileColumns
-from detectors.seasonal import (
-    BASE_MS,
-    CARRY,
-    INSIDE,
-    LEAST_SIZE,
-    MOST_SIZES,
-    TAIL_DEGREES,
-    Parameters,
-)
+from detectors.seasonal import CARRY, LEAST_SIZE, MOST_SIZES, TAIL_DEGREES, Parameters
 from detectors.shift import TO_SIGMA
-from detectors.shift_columns import Levels, ShiftColumns
+from detectors.shift_columns import ShiftColumns
 from detectors.squash import squash_all
 from detectors.tails import student_scores
 
-_MOST_SAMPLES: Final = 1_000_000
 _NUMBERS = ("size", "matters", "level", "trend", "scatter", "evidence", "base")
-
-
-class _Scored(NamedTuple):
-    """What was scored and is to be learnt."""
-
-    start_ms: int
-    end_ms: int
-    values: Floats
-    present: Flags
-    alive: Flags
-    y: Floats
-    season: Floats
-    expected: Floats
-    spread: Floats
-    z: Floats
-    back: Integers
-    raw: Floats
-    scores: Floats
 
 
 class SeasonalPart:
@@ -74,10 +50,22 @@ class SeasonalPart:
         self._numbers = {name: np.zeros(size) for name in _NUMBERS}
         self._numbers["size"][:] = 1.0
         self._end_ms = np.zeros(size, np.int64)
-        self._shift = ShiftColumns(size, parameters.adopt_after_ms, parameters.memory)
+        self._levels = Levels(self._n, self._end_ms, **self._numbers)
+        self._shift = ShiftColumns(size)
         self._calibrators = CalibratorColumns(size)
         self._profile = ProfileColumns(size)
-        self._scored: _Scored | None = None
+        self._limits = Limits(
+            parameters.memory,
+            parameters.relative_floor,
+            parameters.adopt_after_ms,
+            self._calibrators.cap,
+            self._calibrators.horizon,
+        )
+        self._scored = _room(size)
+        self._taken = Taken(
+            np.zeros(size), np.zeros(2 * size, np.int64), np.zeros(2 * size), np.zeros(1, np.int64)
+        )
+        self._window: tuple[int, int, Band] | None = None
 
     def arrays(self) -> Mapping[str, tuple[NDArray[Any], int]]:
         """All state by name, each with the axis that is the series."""
@@ -114,58 +102,23 @@ class SeasonalPart:
             self._fleet_of = np.searchsorted(used, self._fleet_of)
         self._fleet_of[series] = self._fleets.index(fleet)
 
-    @np.errstate(over="ignore", invalid="ignore")
     def score(self, start_ms: int, end_ms: int, values: Floats) -> Floats:
         """Scores one sample of each series, all of one window, and keeps it to be learnt.
 
         What is no finite number is no sample. Returns the scores as of
-        `SeasonalDetector.score_one`, 0 where there was no sample.
+        `SeasonalDetector.score_one`, 0 where there was no sample; they stand until the next are
+        asked for.
         """
-        numbers = self._numbers
-        present = np.isfinite(values)
-        values = np.where(present, values, 0.0)
-        alive = present & (self._n > 0)
-        sizes = np.clip(values / numbers["size"], -MOST_SIZES, MOST_SIZES)
-        y = squash_all(sizes)
-        season, below, above = self._profile.band(start_ms)
-        expected = numbers["level"] + numbers["trend"]
-        expected += season
-        spread = self._least_scatter(sizes, y)
-        np.maximum(spread, numbers["scatter"], out=spread)
-        spread *= np.sqrt(2.0 / np.maximum(self._n, 1) + 1.0)
-        off = y - expected
-        off -= np.clip(off, below, above)
-        z = off / spread
-        far = np.flatnonzero(alive & (np.abs(z) >= 2.0))
-        raw, scores = np.zeros(self.size), np.zeros(self.size)
-        back = self._shift.is_back(far, start_ms, y[far] - season[far], 4.0 * spread[far])
-        strange = far[~back]
-        if len(strange):
-            raw[strange] = found = self._evidence_of(strange, z[strange])
-            scores[strange] = self._calibrated(strange, found)
-        self._scored = _Scored(
-            start_ms,
-            end_ms,
-            values,
-            present,
-            alive,
-            y,
-            season,
-            expected,
-            spread,
-            z,
-            far[back],
-            raw,
-            scores,
+        band, x = self._profile.band(start_ms), self._scored
+        self._window = (start_ms, end_ms, band)
+        many = native.score(
+            self._levels, self._shift.columns, x, band, self._limits, start_ms, values
         )
-        return scores
-
-    def _least_scatter(self, sizes: Floats, y: Floats) -> Floats:
-        relative: Floats = np.clip(np.abs(y), 0.3, 1.0)
-        relative *= self.parameters.relative_floor
-        matters = self._numbers["matters"] / np.sqrt(sizes * sizes + 1.0)
-        np.maximum(relative, matters, out=relative)
-        return relative
+        if many:
+            strange = x.strange[:many]
+            x.raw[strange] = found = self._evidence_of(strange, x.z[strange])
+            x.scores[strange] = self._calibrated(strange, found)
+        return x.scores
 
     def _evidence_of(self, series: Integers, z: Floats) -> Floats:
         alone = student_scores(np.abs(z), TAIL_DEGREES)
@@ -177,23 +130,30 @@ class SeasonalPart:
         own, at = self._calibrators.score(series, raw), self._fleet_of[series].tolist()
         return np.minimum(own, held_to_fleets(raw, [self._fleets[i] for i in at]))
 
-    @np.errstate(over="ignore", invalid="ignore")
     def learn(self) -> None:
         """Learns the samples that were scored last; once."""
-        x, self._scored = self._scored, None
-        if x is None:
+        if self._window is None:
             return
-        young = np.flatnonzero(x.present & (self._n == 0))
+        (start_ms, end_ms, band), self._window = self._window, None
+        young = np.flatnonzero(self._scored.young)
         if len(young):
-            self._warm_up(young, x)
-        taken = self._calibrators.learn(x.raw, x.alive)
-        self._teach(taken.samples, taken.series, taken.peaks)
-        deviation = x.y - x.expected
-        evidence = np.where(deviation > 0, x.raw, -x.raw)
-        np.copyto(self._numbers["evidence"], evidence, where=x.alive)
-        rest = x.alive.copy()
-        rest[self._note_shifts(x)] = False
-        self._learn_level(x, deviation, rest)
+            self._warm_up(young, end_ms)
+        taken = self._taken
+        native.learn(
+            self._levels,
+            self._shift.columns,
+            self._calibrators.columns,
+            self._profile.columns,
+            self._scored,
+            band.season,
+            self._limits,
+            start_ms,
+            end_ms,
+            taken,
+        )
+        self._profile.learnt(start_ms)
+        many = taken.many.item()
+        self._teach(taken.samples, taken.series[:many], taken.peaks[:many])
 
     def _teach(self, samples: Floats, series: Integers, peaks: Floats) -> None:
         """Lets the fleets take what their series have learnt."""
@@ -205,67 +165,12 @@ class SeasonalPart:
             if one is not None and count:
                 one.take_all(of_one, count)
 
-    def _note_shifts(self, x: _Scored) -> Integers:
-        """Series whose level has become another with this sample."""
-        level, scatter = self._numbers["level"], self._numbers["scatter"]
-        looked_at = x.alive & ((np.abs(x.z) > 2.0) | (self._shift.out != 0))
-        back = x.back[looked_at[x.back]]
-        looked_at[back] = False
-        stayed = self._shift.back(back)
-        self._move(stayed)
-        at = np.flatnonzero(looked_at & ((np.abs(x.z) > 4.0) | (self._shift.out != 0)))
-        if not len(at):
-            return stayed.series
-        side = (x.z[at] > 4.0).astype(np.int64) - (x.z[at] < -4.0)
-        new = self._shift.note(at, x.start_ms, x.end_ms, x.y[at], side)
-        self._shift.adopted(new.series, x.end_ms, level[new.series])
-        self._move(new._replace(level=new.level - x.season[new.series]))
-        scatter[new.series] = np.maximum(scatter[new.series], new.scatter)
-        return np.concatenate((stayed.series, new.series))
-
-    def _move(self, new: Levels) -> None:
-        level, base = self._numbers["level"], self._numbers["base"]
-        base[new.series] += new.level - level[new.series]
-        level[new.series] = new.level
-        self._numbers["trend"][new.series] = 0.0
-
-    def _learn_level(self, x: _Scored, deviation: Floats, rest: Flags) -> None:
-        numbers, n = self._numbers, self._n
-        level, trend, scatter = numbers["level"], numbers["trend"], numbers["scatter"]
-        anomalous = x.scores >= 4.0
-        caution = np.where(anomalous, 0.1, 1.0)
-        step = np.maximum(1.0 / (n + 1), 1.0 / self.parameters.memory) * caution
-        most = 2.5 * x.spread
-        clipped = np.clip(deviation, -most, most)
-        strange = x.z * x.spread
-        shift = deviation - strange
-        shift *= INSIDE
-        shift += strange
-        shift = np.clip(shift, -most, most)
-        n += rest
-        np.minimum(n, _MOST_SAMPLES, out=n)
-        np.copyto(level, level + (trend + step * shift), where=rest)
-        np.copyto(trend, 0.98 * (trend + 0.02 * step * shift), where=rest)
-        size = np.maximum(np.abs(strange), 0.5 * np.abs(deviation))
-        np.minimum(size, 4.0 * x.spread, out=size)
-        rate = np.maximum(1.0 / (n + 1), 0.02)
-        rate *= caution
-        np.copyto(scatter, scatter + rate * (TO_SIGMA * size - scatter), where=rest)
-        self._learn_season(x, clipped, rest, anomalous)
-
-    def _learn_season(self, x: _Scored, clipped: Floats, rest: Flags, anomalous: Flags) -> None:
-        base = self._numbers["base"]
-        passed = np.minimum((x.end_ms - self._end_ms) / BASE_MS, 0.1)
-        np.copyto(self._end_ms, x.end_ms, where=rest)
-        np.copyto(base, base + passed * (self._numbers["level"] - base), where=rest)
-        self._profile.learn(x.start_ms, clipped + x.expected - base, rest & ~anomalous)
-
-    def _warm_up(self, series: Integers, x: _Scored) -> None:
-        self._warmup[self._warm[series], series] = x.values[series]
+    def _warm_up(self, series: Integers, end_ms: int) -> None:
+        self._warmup[self._warm[series], series] = self._scored.values[series]
         self._warm[series] += 1
         ready = series[self._warm[series] >= self.parameters.warmup_samples]
         if len(ready):
-            self._begin(ready, x.end_ms)
+            self._begin(ready, end_ms)
 
     def _begin(self, series: Integers, end_ms: int) -> None:
         """What the first samples say of level, size and scatter."""
@@ -319,6 +224,13 @@ class SeasonalPart:
         self._numbers["size"][series] = 1.0
         self._profile.arrays()["hour"][series] = -1
         self._profile.forget_derived()
+
+
+def _room(size: int) -> Scored:
+    """Room for what is scored of so many series."""
+    floats: dict[str, Any] = {name: np.zeros(size) for name in Scored._fields}
+    flags = {name: np.zeros(size, np.bool_) for name in ("young", "alive", "back")}
+    return Scored(**{**floats, **flags, "strange": np.zeros(size, np.int64)})
 
 
 def _median(values: Floats) -> Floats:
