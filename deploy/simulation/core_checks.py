@@ -1,7 +1,7 @@
 """What must hold of the topics after a run, whatever was in the way."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from schemas.anomalies import AnomalyBatch
 from schemas.configuration import Configuration
 from schemas.incidents import Command, Incident, IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.silences import SilenceEvent
 from streams.shell.checkpoints import Checkpoint
 from streams.shell.real import RealStages
 
@@ -20,6 +21,7 @@ _observed = msgspec.json.Decoder(ObservationBatch)
 _found = msgspec.json.Decoder(AnomalyBatch)
 _event = msgspec.json.Decoder(IncidentEvent)
 _incident = msgspec.json.Decoder(Incident)
+_silence = msgspec.json.Decoder(SilenceEvent)
 _command = msgspec.json.Decoder(Command)
 
 
@@ -109,6 +111,7 @@ def _doubled(broker: Broker, configuration: Configuration) -> Iterator[str]:
         says = found.anomalies or found.calls or found.traffic
         said += [f"anomalies {found.id}"] if says else []
     said += [f"event {_event.decode(v).id}" for v in broker.values(topics.incident_events)]
+    said += [f"silence {_silence.decode(v).id}" for v in broker.values(topics.silence_events)]
     for partition in range(broker.partitions[topics.dead_letters]):
         for stored in broker.logs[topics.dead_letters, partition].records:
             said.append(f"dead letter {dict(stored.headers)['tocsin.id'].decode()}")
@@ -164,6 +167,7 @@ def _incidents(
         anomalies += sum(len(batch.anomalies) for batch in source_batches)
     yield from _log(broker, configuration.topics.incident_events, expected)
     yield from _latest(broker, configuration.topics.incidents, latest)
+    yield from _silences(broker, configuration.topics.silence_events, stage.silence_events)
     accounted = stage.taken + sum(stage.left_out.values()) + stage.waiting - before
     if accounted != anomalies:
         yield f"{accounted} anomalies are in an incident or left out for a reason, of {anomalies}"
@@ -188,6 +192,17 @@ def _log(broker: Broker, topic: str, expected: Mapping[str, bytes]) -> Iterator[
     for id in sorted(found.keys() & expected.keys()):
         if found[id] != expected[id]:
             yield f"event {id} is another than without disturbance"
+
+
+def _silences(broker: Broker, topic: str, said: Sequence[SilenceEvent]) -> Iterator[str]:
+    """What is said of silences is what a stage says without any disturbance, byte by byte."""
+    expected = {event.id: _encode(event) for event in said}
+    for value in broker.values(topic):
+        event = _silence.decode(value)
+        if expected.pop(event.id, b"") != _encode(event):
+            yield f"silence event {event.id} is another than without disturbance, or one too many"
+    for id in sorted(expected):
+        yield f"silence event {id} is lost"
 
 
 def _latest(broker: Broker, topic: str, expected: Mapping[str, Incident]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from deploy.simulation.sinks import SCHEMAS, make
 from deploy.simulation.stores import Store
 from schemas.configuration import Configuration
 from schemas.incidents import Delivery, IncidentEvent
+from schemas.silences import SilenceEvent
 from sinks.notifier.verdicts import verdict
 from sinks.sink import Record
 
@@ -41,6 +42,7 @@ _CASES = {
 _PAGES = {"incidents": "SELECT * FROM status_page_incidents ORDER BY id"}
 
 _event = msgspec.json.Decoder(IncidentEvent)
+_silence = msgspec.json.Decoder(SilenceEvent)
 _delivery = msgspec.json.Decoder(Delivery)
 
 
@@ -62,6 +64,7 @@ async def sink_violations(
         *_order(notifier, receivers),
         *_verdicts(notifier, configuration, events),
         *_pages(notifier, events, pressed, receivers["pager"]),
+        *_silences(notifier, broker.values(configuration.topics.silence_events)),
     ]
     return [f"{what}" for what in found]
 
@@ -209,6 +212,15 @@ def _pages(
         for shown in pager.shown.values():
             if _is_in_vain(shown, press, again_ms):
                 yield f"{shown.message.recipient} was paged after {press} was acknowledged"
+
+
+def _silences(notifier: Store, values: Sequence[bytes]) -> Iterator[str]:
+    """Somebody is told that a silence ends, or it is kept why nobody is, each once."""
+    query = "SELECT event_id, count(*) FROM notifier_message WHERE kind = 'silence' GROUP BY 1"
+    asked = dict(notifier.rows(query))
+    for event in map(_silence.decode, values):
+        if (count := asked.get(f"silence/{event.id}", 0)) != 1:
+            yield f"there are {count} messages about the silence event {event.id}"
 
 
 def _again_ms(press: Pressed, events: Sequence[IncidentEvent]) -> int:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +29,8 @@ from schemas.configuration import (
 )
 from schemas.configuration import Notifier as NotifierSection
 from schemas.oncall import Escalation, MessageLimit, Step, Way
+from schemas.silences import Maintenance
+from streams.silences import ENDS_SOON_MS
 
 STORIES = 64
 """Seeds share them, so that what a story leads to without any disturbance is worked out once."""
@@ -38,6 +41,7 @@ WINDOW_MS = 2_000
 LATENESS_MS = 2_000
 HISTORY_MS = 80_000
 """Told before the simulation begins, so that detection has learnt what is usual."""
+_HOUR_MS = 3_600_000
 LENGTH_MS = 36_000
 """How long telemetry comes, from the start."""
 TAIL_MS = 8_000
@@ -88,7 +92,7 @@ def story_of(number: int) -> Story:
     during = teller.tell(START_MS, START_MS + LENGTH_MS)
     return Story(
         number,
-        _configuration(chance),
+        _configuration(chance, _maintenance() if number % 4 == 0 else ()),
         teller.faults,
         tuple(tuple(value for _, value in partition) for partition in before),
         tuple(tuple(p) for p in during),
@@ -187,7 +191,30 @@ class _Teller:
         return any(f.kind == kind and f.is_on(service, at_ms) for f in self.faults)
 
 
-def _configuration(chance: random.Random) -> Configuration:
+def _maintenance() -> tuple[Maintenance, ...]:
+    """Two windows: one that ends while the simulation runs, and one that is then near its end."""
+    minute = datetime.fromtimestamp(START_MS // 60_000 * 60, UTC)
+    first_ms = round(minute.timestamp() * 1000)
+    long_ago, soon_ms = minute - timedelta(hours=1), START_MS + 15_000 + ENDS_SOON_MS
+    return (
+        Maintenance(
+            name="upgrade",
+            matchers=("service=mail",),
+            start=f"{minute:%Y-%m-%dT%H:%M}",
+            hours=(START_MS + 21_000 - first_ms) / _HOUR_MS,
+            author="ada",
+        ),
+        Maintenance(
+            name="backup",
+            matchers=("service=mail", "kind=latency"),
+            start=f"{long_ago:%Y-%m-%dT%H:%M}",
+            hours=(soon_ms - first_ms) / _HOUR_MS + 1,
+            author="grace",
+        ),
+    )
+
+
+def _configuration(chance: random.Random, windows: tuple[Maintenance, ...]) -> Configuration:
     return Configuration(
         environment="simulation",
         topics=Topics(observation_shards=chance.choice((1, 2))),
@@ -202,6 +229,7 @@ def _configuration(chance: random.Random) -> Configuration:
             resolve_after_quiet_seconds=chance.choice((8, 12)),
             reopen_within_seconds=6,
             close_after_seconds=8,
+            maintenance=windows,
         ),
         catalogue=Catalogue(
             services=(
