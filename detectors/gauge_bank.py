@@ -1,6 +1,5 @@
 """The default detectors of many gauges: by name, in parts that are scored, saved and restored."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -16,14 +15,6 @@ from detectors.seasonal import Parameters, SeasonalDetector
 
 PART_SERIES: Final = 4096
 """So many that the cost of a step of numpy is spread, so few that its numbers stay in a cache."""
-
-_COSTS: Final = 56
-_COSTS_EACH: Final = 1 / 14
-"""What a part costs at once, in samples that detectors of their own would judge meanwhile: a fixed
-number, for the steps of numpy, and a share of its places, as each step is taken for all. Measured.
-"""
-PATIENCE: Final = 10.0
-"""What it costs, in the same unit, to take a gauge out of the arrays and put it back. Measured."""
 
 _DUMPED = tuple[int, dict[int, str], bytes]
 
@@ -43,8 +34,6 @@ class GaugeBank:
         Gauges a part.
     warmup_samples, parameters
         As of `NoveltyDetector`, and of all `SeasonalDetector`s.
-    patience
-        What must be gained before gauges are taken out of the arrays or put back; see `together`.
 
     Attributes
     ----------
@@ -65,20 +54,16 @@ class GaugeBank:
         part_series: int = PART_SERIES,
         warmup_samples: int = WARMUP_SAMPLES,
         parameters: Parameters | None = None,
-        patience: float = PATIENCE,
     ) -> None:
         self.part_series = part_series
         self.warmup_samples = warmup_samples
         self.parameters = parameters or Parameters()
-        self.patience = patience
         self._parts: list[GaugePart] = []
         self._names: list[list[str | None]] = []
         self._places: dict[str, int] = {}
         self._free: list[int] = []
         self._changed: set[int] = set()
         self._scored: list[int] = []
-        self._apart: list[bool] = []
-        self._gain: list[float] = []
         self.novelty: list[float] = []
         self.seasonal: list[float] = []
 
@@ -147,8 +132,8 @@ class GaugeBank:
     def _drop_empty_parts(self) -> None:
         """Drops the last parts as long as no series is in them."""
         while self._names and not any(name is not None for name in self._names[-1]):
-            for kept in (self._names, self._parts, self._apart, self._gain):
-                kept.pop()
+            self._names.pop()
+            self._parts.pop()
             self._free = [at for at in self._free if at < self.places]
             heapify(self._free)
 
@@ -214,32 +199,11 @@ class GaugeBank:
         fresh.load(self._parts[part].season.dump_one(gauge))
         return fresh
 
-    def put(
-        self, place: int, novelty: NoveltyDetector | None, seasonal: SeasonalDetector | None
-    ) -> None:
-        """Takes the states of detectors that have gone on alone into their place."""
+    def put(self, place: int, seasonal: SeasonalDetector) -> None:
+        """Takes the state of a seasonal detector of its own into its place."""
         part, gauge = divmod(place, self.part_series)
-        if novelty is not None:
-            self._parts[part].novelty.put(gauge, novelty)
-        if seasonal is not None:
-            self._parts[part].season.load_one(gauge, seasonal.dump())
+        self._parts[part].season.load_one(gauge, seasonal.dump())
         self._changed.add(part)
-
-    def together(self, places: Iterable[int]) -> list[bool]:
-        """Of each part, whether the gauges that report now are to be scored in its arrays.
-
-        Where few of a part's gauges report at once, detectors of their own take less time. Which of
-        the two would have been faster is added up window by window, and a part changes only when
-        changing earlier would have paid for itself: so it is never at more than twice the cost.
-        What is told is the same.
-        """
-        costs = _COSTS + self.part_series * _COSTS_EACH
-        for part, count in Counter(place // self.part_series for place in places).items():
-            gain = self._gain[part] + (count - costs if self._apart[part] else costs - count)
-            self._gain[part] = max(gain, 0.0)
-            if gain > self.patience * self.part_series:
-                self._apart[part], self._gain[part] = not self._apart[part], 0.0
-        return [not apart for apart in self._apart]
 
     def dump(self, *, every: bool = False) -> dict[int, bytes]:
         """The parts changed since the last `dump`, or `every` one, by number.
@@ -263,7 +227,7 @@ class GaugeBank:
         Raises `PartStateError` if one is missing or is of another version or size; the bank is
         then as it was.
         """
-        fresh = GaugeBank(self.part_series, self.warmup_samples, self.parameters, self.patience)
+        fresh = GaugeBank(self.part_series, self.warmup_samples, self.parameters)
         kept = {number: part for number, part in parts.items() if part}
         for number in range(len(kept)):
             if number not in kept:
@@ -293,6 +257,4 @@ class GaugeBank:
         begin = self.places
         self._parts.append(GaugePart(self.part_series, self.warmup_samples, self.parameters))
         self._names.append([None] * self.part_series)
-        self._apart.append(False)
-        self._gain.append(0.0)
         self._free.extend(range(begin, begin + self.part_series))

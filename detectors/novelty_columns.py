@@ -52,8 +52,3 @@ class ViewColumns:
     def dump(self, series: int) -> State:
         """What `Views.dump` gives of one series."""
         return [self._arrays[name][..., series].tolist() for name in STATE]
-
-    def load(self, series: int, state: State) -> None:
-        """Takes what `dump` gave into one series."""
-        for name, value in zip(STATE, state, strict=True):
-            self._arrays[name][..., series] = value

@@ -66,12 +66,3 @@ class ValueGrids:
             ]
             for row in range(series, self.views * self.series, self.series)
         ]
-
-    def load(self, series: int, state: State) -> None:
-        """Takes what `dump` gave into one series' grids."""
-        rows = range(series, self.views * self.series, self.series)
-        for row, (cells, first, *numbers, samples) in zip(rows, state, strict=True):
-            self.cells[row] = np.frombuffer(cells, np.uint8)
-            self.first[row], self.samples[row] = first, samples
-            for name, number in zip(NUMBERS, numbers, strict=True):
-                self.numbers[name][row] = number

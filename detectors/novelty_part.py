@@ -89,13 +89,6 @@ class NoveltyPart:
         detector.load([views, grids, peak, since_peak])
         return detector
 
-    def put(self, series: int, detector: NoveltyDetector) -> None:
-        """Takes the state of a detector of its own into one of the series."""
-        views, grids, peak, since_peak = detector.dump()
-        self.views.load(series, views)
-        self.grids.load(series, grids)
-        self.peak[series], self.since_peak[series] = peak, since_peak
-
     def clear(self, series: int) -> None:
         """Makes one series new."""
         self.views.clear(series)

@@ -53,8 +53,8 @@ class Series:
 class Bank:
     """One set of detectors a series, made when the series is first seen.
 
-    The default detectors of gauges are one `GaugeBank`: what they say is the same, and where many
-    gauges report at once takes a fifth of the time.
+    The default detectors of gauges are one `GaugeBank`: what they say is the same, and takes less
+    time.
 
     Parameters
     ----------
@@ -117,19 +117,8 @@ class Bank:
         return series.kind == o.kind and isfinite(o.sum)
 
     def _score_gauges(self, taken: Sequence[tuple[Series, Sample]]) -> None:
-        """Has the bank score the gauges of a window at once, or each by itself where they are few;
-        what is told is the same."""
-        found = [(s.gauge, x.observation.mean) for s, x in taken if s.gauge is not None]
-        if not found:
-            return
-        together = self._gauges.together([gauge.place for gauge, _ in found])
-        row: dict[int, float] = {}
-        for gauge, value in found:
-            if together[gauge.place // _PART_SERIES]:
-                gauge.join()
-                row[gauge.place] = value
-            else:
-                gauge.leave()
+        """Has the bank score the gauges of a window at once."""
+        row = {s.gauge.place: x.observation.mean for s, x in taken if s.gauge is not None}
         if row:
             values = np.full(self._gauges.places, np.nan)
             values[list(row)] = list(row.values())
@@ -181,9 +170,6 @@ class Bank:
 
     def dump(self) -> State:
         """What the detectors have learnt, and what they have in common."""
-        for one in self._series.values():
-            if one.gauge is not None:
-                one.gauge.save()
         series: list[Any] = [
             [
                 name,

@@ -7,7 +7,7 @@ from math import inf
 import msgspec
 
 from detectors.base import Detector, Sample
-from detectors.gauge_member import Gauge, NoveltyMember, SeasonalMember
+from detectors.gauge_member import NoveltyMember, SeasonalMember
 from detectors.registry import Registry
 from schemas.configuration import Detection, DetectorRule
 from schemas.observations import Observation
@@ -22,10 +22,7 @@ def gauge(tick: int, series: str, value: float) -> Sample:
 
 
 def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
-    """Gauges with spikes, a step and gaps; at two of three minutes 100 report, else only four.
-
-    So they are judged by the bank at times and at times by detectors of their own.
-    """
+    """Gauges with spikes, a step and gaps; at two of three minutes 100 report, else only four."""
     chance = random.Random(seed)
     kinds = ("queue_length", "cpu_usage_ratio", "heap_bytes", "temperature_celsius")
     for tick in range(many):
@@ -41,9 +38,7 @@ def ticks(many: int, seed: int = 3) -> Iterator[list[Sample]]:
 
 
 def bank(detection: Detection | None = None) -> Bank:
-    made = Bank(Registry(detection or Detection()), {}, most=1000)
-    made._gauges.patience = 0.1
-    return made
+    return Bank(Registry(detection or Detection()), {}, most=1000)
 
 
 def judged(bank: Bank, samples: Sequence[Sample]) -> list[tuple[str, float, str]]:
@@ -171,22 +166,6 @@ def test_what_is_no_number_or_of_another_kind_is_left_out() -> None:
     assert judged(watched, [odd]) == []
     assert judged(watched, [kind]) == []
     assert watched.dump() == before
-
-
-def test_gauges_go_in_and_out_of_the_arrays_as_it_pays() -> None:
-    hasty, patient, apart = bank(), bank(), []
-    patient._gauges.patience = 10.0
-    for samples in ticks(40):
-        judged(hasty, samples)
-        judged(patient, samples)
-        apart.append(sum(is_apart(s.gauge) for s in hasty._series.values()))
-        assert not any(is_apart(s.gauge) for s in patient._series.values())
-    assert min(apart[3:]) < 10
-    assert max(apart) > 50
-
-
-def is_apart(gauge: Gauge | None) -> bool:
-    return gauge is not None and gauge.novelty is not None
 
 
 def test_gauges_have_their_detectors_in_the_bank() -> None:
