@@ -1,6 +1,7 @@
 """How often one thing comes for another, and how unlikely it is that it stays away so often."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import log10
 from typing import NamedTuple
 
@@ -9,23 +10,14 @@ from numpy.typing import NDArray
 from scipy.special import betainc  # type: ignore[import-untyped]
 
 from detectors.base import State
+from detectors.native import invariants as native
+from detectors.native.invariants import Firm, Hits, Learnt
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _LOWEST_P = 1e-60
-_CLUMP, _CLUMP_WEIGHT = 2.0, 4.0
-"""Misses come in clumps of so many at first, as far as so many misses tell."""
-_KNOWN = 20.0
-"""Counts of a thing and of what it is held against before anything is said of the two."""
-_KNOWN_WINDOWS = 5.0
-_LOOSE, _LOOSE_AFTER = 0.3, 60.0
-"""A pair that has missed so large a share of at least so many is not watched any more."""
 _MEMORY_WINDOWS = 4_000.0
-_MISSED = 0.5
-"""So much less than expected is a miss, since expected counts are no whole numbers."""
-_SURE, _RIGHT = 2.0, 0.25
-"""Where so many were expected and less than this share of them is missing, all is right."""
 
 
 class Missing(NamedTuple):
@@ -85,28 +77,24 @@ class Invariants:
         self.least_share = least_share
         self.things = 0
         self.windows = 0.0
-        self._totals: Floats = np.zeros(0)
-        self._windows_of: Floats = np.zeros(0)
-        self._misses: Floats = np.zeros((0, 0))
-        self._squares: Floats = np.zeros((0, 0))
-        self._firm: _Firm | None = None
+        self._learnt = Learnt(np.zeros(0), np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
+        self._firm = _firm(0)
+        self._is_drawn = False
 
     def add(self) -> int | None:
         """The number of a new thing; None if there is no room."""
         if self.things >= self.most:
             return None
         self.things += 1
-        if self.things > len(self._totals):
-            self._grow(min(max(8, 2 * len(self._totals)), self.most))
+        size = len(self._learnt.totals)
+        if self.things > size:
+            self._grow(min(max(8, 2 * size), self.most))
         return self.things - 1
 
     def _grow(self, size: int) -> None:
-        more = size - len(self._totals)
-        self._totals = np.pad(self._totals, (0, more))
-        self._windows_of = np.pad(self._windows_of, (0, more))
-        self._misses = np.pad(self._misses, (0, more))
-        self._squares = np.pad(self._squares, (0, more))
-        self._firm = None
+        more = size - len(self._learnt.totals)
+        self._learnt = Learnt(*(np.pad(array, (0, more)) for array in self._learnt))
+        self._firm, self._is_drawn = _firm(size), False
 
     def begin(self, windows: Sequence[Floats]) -> None:
         """Takes the counts of the first windows in, all at once.
@@ -127,30 +115,17 @@ class Invariants:
             self._fade()
 
     def _count(self, counts: Floats, weight: float) -> None:
-        n = len(counts)
-        self._totals[:n] += weight * counts
-        self._windows_of[:n] += weight * (counts > 0)
+        native.count(self._learnt, counts, weight)
         self.windows += weight
-        self._firm = None
+        self._is_drawn = False
 
     def _miss(self, counts: Floats, weight: float) -> None:
-        n = len(counts)
-        totals, misses, squares = self._totals[:n], self._misses[:n, :n], self._squares[:n, :n]
-        known = totals > 0
-        ratio = totals[None, :] / np.where(known, totals, 1.0)[:, None]
-        missing = np.maximum(ratio * counts[:, None] - counts[None, :], 0.0)
-        missing *= weight * known[:, None]
-        misses += missing
-        squares += missing * missing / weight
-        loose = (misses > _LOOSE * totals[None, :]) & (totals[None, :] >= _LOOSE_AFTER)
-        misses[loose], squares[loose] = np.inf, 0.0
+        native.miss(self._learnt, counts, weight)
 
     def _fade(self) -> None:
         self.windows /= 2
-        self._totals *= 0.5
-        self._windows_of *= 0.5
-        self._misses *= 0.5
-        self._squares *= 0.5
+        for array in self._learnt:
+            np.multiply(array, 0.5, out=array)
 
     def missing(self, recent: Sequence[Floats], allowed: Flags) -> dict[int, Missing]:
         """What has stayed away in the last of the windows, and for how long, by its number.
@@ -158,94 +133,51 @@ class Invariants:
         `recent` has the counts of the last windows, the newest last; `allowed` says of each pair
         whether the second may be missed because of the first.
         """
-        firm = self._firm
-        if firm is None:
-            firm = self._firm = self._firm_pairs()
-        n = firm.things
-        tight = firm.tight & allowed[:n, :n]
-        newest = recent[-1]
-        now = np.zeros(n)
-        now[: min(n, len(newest))] = newest[:n]
-        expected = firm.ratio * now[:, None]
-        short = expected - now[None, :]
-        hit = tight & (short >= _MISSED) & (short >= _RIGHT * expected)
-        if not hit.any():
+        if not self._is_drawn:
+            native.draw(self._learnt, self._firm, self.things, self.tight)
+            self._is_drawn = True
+        hits = _room(len(self._learnt.totals))
+        many, looked_at = native.look(self._firm, self.things, allowed, recent[-1], hits)
+        if many:
+            stack = np.zeros((len(recent), self.things))
+            for row, counts in zip(stack, reversed(recent), strict=True):
+                row[: len(counts)] = counts
+            many = native.add_up(
+                self._firm, stack, hits, many, self.least_missing, self.least_share
+            )
+        if not many:
             return {}
-        others, things = np.nonzero(hit)
-        return self._judge(firm, others, things, recent, log10(tight.sum()))
+        return self._most_unlikely(native.first(hits, many), log10(looked_at))
 
-    def _judge(
-        self,
-        firm: "_Firm",
-        others: NDArray[np.intp],
-        things: NDArray[np.intp],
-        recent: Sequence[Floats],
-        price: float,
-    ) -> dict[int, Missing]:
-        """Adds up each pair's misses back to the last window in which it was right."""
-        stack = np.zeros((len(recent), firm.things))
-        for row, counts in zip(stack, reversed(recent), strict=True):
-            row[: len(counts)] = counts[: firm.things]
-        expected = firm.ratio[others, things] * stack[:, others]
-        short = expected - stack[:, things]
-        right = (expected >= _SURE) & (short < _RIGHT * expected)
-        spans = np.where(right.any(axis=0), right.argmax(axis=0), len(stack))
-        within = np.arange(len(stack))[:, None] < spans[None, :]
-        k, n = (short * within).sum(axis=0), (expected * within).sum(axis=0)
-        missed = (short >= _MISSED) & within
-        windows = missed.sum(axis=0)
-        firsts = len(stack) - missed[::-1].argmax(axis=0)
+    def _most_unlikely(self, hits: Hits, price: float) -> dict[int, Missing]:
+        """Of each thing that is missed the pair by which that is most unlikely."""
+        pairs = (hits.others, hits.things)
         # Misses of different windows are not of one clump.
-        clump = np.maximum(np.minimum(firm.clump[others, things], k / np.maximum(windows, 1)), 1.0)
-        tail = betainc(
-            np.maximum(k, 1e-9) / clump, (n - k) / clump + 1.0, firm.share[others, things]
-        )
-        raw = -np.log10(np.maximum(tail, _LOWEST_P)) - price
-        enough = (k >= self.least_missing) & (k >= self.least_share * n) & (raw > 0)
-        best: dict[int, Missing] = {}
-        for at in np.flatnonzero(enough):
-            thing = int(things[at])
-            if thing not in best or raw[at] > best[thing].raw:
-                came = float(n[at] - k[at])
-                best[thing] = Missing(
-                    float(raw[at]),
-                    int(others[at]),
-                    came,
-                    float(n[at]),
-                    int(spans[at]),
-                    int(firsts[at]),
-                    int(windows[at]),
-                )
-        return best
-
-    def _firm_pairs(self) -> "_Firm":
-        n = self.things
-        totals, misses = self._totals[:n], self._misses[:n, :n]
-        ratio = totals[None, :] / np.where(totals > 0, totals, 1.0)[:, None]
-        clump = (self._squares[:n, :n] + _CLUMP * _CLUMP_WEIGHT) / (misses + _CLUMP_WEIGHT)
+        clump = np.minimum(self._firm.clump[pairs], hits.k / np.maximum(hits.windows, 1))
         clump = np.maximum(clump, 1.0)
-        missed, came = misses / clump, totals[None, :] / clump
-        share = (missed + 0.5) / (came + 1.0)
-        most = share + 0.5 * np.sqrt(missed) / (came + 1.0)
-        ready = (totals >= _KNOWN) & (self._windows_of[:n] >= _KNOWN_WINDOWS)
-        tight = (most <= self.tight) & ready[None, :] & ready[:, None]
-        np.fill_diagonal(tight, val=False)
-        return _Firm(n, tight, ratio, clump, share)
+        k = np.maximum(hits.k, 1e-9)
+        tail = betainc(k / clump, (hits.n - hits.k) / clump + 1.0, self._firm.share[pairs])
+        raws = (-np.log10(np.maximum(tail, _LOWEST_P)) - price).tolist()
+        best: dict[int, Missing] = {}
+        for raw, other, thing, k, n, *rest in zip(
+            raws, *(column.tolist() for column in hits), strict=True
+        ):
+            if raw > 0 and (thing not in best or raw > best[thing].raw):
+                best[thing] = Missing(raw, other, n - k, n, *rest)
+        return best
 
     def dump(self) -> State:
         """The whole state; of the pairs only those that are still watched."""
-        n = self.things
-        living = np.argwhere(np.isfinite(self._misses[:n, :n]) & (self._misses[:n, :n] > 0))
-        dead = np.argwhere(np.isinf(self._misses[:n, :n]))
+        n, learnt = self.things, self._learnt
+        misses, squares = learnt.misses[:n, :n], learnt.squares[:n, :n]
+        living = np.argwhere(np.isfinite(misses) & (misses > 0))
+        dead = np.argwhere(np.isinf(misses))
         return [
             n,
             self.windows,
-            self._totals[:n].tolist(),
-            self._windows_of[:n].tolist(),
-            [
-                [i, j, float(self._misses[i, j]), float(self._squares[i, j])]
-                for i, j in living.tolist()
-            ],
+            learnt.totals[:n].tolist(),
+            learnt.windows[:n].tolist(),
+            [[i, j, float(misses[i, j]), float(squares[i, j])] for i, j in living.tolist()],
             (dead[:, 0] * n + dead[:, 1]).tolist(),
         ]
 
@@ -253,21 +185,32 @@ class Invariants:
         """Takes a state from `dump`."""
         things, self.windows, totals, windows_of, living, dead = state
         self.things = things
-        self._totals, self._windows_of = np.zeros(0), np.zeros(0)
-        self._misses, self._squares = np.zeros((0, 0)), np.zeros((0, 0))
+        self._learnt = Learnt(np.zeros(0), np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
         self._grow(max(8, things))
-        self._totals[:things], self._windows_of[:things] = totals, windows_of
+        learnt = self._learnt
+        learnt.totals[:things], learnt.windows[:things] = totals, windows_of
         for i, j, misses, squares in living:
-            self._misses[i, j], self._squares[i, j] = misses, squares
+            learnt.misses[i, j], learnt.squares[i, j] = misses, squares
         for place in dead:
-            self._misses[divmod(place, things)] = np.inf
+            learnt.misses[divmod(place, things)] = np.inf
 
 
-class _Firm(NamedTuple):
-    """What follows from the learnt: which pairs are believed, and their numbers."""
+def _firm(size: int) -> Firm:
+    """Of pairs of so many things none that is believed."""
+    pairs = (size, size)
+    return Firm(np.zeros(pairs, np.bool_), np.zeros(pairs), np.zeros(pairs), np.zeros(pairs))
 
-    things: int
-    tight: Flags
-    ratio: Floats
-    clump: Floats
-    share: Floats
+
+@cache
+def _room(size: int) -> Hits:
+    """Room for all pairs of so many things, which one after the other uses."""
+    pairs = size * size
+    return Hits(
+        np.zeros(pairs, np.int64),
+        np.zeros(pairs, np.int64),
+        np.zeros(pairs),
+        np.zeros(pairs),
+        np.zeros(pairs, np.int64),
+        np.zeros(pairs, np.int64),
+        np.zeros(pairs, np.int64),
+    )
