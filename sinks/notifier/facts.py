@@ -13,10 +13,11 @@ from schemas.anomalies import AnomalyKind
 from schemas.configuration import Catalogue, Service
 from schemas.incidents import Impact, Incident, IncidentEvent, Signal
 from sinks.disclosure import masked
+from sinks.notifier.changed import changes_told
 from sinks.notifier.clean import Prose
 from sinks.notifier.language import DEFAULT, Language
 from sinks.notifier.messages import Ask
-from sinks.notifier.telling import changes_told, headline, sentence
+from sinks.notifier.telling import headline, sentence
 from sinks.words import hurts
 
 SIGNALS_TOLD = 3
@@ -61,7 +62,9 @@ class Facts:
             return facts
         incident = ask.event.incident
         named = facts["names"] or incident.services
-        return {**facts, "names": named, **self._internal(ask, reader.language)}
+        spoken = facts["names"] or (reader.language.phrase("lists", "our_service"),)
+        internal = self._internal(ask, reader.language)
+        return {**facts, "names": named, "spoken": spoken, **internal}
 
     # -- for everybody -----------------------------------------------------------------------
 

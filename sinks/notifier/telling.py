@@ -1,9 +1,9 @@
-"""What signals say and what has changed, in the language of those who work here. Pure."""
+"""What signals say, in the language of those who work here. Pure."""
 
 import re
 from collections.abc import Sequence
 
-from schemas.incidents import Incident, IncidentEvent, Signal
+from schemas.incidents import Incident, Signal
 from schemas.units import metric_of, split_unit
 from sinks.notifier.clean import clean
 from sinks.notifier.language import Language
@@ -70,25 +70,6 @@ def headline(incident: Incident, language: Language, told: Sequence[Signal]) -> 
         return first
     name = "more_service" if others == 1 else "more_services"
     return f"{first} ({language.phrase('lists', name).format(count=others)})"
-
-
-def changes_told(event: IncidentEvent, language: Language) -> tuple[tuple[str, str], ...]:
-    """What has changed, each with its name, by the readable pairs of the event."""
-    return tuple(
-        (language.phrase("changes", name), _translated(name, text, language))
-        for name, text in event.changes.items()
-        if name != "public_phase" and not (name == "visibility" and "state" in event.changes)
-    )
-
-
-def _translated(name: str, text: str, language: Language) -> str:
-    """Words that tocsin itself puts into such a pair, in the language."""
-    graded = name in ("technical severity", "business impact")
-    words = language.phrase.pairs("grade_words" if graded else "change_words")
-    if not words:
-        return text
-    pattern = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    return re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", lambda m: words[m[0]], text)
 
 
 def _measure(name: str, language: Language) -> str:

@@ -17,7 +17,7 @@ from schemas.outlook import Guess, Outlook
 from sinks.disclosure import leaks
 from sinks.notifier.channels.channel import paragraphs
 from sinks.notifier.clean import clean
-from sinks.notifier.language import labels, languages
+from sinks.notifier.language import FOLDER, labels, languages, phrases_in
 from sinks.notifier.language import language as language_in
 from sinks.notifier.messages import Ask, Digest, HandOver, Held, Kind, Stage
 from sinks.notifier.preview import event_at
@@ -335,6 +335,20 @@ def test_a_drill_says_so_in_its_subject_and_in_its_first_line() -> None:
 def test_what_asks_somebody_for_something_has_words_of_its_own(kind: Kind, language: str) -> None:
     asking = write("engineer", "updated", kind=kind, language=language)
     assert asking.subject != write("engineer", "updated", language=language).subject
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("stage", ["opened", "updated", "workaround", "resolved"])
+def test_support_says_nothing_aloud_by_a_name_that_customers_do_not_know(
+    stage: Stage, language: str
+) -> None:
+    bare = replace(CATALOGUE, services=())
+    incident = cpu_incident(visibility="public", workaround="Order by telephone.")
+    made = write("support", stage, incident, language=language, catalogue=bare)
+    label = phrases_in(FOLDER / language / "phrases.toml")("labels", "say")
+    (aloud,) = [line for line in made.text.splitlines() if line.startswith(label)]
+    assert not [name for name in incident.services if name in aloud]
+    assert incident.services[0] in made.subject  # who works here knows it by that name
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
