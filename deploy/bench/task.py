@@ -13,7 +13,7 @@ from schemas.configuration import Configuration, Kafka, Listen, Source, Topics, 
 PARTITIONS: Final = 4
 SHARDS: Final = 4
 RUN_RECORDS: Final = 5_000
-"""As many as the worker asks a fetch for."""
+"""As many as the reference asks a fetch for, and as the stages get at once without Kafka."""
 
 Kind = Literal["load", "bare", "worker", "core"]
 

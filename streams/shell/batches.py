@@ -135,10 +135,16 @@ class Fetched:
 
 
 class Columns:
-    """Collects batches of a partition, and makes a run of them."""
+    """Collects batches of a partition, and makes a run of them.
+
+    Attributes
+    ----------
+    count, size
+        Of what is collected: records, and their bytes once they are decompressed.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.size = 0
         self._batches: list[Batch] = []
         self._payloads: list[bytes | memoryview] = []
 
@@ -147,8 +153,10 @@ class Columns:
         if not isinstance(batch, Batch):
             batch = _rewritten(batch)
         self._batches.append(batch)
-        self._payloads.append(batch.payload())
+        payload = batch.payload()
+        self._payloads.append(payload)
         self.count += batch.records
+        self.size += len(payload)
 
     def run(self, topic: str, partition: int, from_offset: int) -> Run:
         """The records from this offset on. Raises `CorruptRecordException`."""

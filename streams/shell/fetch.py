@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import aiokafka.conn
 import aiokafka.consumer.fetcher
@@ -24,6 +24,23 @@ aiokafka.consumer.fetcher.MemoryRecords = Fetched
 
 aiokafka.conn.AIOKafkaConnection = Connection
 """It reads without copies, and serves producers and all other clients too."""
+
+MAX_RUN_RECORDS: Final = 20_000
+MAX_RUN_BYTES: Final = 4 * 1024 * 1024
+"""Of a run, decompressed. More would hold up the event loop for too long."""
+
+_FETCHED_BYTES: Final = 32 * 1024 * 1024
+_LEAST_FETCH_BYTES, _MOST_FETCH_BYTES = 1024 * 1024, MAX_RUN_BYTES
+
+
+def fetch_bytes(partitions: int) -> int:
+    """How much to fetch of each of so many partitions.
+
+    The more a run holds, the less is what each run costs whatever it holds. Together they get no
+    more than 32 MiB, unless they are so many that this were less than 1 MiB for each.
+    """
+    share = _FETCHED_BYTES // max(partitions, 1)
+    return min(max(share, _LEAST_FETCH_BYTES), _MOST_FETCH_BYTES)
 
 
 async def fetched_runs(
@@ -110,14 +127,14 @@ def _run_of(result: Any, tp: Partition, max_records: int, empty: Empty) -> Run |
 
 
 def read_run(fetched: Any, tp: Partition, max_records: int) -> tuple[Run, bool]:
-    """Whole batches of an aiokafka `PartitionRecords`, up to about `max_records`.
+    """Whole batches of an aiokafka `PartitionRecords`, to about `max_records` or `MAX_RUN_BYTES`.
 
     Returns the run, which may be empty, and whether nothing is left. Transactions are honoured as
-    aiokafka does; a batch is never split, so a run can be larger than `max_records` by one batch.
+    aiokafka does; a batch is never split, so a run can be larger than the limits by one batch.
     """
     source, columns = fetched._records, Columns()
     from_offset = fetched.next_fetch_offset
-    while columns.count < max_records and source.has_next():
+    while columns.count < max_records and columns.size < MAX_RUN_BYTES and source.has_next():
         batch = source.take()
         if fetched._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")

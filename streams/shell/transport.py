@@ -27,7 +27,7 @@ from mode.utils.futures import notify
 
 from streams.run import Run
 from streams.shell.chain import Chain
-from streams.shell.fetch import Empty, fetched_runs
+from streams.shell.fetch import MAX_RUN_RECORDS, Empty, fetch_bytes, fetched_runs
 from streams.shell.lease import Lease
 
 try:
@@ -140,14 +140,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> Mapping[TP, list[Any]]:
         if not self.consumer.flow_active:
             return {}
-        fetcher = consumer._fetcher
+        fetcher, changelogs = consumer._fetcher, self.app.tables.changelog_topics
+        mine = sum(tp.topic not in changelogs for tp in consumer.assignment())
+        fetcher._max_partition_fetch_bytes = fetch_bytes(mine)
         with fetcher._subscriptions.fetch_context():
             runs = await fetched_runs(
-                fetcher, set(active_partitions), timeout or 0.0, max_records or 5000, self._empty
+                fetcher,
+                set(active_partitions),
+                timeout or 0.0,
+                max_records or MAX_RUN_RECORDS,
+                self._empty,
             )
         # Before anybody can see that their positions have moved.
         self.consumer.in_hand.update(TP(*tp) for tp in runs)
-        changelogs = self.app.tables.changelog_topics
         return {
             TP(*tp): _records_of(run) if run.topic in changelogs else [run]
             for tp, run in runs.items()

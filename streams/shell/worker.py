@@ -36,8 +36,6 @@ from streams.shell.watchdog import STALL_SECONDS, WAIT_SECONDS, Guard, Watchdog
 
 logger = get_logger(__name__)
 
-MAX_RUN_RECORDS = 5000
-MAX_FETCH_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 REBALANCE_SECONDS = 30.0
 """How long the group waits for a member; less than the watchdog does, or one that hangs would have
@@ -251,8 +249,6 @@ class Worker:
             broker_session_timeout=worker.session_timeout_seconds,
             broker_heartbeat_interval=worker.session_timeout_seconds / 4,
             broker_rebalance_timeout=REBALANCE_SECONDS,
-            broker_max_poll_records=MAX_RUN_RECORDS,
-            consumer_max_fetch_size=MAX_FETCH_BYTES,
             consumer_auto_offset_reset="earliest",
             consumer_group_instance_id=worker.instance_id,
             producer_max_request_size=MAX_REQUEST_BYTES,

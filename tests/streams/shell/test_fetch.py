@@ -13,7 +13,7 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streams.shell.batches import Fetched
-from streams.shell.fetch import read_run
+from streams.shell.fetch import MAX_RUN_BYTES, fetch_bytes, read_run
 
 TP = TopicPartition("raw", 1)
 
@@ -88,6 +88,22 @@ def test_a_run_ends_after_the_batch_in_which_it_is_long_enough() -> None:
     assert [len(first), exhausted] == [6, False]
     second, exhausted = read_run(source, TP, 4)
     assert [len(second), exhausted] == [1, True]
+
+
+@pytest.mark.parametrize("codec", [0, 4])
+def test_a_run_ends_after_the_batch_in_which_it_is_large_enough_decompressed(codec: int) -> None:
+    half = b"a" * (MAX_RUN_BYTES // 2)
+    source = fetched(b"".join(batch(i, [half], codec=codec) for i in range(5)), 0)
+    runs = [read_run(source, TP, 1000)[0] for _ in range(3)]
+    assert [list(run.offsets) for run in runs] == [[0, 1], [2, 3], [4]]
+
+
+def test_many_partitions_get_less_each_and_no_more_together() -> None:
+    sizes = [fetch_bytes(count) for count in range(33)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[1] == MAX_RUN_BYTES
+    assert max(count * size for count, size in enumerate(sizes)) == 32 * sizes[32]
+    assert fetch_bytes(1000) == sizes[32] == 1024 * 1024
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
