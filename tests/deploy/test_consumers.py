@@ -19,7 +19,16 @@ from tests.sinks import examples
 
 CONSUMERS = Path(__file__).parents[2] / "deploy" / "examples" / "consumers"
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+MOST_LINES = 10
+NO_CODE = ("import ", "from ", "//", '"""')
+
+
+@pytest.mark.parametrize("name", ["consumer.py", "Incidents.java"])
+def test_an_example_has_ten_lines_beside_its_imports(name: str) -> None:
+    lines = (CONSUMERS / name).read_text(encoding="utf-8").splitlines()
+    code = [line for line in lines if line.strip() and not line.startswith(NO_CODE)]
+    assert len(code) <= MOST_LINES
+    assert max(map(len, code)) <= 100
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +56,8 @@ def lines_of(command: Sequence[str], count: int) -> list[str]:
             program.kill()
 
 
+@pytest.mark.kafka
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_the_python_example_prints_every_event(told: ApacheKafka) -> None:
     events = examples.cpu_fault()
@@ -55,6 +66,8 @@ def test_the_python_example_prints_every_event(told: ApacheKafka) -> None:
     assert printed == [f"{e.type} {e.incident.severity} {e.text}\n" for e in events]
 
 
+@pytest.mark.kafka
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_the_java_example_prints_every_event(told: ApacheKafka) -> None:
     if shutil.which("javac") is None:
@@ -64,4 +77,6 @@ def test_the_java_example_prints_every_event(told: ApacheKafka) -> None:
     command = ["java", "-cp", f"{apache.jars()}/*", source, told.bootstrap_servers]
     printed = lines_of(command, len(events))
     for event, line in zip(events, printed, strict=True):
-        assert line.startswith(f'tocsin.incident.{event.type} {event.incident_id} {{"incident_id"')
+        assert line.startswith(
+            f'tocsin.incident.{event.type} {{"incident_id":"{event.incident_id}"'
+        )

@@ -8,17 +8,11 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 
 class Incidents {
     public static void main(String[] args) {
-        var settings = Map.<String, Object>of(
-            "bootstrap.servers", args[0], "group.id", "me-too", "auto.offset.reset", "earliest");
         var text = new StringDeserializer();
-        try (var consumer = new KafkaConsumer<String, String>(settings, text, text)) {
-            consumer.subscribe(List.of("tocsin.incident-events.v1"));
-            while (true) {
-                for (var record : consumer.poll(Duration.ofSeconds(1))) {
-                    var type = new String(record.headers().lastHeader("ce_type").value());
-                    System.out.println(type + " " + record.key() + " " + record.value());
-                }
-            }
-        }
+        var consumer = new KafkaConsumer<>(Map.of("bootstrap.servers", args[0],
+            "group.id", "me-too", "auto.offset.reset", "earliest"), text, text);
+        consumer.subscribe(List.of("tocsin.incident-events.v1"));
+        while (true) consumer.poll(Duration.ofSeconds(1)).forEach(event -> System.out.println(
+            new String(event.headers().lastHeader("ce_type").value()) + " " + event.value()));
     }
 }
