@@ -16,7 +16,9 @@ say [INC-…] text: tell the public
 workaround [INC-…] text: tell customers what they can do in the meantime
 expect [INC-…] 45m|1h30m [text]: when it will be over
 approve [INC-…] · retract [INC-…]: what waits to be published, or was
+no-change [INC-…] [text]: tell those outside that nothing has changed
 resolve [INC-…] [text]
+conclude [INC-…] reason | solution: afterwards, in customers' words
 Without INC-… it is the incident of this channel or thread."""
 
 _VERBS: dict[str, CommandType] = {
@@ -32,6 +34,8 @@ _VERBS: dict[str, CommandType] = {
     "approve": "approve",
     "retract": "retract",
     "resolve": "resolve",
+    "no-change": "no_change",
+    "conclude": "conclude",
 }
 _NEED_TEXT = ("note", "public_message", "workaround")
 _INCIDENT = re.compile(r"(?:INC|DRILL)-[0-9A-Za-z]{1,40}$", re.IGNORECASE)
@@ -63,11 +67,13 @@ def parse(text: str, *, id: str, actor: str, issued_ms: int, incident_id: str | 
         incident_id, rest = named.upper(), after
     if incident_id is None:
         raise NotUnderstoodError(f"Of which incident? Say: {verb} INC-… {rest}".strip())
-    severity, expected_ms = None, None
+    severity, expected_ms, solution = None, None, ""
     if kind == "set_severity":
         severity, rest = _severity(rest)
     elif kind == "expect":
         expected_ms, rest = _expected(rest, issued_ms)
+    elif kind == "conclude":
+        rest, solution = _concluded(rest, f"{verb} {incident_id}")
     rest = rest.strip()[:MAX_TEXT]
     if kind in _NEED_TEXT and not rest:
         raise NotUnderstoodError(f"{verb} needs a text: {verb} {incident_id} …")
@@ -80,7 +86,16 @@ def parse(text: str, *, id: str, actor: str, issued_ms: int, incident_id: str | 
         text=rest,
         severity=severity,
         expected_ms=expected_ms,
+        solution=solution,
     )
+
+
+def _concluded(rest: str, begins: str) -> tuple[str, str]:
+    """The reason and the solution."""
+    reason, _, solution = (part.strip()[:MAX_TEXT] for part in rest.partition("|"))
+    if not (reason and solution):
+        raise NotUnderstoodError(f"conclude needs a reason and a solution: {begins} … | …")
+    return reason, solution
 
 
 def _severity(rest: str) -> tuple[Severity, str]:

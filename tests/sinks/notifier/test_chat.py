@@ -45,6 +45,8 @@ def read(text: str, incident_id: str | None = INCIDENT) -> Command:
         ("resolve rolled back", "resolve", "rolled back"),
         ("approve", "approve", ""),
         ("retract", "retract", ""),
+        ("no-change", "no_change", ""),
+        ("no-change Still at it.", "no_change", "Still at it."),
     ],
 )
 def test_a_line_is_read_as_a_command(text: str, kind: str, rest: str) -> None:
@@ -53,6 +55,19 @@ def test_a_line_is_read_as_a_command(text: str, kind: str, rest: str) -> None:
     verb, _, after = text.partition(" ")
     named = read(f"{verb} inc-00000001 {after}")
     assert (named.incident_id, named.text) == ("INC-00000001", rest)
+
+
+@pytest.mark.parametrize("named", ["", "INC-00000001 "])
+def test_how_it_ended_is_read_with_its_reason_and_its_solution(named: str) -> None:
+    made = read(f"conclude {named}The disk was full. | We made room | and watch it.")
+    assert (made.type, made.incident_id) == ("conclude", named.strip() or INCIDENT)
+    assert (made.text, made.solution) == ("The disk was full.", "We made room | and watch it.")
+
+
+@pytest.mark.parametrize("text", ["conclude", "conclude The disk was full.", "conclude | We did."])
+def test_half_of_how_it_ended_is_not_understood(text: str) -> None:
+    with pytest.raises(NotUnderstoodError, match=r"needs a reason and a solution: conclude .*\|"):
+        read(text)
 
 
 def test_a_severity_and_a_time_are_read_from_the_line() -> None:
