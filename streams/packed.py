@@ -6,8 +6,8 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-PADDING = bytes(8)
-"""After the last value: what reads eight bytes at a time may look beyond its end."""
+PADDING = bytes(32)
+"""After the last value: what reads 32 bytes at a time may look beyond its end."""
 
 _MISSING = -1
 

@@ -1,7 +1,7 @@
 """JSON's strings, numbers and everything else, told where they end. -1 where something is unusual.
 
 What is unusual goes to the careful path, which finds out whether it is wrong. All functions need
-eight bytes of padding after `stop`.
+32 bytes of padding after `stop`.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ import numpy as np
 from detectors.native.compile import compiled, inlined
 from streams.native.words import (
     eight_digits,
-    ends_plain,
+    ends_of_32,
     load,
     number_of_eight,
     trailing_zeros,
@@ -33,7 +33,7 @@ CLOSED: Final = 125
 _POINT, _PLUS, _SMALL_E, _LARGE_E = 46, 43, 101, 69
 _DEEPEST = 32
 _MOST_DIGITS = 19
-_0, _3, _TEN, _1E8 = np.uint64(0), np.uint64(3), np.uint64(10), np.uint64(100_000_000)
+_0, _TEN, _1E8 = np.uint64(0), np.uint64(10), np.uint64(100_000_000)
 
 
 def _escapes() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -58,11 +58,11 @@ def string_end(buffer: Buffer, at: int, stop: int) -> tuple[int, bool]:
     """Where the closing quote of a string is that begins at `at`, and whether it has escapes."""
     escaped = False
     while at < stop:
-        ends = ends_plain(load(buffer, at))
+        ends = ends_of_32(buffer, at)
         if ends == _0:
-            at += 8
+            at += 32
             continue
-        at += int(trailing_zeros(ends) >> _3)
+        at += int(trailing_zeros(ends))
         if at >= stop:
             break
         byte = buffer[at]

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from detectors.native.compile import compiled, inlined
 from streams.native.scan import Buffer
-from streams.native.words import WHOLE, digits_zeroed, load, mixed
+from streams.native.words import BLOCK, block, mixed, mixed_block
 
 FULL = -1
-_NOTHING = np.zeros(8, np.uint8)
+_NOTHING = np.zeros(BLOCK, np.uint8)
+_WORDS = BLOCK // 8
 _SEED = np.uint64(0x243F6A8885A308D3)
 
 
@@ -63,20 +64,15 @@ def number_of_nothing(table: Texts) -> int:
 
 
 @inlined
-def word_at(buffer: Buffer, at: int, stop: int, zeroed: bool) -> np.uint64:
-    """Up to eight bytes before `stop`, the rest zero, and the digits 0 if `zeroed`."""
-    word = load(buffer, at)
-    if stop - at < 8:
-        word &= WHOLE[stop - at]
-    return digits_zeroed(word) if zeroed else word
-
-
-@inlined
 def number_of_text(table: Texts, buffer: Buffer, start: int, stop: int, zeroed: bool) -> int:
-    """The number of a text, a new one if it has none yet; `FULL` if there is no room for it."""
+    """The number of a text, a new one if it has none yet; `FULL` if there is no room for it.
+
+    `zeroed` takes each digit as 0.
+    """
     hashed = _SEED + np.uint64(stop - start)
-    for at in range(start, stop, 8):
-        hashed = mixed(hashed, word_at(buffer, at, stop, zeroed))
+    for at in range(start, stop, BLOCK):
+        hashed = mixed_block(hashed, block(buffer, at, stop, zeroed))
+    hashed = mixed(_SEED, hashed)
     last = table.slots.size - 1
     slot = int(np.int64(hashed) & last)
     number = int(table.slots[slot])
@@ -93,10 +89,14 @@ def _same(table: Texts, number: int, buffer: Buffer, start: int, stop: int, zero
     if table.lengths[number] != stop - start:
         return False
     place = table.starts[number]
-    for at in range(start, stop, 8):
-        if table.words[place] != word_at(buffer, at, stop, zeroed):
+    for at in range(start, stop, BLOCK):
+        a, b, c, d = block(buffer, at, stop, zeroed)
+        words = table.words
+        other = (words[place] ^ a) | (words[place + 1] ^ b)
+        other |= (words[place + 2] ^ c) | (words[place + 3] ^ d)
+        if other:
             return False
-        place += 1
+        place += _WORDS
     return True
 
 
@@ -106,13 +106,15 @@ def _keep(
 ) -> int:
     number = int(table.used[0])
     place = table.starts[number] if number < table.hashes.size else table.words.size
-    if place + (stop - start + 7) // 8 > table.words.size:
+    if place + (stop - start + BLOCK - 1) // BLOCK * _WORDS > table.words.size:
         return FULL
     table.hashes[number] = hashed
     table.lengths[number] = stop - start
-    for at in range(start, stop, 8):
-        table.words[place] = word_at(buffer, at, stop, zeroed)
-        place += 1
+    for at in range(start, stop, BLOCK):
+        a, b, c, d = block(buffer, at, stop, zeroed)
+        words = table.words
+        words[place], words[place + 1], words[place + 2], words[place + 3] = a, b, c, d
+        place += _WORDS
     table.starts[number + 1] = place
     table.slots[slot] = number
     table.used[0] = number + 1
