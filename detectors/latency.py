@@ -18,7 +18,7 @@ _MOST_BIN = 7_500
 """No number is of a bin further out."""
 _MARGIN = 8
 """Cells to spare on both sides of what has come."""
-_NOTHING = np.empty(0, np.int64)
+_NOTHING = np.frombuffer(b"", np.int64)
 
 
 class LatencyDetector:
@@ -134,6 +134,7 @@ class LatencyDetector:
         half = len(said) // 2
         most = _MOST_BIN * BINS_A_CELL
         said = np.concatenate((said[:half].clip(-most, most), said[half:]))
+        said.flags.writeable = False  # as all are: for others, code would be compiled anew
         bins = said[:half] // BINS_A_CELL
         self._reach(int(bins.min()), int(bins.max()))
         return said

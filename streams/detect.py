@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from detectors.base import Sample
 from detectors.error_logs import LogTemplates
 from detectors.limits import rules_of
+from detectors.loading import load
 from detectors.registry import Registry
 from detectors.silence import SilenceWatch
 from detectors.steps import StepWatch
@@ -61,6 +62,7 @@ class Detect:
         detection: Detection,
         catalogue: Catalogue,
     ) -> None:
+        load()
         self.source = f"shard/{shard}"
         self._window_ms = round(windows.window_seconds * 1000)
         self._registry = Registry(detection, rules_of(detection, catalogue))

@@ -17,6 +17,7 @@ class RealStages:
         for source in configuration.sources:
             # What is compiled is compiled now, before a partition, and a watchdog, wait for it.
             self.ingest(source, 0)
+        self.detect(0, ())
 
     def ingest(self, source: Source, partition: int) -> ShedIngest:
         """For one raw partition."""
