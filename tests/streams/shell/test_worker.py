@@ -12,6 +12,7 @@ from deploy.brokers.mock import MockBroker
 from schemas.configuration import Configuration, Topics, Windows
 from schemas.incidents import Command, IncidentEvent
 from schemas.observations import ObservationBatch
+from schemas.silences import SilenceEvent
 from streams.run import Run
 from streams.shell.connection import WorkerError
 from streams.shell.worker import Worker
@@ -141,6 +142,64 @@ async def test_an_incident_and_what_people_say_of_it_go_into_one_log(
     assert headers["ce_time"].endswith(b"Z")
     latest = [r for r in reader.records if r.topic == c.topics.incidents][-1]
     assert latest.key == opened.key
+
+
+def taken(topic: str) -> float:
+    """Records of a topic that workers of this process have taken in."""
+    return REGISTRY.get_sample_value("tocsin_events_total", {"topic": topic}) or 0.0
+
+
+async def until(condition: Callable[[], bool], timeout_seconds: float = 30) -> None:
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.05)
+
+
+def ends(records: Sequence[Any], c: Configuration) -> list[SilenceEvent]:
+    topic = c.topics.silence_events
+    return [msgspec.json.decode(r.value, type=SilenceEvent) for r in records if r.topic == topic]
+
+
+@pytest.mark.slow
+async def test_that_a_silence_ends_stands_on_a_topic_of_its_own_and_once(
+    mock_broker: MockBroker, configuration: Make
+) -> None:
+    """By itself or by a person's word, and also if a worker reads it all again."""
+    servers = mock_broker.bootstrap_servers
+    c = configuration(servers, checkpoint_seconds=60)
+    create_topics(mock_broker, c, raw=1)
+    first = Command(
+        id="s1",
+        type="silence",
+        incident_id="",
+        actor="ada",
+        issued_ms=1,
+        matchers=("service=cart",),
+        from_ms=START_MS,
+        to_ms=START_MS + 1_200_000,
+    )
+    second = msgspec.structs.replace(first, id="s2", to_ms=START_MS + 9_000_000)
+    over = Command(id="3", type="unsilence", incident_id="", actor="bob", issued_ms=1, into="s2")
+    asked = [msgspec.json.encode(command) for command in (first, second)]
+    bad = [metric(START_MS + 1000 * i, 100.0) for i in range(60)]
+    later = [metric(START_MS + 10_000 * i) for i in range(7, 180)]
+
+    async with Reader(servers, c.topics.silence_events, c.topics.incident_events) as reader:
+        async with working(Worker(c, stages=LimitStages(c))):
+            before = taken(c.topics.commands)
+            await produce(servers, c.topics.commands, {0: asked})
+            await until(lambda: taken(c.topics.commands) == before + 2)  # time has not begun
+            await produce(servers, "telemetry", {0: [*bad, *later]})
+            await reader.until(lambda r: len(ends(r, c)) >= 2)
+        async with working(Worker(c, stages=LimitStages(c))):
+            await produce(servers, c.topics.commands, {0: [msgspec.json.encode(over)]})
+            await reader.until(lambda r: len(ends(r, c)) >= 3)
+    told = [(e.silence.id, e.type, e.ended_by) for e in ends(reader.records, c)]
+    assert told == [("s1", "ending", None), ("s1", "ended", None), ("s2", "ended", "bob")]
+    by_person = next(r for r in reader.records if r.key == b"s2")
+    headers = dict(by_person.headers)
+    assert headers["ce_type"] == b"tocsin.silence.ended"
+    assert headers["ce_id"].startswith(b"s2/ended/")
 
 
 def observed(records: Sequence[Any]) -> list[ObservationBatch]:
