@@ -97,13 +97,14 @@ class SilenceWatch:
     def heard(self, o: Observation, end_ms: int) -> None:
         """Takes note that a series reported in the window ending at `end_ms`."""
         if o.kind == "gauge":
-            within = _instance_series(o.service, o.instance)
+            known = self._reporters.get(o.series)
+            within = (known and known.within) or _instance_series(o.service, o.instance)
             if o.instance:
                 self._services[o.service] = end_ms
-            self._note(within, Reporter(o.service, o.instance, None, end_ms, end_ms))
-            self._note(o.series, Reporter(o.service, o.instance, within, end_ms, end_ms))
+            self._note(within, o.service, o.instance, None, end_ms)
+            self._note(o.series, o.service, o.instance, within, end_ms)
         elif o.kind == "requests" and o.operation is None and o.caller is None:
-            self._note(o.series, Reporter(o.service, None, None, end_ms, end_ms))
+            self._note(o.series, o.service, None, None, end_ms)
 
     def excuse(self, services: Callable[[str], bool], end_ms: int) -> None:
         """Takes note that of these services nothing can have been heard until `end_ms`.
@@ -114,22 +115,24 @@ class SilenceWatch:
             if services(r.service) and r.last_ms < end_ms and not r.told_ms:
                 r.last_ms = end_ms
 
-    def _note(self, name: str, new: Reporter) -> None:
+    def _note(
+        self, name: str, service: str, instance: str | None, within: str | None, end_ms: int
+    ) -> None:
         r = self._reporters.get(name)
         if r is None:
-            self._reporters[name] = new
+            self._reporters[name] = Reporter(service, instance, within, end_ms, end_ms)
             return
-        gap = new.last_ms - r.last_ms
+        gap = end_ms - r.last_ms
         if not gap:
             return
         watched = self._watched(r)
         if r.told_ms or (r.reports >= 3 and gap > 2.5 * r.interval_ms):
             # How often it reported is all that is known of it until it has done so twice again.
-            new.interval_ms = r.interval_ms
-            since_ms = new.last_ms - _PAUSES_MS
+            new = Reporter(service, instance, within, end_ms, end_ms, r.interval_ms)
+            since_ms = end_ms - _PAUSES_MS
             new.pauses = [pause for pause in r.pauses if pause[0] > since_ms]
             if r.told_ms or (watched and gap > self.after_intervals * r.interval_ms):
-                new.pauses = [*new.pauses[-_MOST_PAUSES:], (new.last_ms, gap)]
+                new.pauses = [*new.pauses[-_MOST_PAUSES:], (end_ms, gap)]
             self._reporters[name] = new
             return
         rate = max(1.0 / r.reports, 0.05)
@@ -137,7 +140,7 @@ class SilenceWatch:
         r.scatter_ms += rate * (abs(gap - r.interval_ms) - r.scatter_ms)
         r.longest_gap_ms = max(r.longest_gap_ms, gap)
         r.reports += 1
-        r.last_ms = new.last_ms
+        r.last_ms = end_ms
         if not watched and self._watched(r) and name not in self._queued:
             self._queue(name, r)
 

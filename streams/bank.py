@@ -28,10 +28,21 @@ the hundreds that most shards have."""
 class Series:
     """The detectors of one series, since when each has been anomalous, and its threshold.
 
-    `gauge` is what of them is in the bank of gauges, if any is.
+    `gauge` is what of them is in the bank of gauges, if any is, and `apart` are the others with
+    their numbers. `least` is the score from which on something is told.
     """
 
-    __slots__ = ("detectors", "gauge", "kind", "last_ms", "service", "since_ms", "threshold")
+    __slots__ = (
+        "apart",
+        "detectors",
+        "gauge",
+        "kind",
+        "last_ms",
+        "least",
+        "service",
+        "since_ms",
+        "threshold",
+    )
 
     def __init__(
         self,
@@ -46,8 +57,14 @@ class Series:
         self.detectors = detectors
         self.since_ms = [0] * len(detectors)
         self.threshold = threshold
+        self.least = min(threshold, CORROBORATES_FROM)
         self.last_ms = 0
         self.gauge = gauge
+        self.apart = [
+            (i, detector)
+            for i, detector in enumerate(detectors)
+            if not isinstance(detector, NoveltyMember | SeasonalMember)
+        ]
 
 
 class Bank:
@@ -101,12 +118,16 @@ class Bank:
         """
         known = [(self._series[x.observation.series], x) for x in samples]
         taken = [(s, x) for s, x in known if self._takes(s, x.observation)]
-        self._score_gauges(taken)
+        scores = self._score_gauges(taken)
         told: list[Anomaly] = []
         for series, x in taken:
-            told += self._judge_one(series, x)
+            gauge = series.gauge
+            if gauge is not None and scores[gauge.place] >= series.least:
+                told += self._judge_one(series, x, list(enumerate(series.detectors)))
+            else:
+                told += self._judge_one(series, x, series.apart)
         for series, x in taken:
-            for detector in series.detectors:
+            for _, detector in series.apart:
                 detector.learn_one(x)
         self._gauges.learn()
         self._registry.settle()
@@ -116,26 +137,30 @@ class Bank:
     def _takes(series: Series, o: Observation) -> bool:
         return series.kind == o.kind and isfinite(o.sum)
 
-    def _score_gauges(self, taken: Sequence[tuple[Series, Sample]]) -> None:
-        """Has the bank score the gauges of a window at once."""
+    def _score_gauges(self, taken: Sequence[tuple[Series, Sample]]) -> list[float]:
+        """Has the bank score the gauges of a window at once; the highest score of each place."""
         row = {s.gauge.place: x.observation.mean for s, x in taken if s.gauge is not None}
-        if row:
-            values = np.full(self._gauges.places, np.nan)
-            values[list(row)] = list(row.values())
-            x = taken[0][1]
-            self._gauges.score(x.start_ms, x.end_ms, values)
+        if not row:
+            return []
+        values = np.full(self._gauges.places, np.nan)
+        values[list(row)] = list(row.values())
+        x = taken[0][1]
+        scores: list[float] = self._gauges.score(x.start_ms, x.end_ms, values).tolist()
+        return scores
 
     @staticmethod
-    def _judge_one(series: Series, x: Sample) -> list[Anomaly]:
+    def _judge_one(
+        series: Series, x: Sample, asked: Sequence[tuple[int, Detector]]
+    ) -> list[Anomaly]:
+        """What some of the series' detectors have to say; the others have nothing."""
         series.last_ms = x.end_ms
         told: list[Anomaly] = []
-        for i, detector in enumerate(series.detectors):
+        since_ms, series.since_ms = series.since_ms, [0] * len(series.detectors)
+        for i, detector in asked:
             score = detector.score_one(x)
-            if score >= CORROBORATES_FROM or score >= series.threshold:
-                series.since_ms[i] = series.since_ms[i] or x.start_ms
+            if score >= series.least:
+                series.since_ms[i] = since_ms[i] or x.start_ms
                 told.append(_anomaly(x, detector, score, series, i))
-            else:
-                series.since_ms[i] = 0
         return told if len(told) < 2 else _distinct(told)
 
     def threshold(self, series: str, service: str) -> float:
