@@ -129,8 +129,8 @@ class ServiceSteps:
             self.begun_ms = start_ms
         self.last_ms = end_ms
         left_out, fresh = 0, 0.0
-        for step in sorted(came):
-            if step not in self._places and not self._admit(step):
+        for step in sorted(step for step in came if step not in self._places):
+            if not self._admit(step):
                 left_out += len(self._steps) >= self.most
         counts = np.zeros(len(self._steps))
         for step, count in came.items():
@@ -173,7 +173,6 @@ class ServiceSteps:
         self._steps.append(step)
         self._admitted.append(self._seen)
         self._came_ms.append(self.last_ms)
-        self._allow()
         return True
 
     def _allow(self) -> None:
@@ -196,6 +195,8 @@ class ServiceSteps:
         """Looks at the last window, with those before it, for steps that stay away."""
         if self.is_learning or not self.windows:
             return
+        if len(self._allowed) < len(self._steps):
+            self._allow()
         missing = self.invariants.missing([w.counts for w in self._unbroken()], self._allowed)
         for place in sorted(missing):
             self._suspect(service, place, missing[place], least)
@@ -287,7 +288,6 @@ class ServiceSteps:
         self._steps = [Step(kind, name) for kind, name in steps]
         self._places = {step: place for place, step in enumerate(self._steps)}
         self._admitted, self._came_ms = list(admitted), list(came_ms)
-        self._allow()
         self._candidates = {Step(kind, name): None for kind, name in candidates}
         self._judged_at = dict(judged_at)
         for place, dumped in calibrators:

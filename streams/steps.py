@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from detectors.error_logs import ERRORS
 from detectors.service_steps import Step
@@ -9,6 +10,11 @@ from schemas.observations import Observation
 
 _LIST = re.compile(r"<\*>(?:[,;:|/ ]+<\*>)+")
 """Masked values in a row, of which a line has now more and now fewer."""
+
+
+@lru_cache(maxsize=16_384)
+def _without_lists(text: str) -> str:
+    return _LIST.sub("<*>", text)
 
 
 def steps_of(observations: Iterable[Observation]) -> dict[str, dict[Step, int]]:
@@ -20,7 +26,7 @@ def steps_of(observations: Iterable[Observation]) -> dict[str, dict[Step, int]]:
     for o in observations:
         if o.kind == "log" and o.text:
             error = (o.severity or "").upper() in ERRORS
-            step = Step("error" if error else "line", _LIST.sub("<*>", o.text))
+            step = Step("error" if error else "line", _without_lists(o.text))
         elif o.kind == "requests" and o.caller is None and o.operation is not None:
             step = Step("request", o.operation)
         elif o.kind == "calls":
