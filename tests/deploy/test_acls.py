@@ -33,7 +33,7 @@ from deploy.brokers.apache import ApacheKafka
 from deploy.commands.check import run_check
 from deploy.commands.drill import run_drill
 from deploy.commands.say import give
-from deploy.commands.silences import run_silences
+from deploy.commands.silences import run_silence, run_silences, run_unsilence
 from deploy.commands.topics import run_topics
 from deploy.configuration import load
 from deploy.credentials import kafka_settings
@@ -252,6 +252,7 @@ def test_the_whole_works_with_these_rights_uses_each_and_is_denied_nothing(
             # A drill that is over takes no note; it is the asking and waiting that needs rights.
             assert give("note", drilled, config=path, actor="ada", text="seen") in (0, 1)
         from_elsewhere(broker, system)
+        end_a_silence(path, tmp_path, broker)
         system.kill("worker")
         system.start("worker")
         drill(path, tmp_path)
@@ -314,6 +315,23 @@ def from_elsewhere(broker: ApacheKafka, system: "System") -> None:
                 wanted.discard(command.get("type"))
     reader.close()
     assert wanted == set()
+
+
+def end_a_silence(path: Path, folder: Path, broker: ApacheKafka) -> None:
+    """Somebody silences and thinks better of it; returns once the worker has said so."""
+    listed = folder / "silences.json"
+    with as_user("operator"):
+        assert run_silence("", ("service=cart",), "2h", "", config=path, actor="ada") == 0
+        assert run_silences(config=path, json=listed) == 0
+        (silence,) = json.loads(listed.read_bytes())
+        assert run_unsilence(silence["id"], config=path, actor="ada") == 0
+    reader = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "test-silences",
+                       "auto.offset.reset": "earliest"})  # fmt: skip
+    reader.subscribe(["tocsin.silence-events.v1"])
+    deadline = time.monotonic() + 60
+    while (message := reader.poll(0.5)) is None or message.error() is not None:
+        assert time.monotonic() < deadline, "the worker has not said that the silence has ended"
+    reader.close()
 
 
 def drill(path: Path, folder: Path) -> str:
