@@ -53,30 +53,20 @@ class SilenceNotices:
         """Tells of it, once. `recorded_ms` is when the event was written to Kafka."""
         if await outbox.is_known(connection, about_silence(event)):
             return
-        now_ms = self._now_ms()
-        recorded_ms = recorded_ms if recorded_ms > 0 else now_ms
-        told = list(self._addressees(event))
-        if not told:
-            await add_deliveries(connection, [_nobody(event, now_ms)])
+        recorded_ms = recorded_ms if recorded_ms > 0 else self._now_ms()
         muted = await unsubscribed(connection)
+        told = list(self._addressees(event))
         for recipient, rule in told:
-            ways = tuple(way for way in _ways(recipient) if not is_waking(way.channel))
             withheld = self._reason(event, recipient, rule, recorded_ms)
-            if not ways:
-                withheld, ways = "every way to them could wake them", _ways(recipient)
-            elif recipient.name in muted:
+            if recipient.name in muted:
                 withheld = "unsubscribed"
-            notice = SilenceNotice(
-                recipient=msgspec.structs.replace(
-                    recipient, channel=ways[0].channel, address=ways[0].address, fall_back=ways[1:]
-                ),
-                rule=rule,
-                event=event,
-                is_author=rule == AUTHOR,
-                name=event.silence.id.partition("/")[0] if event.planned else event.silence.id,
-                extend=extend_command(event),
-            )
+            quiet = without_waking(recipient)
+            if quiet is None:
+                withheld = "every way to them could wake them"
+            notice = _notice(event, quiet or recipient, rule)
             await self._desk.silence(connection, notice, recorded_ms, withheld)
+        if not told:
+            await add_deliveries(connection, [_nobody(event, self._now_ms())])
 
     def _addressees(self, event: SilenceEvent) -> Iterator[tuple[Recipient, str]]:
         """The author; where they are no recipient, the engineers of the services that it is about,
@@ -122,9 +112,18 @@ class SilenceNotices:
         return "the event is too old to be news" if is_stale else None
 
 
-def is_waking(channel: str) -> bool:
-    """Whether the channel can wake somebody."""
-    return channel.partition(":")[0] in WAKING
+def without_waking(recipient: Recipient) -> Recipient | None:
+    """The recipient by those of their ways that wake nobody; None if they have none."""
+    ways = (Way(channel=recipient.channel, address=recipient.address), *recipient.fall_back)
+    quiet = [way for way in ways if way.channel.partition(":")[0] not in WAKING]
+    if not quiet:
+        return None
+    return msgspec.structs.replace(
+        recipient,
+        channel=quiet[0].channel,
+        address=quiet[0].address,
+        fall_back=tuple(quiet[1:]),
+    )
 
 
 def extend_command(event: SilenceEvent) -> str:
@@ -136,8 +135,16 @@ def extend_command(event: SilenceEvent) -> str:
     return shlex.join(["tocsin", "silence", *how, "--for", EXTENSION])
 
 
-def _ways(recipient: Recipient) -> tuple[Way, ...]:
-    return (Way(channel=recipient.channel, address=recipient.address), *recipient.fall_back)
+def _notice(event: SilenceEvent, recipient: Recipient, rule: str) -> SilenceNotice:
+    name = event.silence.id
+    return SilenceNotice(
+        recipient=recipient,
+        rule=rule,
+        event=event,
+        is_author=rule == AUTHOR,
+        name=name.partition("/")[0] if event.planned else name,
+        extend=extend_command(event),
+    )
 
 
 def _nobody(event: SilenceEvent, now_ms: int) -> Delivery:
