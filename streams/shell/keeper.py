@@ -4,16 +4,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka.structs import RecordMetadata
+from mode import get_logger
 from msgspec.structs import replace
 
 from streams.run import Run
 from streams.shell import metrics
 from streams.shell.already import Already
 from streams.shell.checkpoints import Checkpoint, Outgoing, first_sequence, records_of
+from streams.shell.lease import LeaseLostError
 from streams.shell.stages import Snapshots
+
+logger = get_logger(__name__)
 
 SNAPSHOT_SHARE = 0.05
 """Of all time, at most, that a stage stands still for the sake of periodic checkpoints."""
@@ -295,3 +299,12 @@ class Keeper(Generic[S]):
     def checkpoint_age_seconds(self) -> float:
         """Since the last checkpoint, or since the start."""
         return self._clock() - self._checkpointed_at
+
+
+@contextmanager
+def unless_lost(keeper: Keeper[Any]) -> Iterator[None]:
+    """A stage that may be another worker's now is cut off in here, and let go by a rebalance."""
+    try:
+        yield
+    except LeaseLostError:
+        logger.warning("%s %s may be another worker's: nothing said", keeper.name, keeper.partition)

@@ -8,6 +8,7 @@ from faust.types import TP
 from mode import get_logger
 
 from streams.shell import metrics
+from streams.shell.already import Already, Outputs
 from streams.shell.changelog import Restored
 from streams.shell.keeper import Keeper
 from streams.shell.lag import partition_of
@@ -82,3 +83,20 @@ def said_to(keepers: Iterable[Keeper[Any]], ends: Mapping[str, int]) -> dict[TP,
                 tp = partition_of(place)
                 starts[tp] = min(offset, starts.get(tp, offset))
     return starts
+
+
+async def go_on(
+    keepers: Sequence[Keeper[Any]],
+    read_ends: Mapping[str, int],
+    outputs: Outputs | None,
+    written: Sequence[TP],
+) -> None:
+    """Lets restored stages speak, of what they had not said yet.
+
+    `read_ends` are where the topics end that they read, `written` the partitions that they write.
+    """
+    already, ends = Already(), dict[TP, int]()
+    if outputs is not None and keepers:
+        already, ends = await outputs.since(said_to(keepers, read_ends), written)
+    said_ends = {f"{tp.topic}/{tp.partition}": end for tp, end in ends.items()}
+    await asyncio.gather(*(keeper.go_on(already, said_ends) for keeper in keepers))

@@ -1,11 +1,10 @@
 """In which order the stages of a worker save themselves."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from streams.shell.pipeline import _SIDE_BY_SIDE, Pipeline
+from streams.shell.saving import SIDE_BY_SIDE, each
 
 
 class Kept:
@@ -27,21 +26,13 @@ class Kept:
         self.saved = True
 
 
-def pipeline(ingest: list[Kept], detect: list[Kept]) -> Pipeline:
-    made: Any = Pipeline.__new__(Pipeline)
-    made.ingest = {f"raw/{kept.partition}": kept for kept in ingest}
-    made.detect = {kept.partition: kept for kept in detect}
-    made.incident = None
-    return made  # type: ignore[no-any-return]
-
-
 async def test_many_small_stages_save_side_by_side_and_large_ones_one_by_one() -> None:
     saving: list[str] = []
     ingest = [Kept("ingest", p, saving) for p in range(100)]
     detect = [Kept("detect", p, saving) for p in range(4)]
-    await pipeline(ingest, detect)._each(lambda keeper: keeper.close())
+    await each(ingest, detect, lambda kept: kept.close())
     assert all(kept.saved for kept in (*ingest, *detect))
-    assert max(kept.most for kept in ingest) == _SIDE_BY_SIDE
+    assert max(kept.most for kept in ingest) == SIDE_BY_SIDE
     assert [kept.most for kept in detect] == [1, 1, 1, 1]
 
 
@@ -49,5 +40,5 @@ async def test_when_one_cannot_save_itself_the_others_are_done_with_first() -> N
     saving: list[str] = []
     ingest = [Kept("ingest", p, saving, "no" if p == 3 else "") for p in range(20)]
     with pytest.raises(RuntimeError, match="no"):
-        await pipeline(ingest, [])._each(lambda keeper: keeper.close())
+        await each(ingest, [], lambda kept: kept.close())
     assert [kept.partition for kept in ingest if not kept.saved] == [3]
