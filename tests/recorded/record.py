@@ -39,6 +39,18 @@ def commands(minute: int, open_id: str) -> list[Command]:
                 id="2", type="note", incident_id=open_id, actor="ann", issued_ms=at_ms, text="Mine."
             ),
         ]
+    if minute == 62:
+        return [
+            Command(
+                id="4",
+                type="silence",
+                incident_id="",
+                actor="ann",
+                issued_ms=at_ms,
+                matchers=("service=stock", "kind=latency"),
+                to_ms=at_ms + 20 * MINUTE_MS,
+            )
+        ]
     if minute == 99:
         return [
             Command(id="3", type="note", incident_id=open_id, actor="bo", issued_ms=at_ms, text="?")
@@ -66,6 +78,8 @@ def record(folder: Path) -> None:
         said += outgoing.observations(passed.observations, topics)
         said += outgoing.anomalies(passed.anomalies, topics)
         said += outgoing.incident_events([*passed.events, *obeyed], topics)
+        said += outgoing.silence_events(pipeline.incidents.silence_events, topics)
+        pipeline.incidents.silence_events.clear()
         said += outgoing.dead_letters(passed.dead_letters, taken, "production", topics)
     states: tuple[tuple[str, Snapshots, str], ...] = (
         ("ingest", pipeline.ingest, "replay"),

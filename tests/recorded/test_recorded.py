@@ -47,6 +47,9 @@ RELEASES = sorted(
 )
 LOG = CONFIGURATION.topics.incident_events
 
+NOT_WRITTEN_BY = {"silence_events": ("0.1.0",)}
+"""Releases that did not write to a topic yet."""
+
 every_release = pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
 
 
@@ -104,7 +107,7 @@ def decoded(release: Path) -> list[IncidentEvent]:
 def test_every_message_of_the_last_release_is_read(release: Path, field: str) -> None:
     kind = MESSAGES[field][0]
     found = messages(release, getattr(CONFIGURATION.topics, field))
-    assert found
+    assert bool(found) == (release.name not in NOT_WRITTEN_BY.get(field, ()))
     for value in found:
         written = msgspec.json.decode(value)
         read_back = msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(value, type=kind)))
