@@ -28,6 +28,7 @@ TALKATIVE: Final = (
     "mode",
     "uvicorn",
     # Faust's services too, with some of ours in them.
+    "streams.shell.consumer_thread",
     "streams.shell.table",
     "streams.shell.transport",
 )

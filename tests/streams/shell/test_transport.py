@@ -13,7 +13,8 @@ from faust.types import TP
 
 from deploy.brokers.mock import MockBroker
 from streams.run import Run
-from streams.shell.transport import MAX_UNACKED_RUNS, Consumer, ConsumerThread, Transport
+from streams.shell.consumer_thread import ConsumerThread
+from streams.shell.transport import MAX_UNACKED_RUNS, Consumer, Transport
 from tests.streams.shell.conftest import produce
 
 RAW = TP("raw", 0)
