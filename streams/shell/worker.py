@@ -11,18 +11,16 @@ from typing import Any
 import faust
 from faust.types import TP
 from mode import get_logger
-from mode.supervisors import CrashingSupervisor
 
 from schemas.configuration import Configuration
-from streams.run import Run
 from streams.shell import metrics
 from streams.shell.already import Outputs
+from streams.shell.app import add_agent, new_app
 from streams.shell.changelog import Changelogs
 from streams.shell.connection import (
     Client,
     WorkerError,
     check_topics,
-    credentials,
     partition_counts,
 )
 from streams.shell.copies import Copies
@@ -30,16 +28,11 @@ from streams.shell.memory import suit_runs
 from streams.shell.pipeline import Pipeline
 from streams.shell.stages import Stages
 from streams.shell.standby import Standby
-from streams.shell.table import CheckpointTable, CheckpointTables
-from streams.shell.transport import RunSchema
+from streams.shell.table import CheckpointTable
 from streams.shell.watchdog import STALL_SECONDS, WAIT_SECONDS, Guard, Watchdog
 
 logger = get_logger(__name__)
 
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
-REBALANCE_SECONDS = 30.0
-"""How long the group waits for a member; less than the watchdog does, or one that hangs would have
-all others begin anew."""
 STOP_SECONDS = 8.0
 """For the last checkpoint, and again for Faust to stop; a broker that is gone must not hold us."""
 
@@ -236,37 +229,10 @@ class Worker:
     # Faust's app
 
     async def _new_app(self) -> tuple[faust.App, Pipeline]:
-        configuration, kafka = self.configuration, self.configuration.kafka
+        configuration = self.configuration
         partitions = await partition_counts(self._client)
         check_topics(configuration, partitions)
-        worker = configuration.worker
-        _make_folder(worker.data_dir)
-        app = faust.App(
-            worker.consumer_group,
-            broker=[f"runs://{server}" for server in kafka.bootstrap_servers.split(",")],
-            broker_client_id=kafka.client_id,
-            broker_credentials=credentials(self._client),
-            broker_session_timeout=worker.session_timeout_seconds,
-            broker_heartbeat_interval=worker.session_timeout_seconds / 4,
-            broker_rebalance_timeout=REBALANCE_SECONDS,
-            consumer_auto_offset_reset="earliest",
-            consumer_group_instance_id=worker.instance_id,
-            producer_max_request_size=MAX_REQUEST_BYTES,
-            producer_max_batch_size=256 * 1024,
-            producer_linger=0.01,
-            producer_compression_type="zstd",
-            stream_wait_empty=False,
-            TableManager=CheckpointTables,
-            table_standby_replicas=0,  # Faust's would be kept in memory, as it was written
-            store="memory://",
-            datadir=Path(worker.data_dir),
-            topic_allow_declare=kafka.create_topics,
-            topic_replication_factor=kafka.replication_factor,
-            topic_disable_leader=True,
-            web_enabled=False,
-            agent_supervisor=CrashingSupervisor,
-            autodiscover=False,
-        )
+        app = new_app(configuration, self._client)
         stages = self._stages
         if stages is None:
             from streams.shell.real import RealStages  # noqa: PLC0415 (loads numpy and more)
@@ -328,34 +294,7 @@ class Worker:
     def _agents(self, app: faust.App, pipeline: Pipeline) -> None:
         topics = self.configuration.topics
         raw = [source.topic for source in self.configuration.sources]
-        _agent(app, "ingest", raw, pipeline.on_raw)
-        _agent(app, "detect", [topics.observations], pipeline.on_observations)
-        _agent(app, "incident", [topics.anomalies], pipeline.on_anomalies)
-        _agent(app, "commands", [topics.commands], pipeline.on_commands)
-
-
-def _agent(
-    app: faust.App, name: str, topics: list[str], body: Callable[[Run], Awaitable[None]]
-) -> None:
-    """An agent on a stream without automatic acks: a run is acknowledged after its body.
-
-    Faust acknowledges in `finally`, which would take a run as done that has failed.
-    """
-
-    async def agent(stream: faust.StreamT) -> None:
-        async for event in stream.noack().events():
-            await body(event.value)
-            event.ack()
-
-    app.agent(app.topic(*topics, schema=RunSchema()), name=name)(agent)
-
-
-def _make_folder(data_dir: str) -> None:
-    """Faust makes the last folder of the path only. Raises `WorkerError`."""
-    try:
-        Path(data_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkerError(
-            f"the folder {data_dir} cannot be made ({error.strerror}); set worker.data_dir to one "
-            "that can"
-        ) from error
+        add_agent(app, "ingest", raw, pipeline.on_raw)
+        add_agent(app, "detect", [topics.observations], pipeline.on_observations)
+        add_agent(app, "incident", [topics.anomalies], pipeline.on_anomalies)
+        add_agent(app, "commands", [topics.commands], pipeline.on_commands)
