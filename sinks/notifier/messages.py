@@ -116,7 +116,7 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
 class SilenceNotice(msgspec.Struct, frozen=True, kw_only=True):
     """A silence ends soon or has ended. `is_author` says that the reader answers for it, else they
     stand in. `name` is what it is called: its id, or the name of the maintenance window; `extend`
-    what to type so that it goes on."""
+    what to type so that it goes on, empty where that is too long."""
 
     recipient: Recipient
     rule: str

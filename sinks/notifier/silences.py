@@ -15,6 +15,7 @@ from schemas.incidents import Delivery
 from schemas.oncall import Way
 from schemas.silences import SilenceEvent
 from sinks.notifier import outbox
+from sinks.notifier.clean import clean
 from sinks.notifier.desk import Desk, about_silence
 from sinks.notifier.messages import SilenceNotice
 from sinks.notifier.people import People
@@ -127,12 +128,16 @@ def without_waking(recipient: Recipient) -> Recipient | None:
 
 
 def extend_command(event: SilenceEvent) -> str:
-    """What to type so that it goes on: a planned window has no other end, but matchers."""
+    """What to type so that it goes on: a planned window has no other end, but matchers.
+
+    Empty where a message would not hold all of it as it is: half of a command is none.
+    """
     if event.planned:
         how = [part for text in event.silence.matchers for part in ("--match", text)]
     else:
         how = ["--extend", event.silence.id]
-    return shlex.join(["tocsin", "silence", *how, "--for", EXTENSION])
+    command = shlex.join(["tocsin", "silence", *how, "--for", EXTENSION])
+    return command if clean(command) == command else ""
 
 
 def _notice(event: SilenceEvent, recipient: Recipient, rule: str) -> SilenceNotice:

@@ -251,6 +251,14 @@ async def test_another_environments_silences_are_passed_over(bench: Bench) -> No
     assert await notifier.positions() == {(TOPIC, 0): 1}
 
 
+def test_a_command_that_a_message_cannot_hold_as_it_is_is_not_shown() -> None:
+    odd = silence(id="s\u202e1"), silence(matchers=tuple(f"service!=s{n:099}" for n in range(9)))
+    assert extend_command(ending(odd[0])) == ""
+    assert extend_command(ending(odd[1], planned=True)) == ""
+    said = written(ADA, ending(odd[1], planned=True), is_author=True)
+    assert "another hour" not in said
+
+
 @pytest.mark.parametrize("language", ZONES)
 def test_the_words_read_as_reviewed(language: str, update_golden: bool) -> None:
     window = silence(
