@@ -1,13 +1,17 @@
 """The same notifier on PostgreSQL."""
 
+import msgspec
 import pytest
 
 from schemas.configuration import Channels, Recipient, Route, WebhookChannel
-from schemas.oncall import Escalation, MessageLimit, Step
+from schemas.oncall import Escalation, Hours, MessageLimit, QuietHours, Step
+from sinks.sink import Record
 from tests.sinks.conftest import new_database
 from tests.sinks.examples import cpu_fault, cpu_incident, event
 from tests.sinks.notifier.conftest import NOW_MS, TOPIC, Bench, until
 from tests.sinks.notifier.receivers import receiver
+from tests.sinks.notifier.test_silences import TOPIC as SILENCES
+from tests.sinks.notifier.test_silences import ended, ending
 
 pytestmark = pytest.mark.postgres
 
@@ -79,3 +83,20 @@ async def test_pages_digests_and_promises_come_by_their_timers(bench: Bench, sto
 
 def told(bench: Bench) -> list[str]:
     return [made.recipient for made in bench.kafka.deliveries("sent")]
+
+
+async def test_of_a_silence_its_latest_end_waits_once_for_the_morning(
+    bench: Bench, store: str
+) -> None:
+    bench.store = store
+    quiet = QuietHours(hours=(Hours(start="00:00", until="23:00"),), severities=("P1",))
+    ada = Recipient(name="ada", channel="console", quiet_hours=quiet)
+    notifier = await bench.start(bench.configuration(recipients=(ada,)))
+    events = (ending(), ending(), ended(), ended())
+    values = [msgspec.json.encode(event) for event in events]
+    records = [Record(SILENCES, 0, n, NOW_MS, b"s", value) for n, value in enumerate(values)]
+    await notifier.apply(records)
+    await until(lambda: len(bench.kafka.deliveries("held")) == 2)
+    await until(lambda: len(bench.kafka.deliveries("withheld")) == 1)
+    (overtaken,) = bench.kafka.deliveries("withheld")
+    assert "/ending/" in overtaken.event_id
