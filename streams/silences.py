@@ -284,7 +284,7 @@ class Silences:
         return [
             (silence, planned)
             for silence, planned in known
-            if after_ms < silence.ends_ms - ENDS_SOON_MS <= time_ms < silence.ends_ms
+            if after_ms < silence.ends_ms - ENDS_SOON_MS <= time_ms
             and silence.starts_ms < silence.ends_ms - ENDS_SOON_MS
         ]
 

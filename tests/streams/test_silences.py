@@ -300,6 +300,16 @@ def test_a_silence_is_announced_to_end_a_while_before_and_once(step: int) -> Non
     assert f"ends at {iso(START + 3_600 * SECOND)}: service=cart" in event_words(ending)
 
 
+@pytest.mark.parametrize("second", range(10))
+def test_that_a_silence_ends_soon_is_said_once_wherever_in_a_window_that_falls(second: int) -> None:
+    made = stage()
+    made.process(batches([], until=10))
+    made.command([silenced("service=cart", until=1_200 + second)])
+    for until in range(10, 600, 10):
+        made.process(batches([], until=until))
+    assert [event.type for event in made.silence_events] == ["ending"]
+
+
 def test_a_silence_that_is_as_short_as_the_announcement_is_told_at_its_end_alone() -> None:
     made = stage()
     made.process(batches([], until=10))
