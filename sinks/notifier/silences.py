@@ -70,16 +70,18 @@ class SilenceNotices:
             await add_deliveries(connection, [_nobody(event, self._now_ms())])
 
     def _addressees(self, event: SilenceEvent) -> Iterator[tuple[Recipient, str]]:
-        """The author; where they are no recipient, the engineers of the services that it is about,
-        each with the rule.
+        """The author; where they are no recipient, or one who would be woken, the engineers of the
+        services that it is about, each with the rule.
 
         Of a planned window that held nothing back nobody but its author wants to hear.
         """
         author = self._people.known(event.silence.author)
         if author is not None and author.audience != "customer":
             yield author, AUTHOR
-        elif event.incidents or not event.planned:
-            seen: set[str] = set()
+            if without_waking(author) is not None:
+                return
+        if event.incidents or not event.planned:
+            seen = {author.name} if author else set[str]()
             for service in event.services:
                 for recipient, rule in self._team(service):
                     if recipient.name not in seen:
@@ -87,15 +89,17 @@ class SilenceNotices:
                         yield recipient, rule
 
     def _team(self, service: str) -> list[tuple[Recipient, str]]:
-        """The engineers of the first route that brings some of them news of the service."""
+        """The engineers of the first route that brings news of the service to some whom that need
+        not wake."""
         now_ms, recipients = self._now_ms(), self._people.recipients
         for route in self._routes:
             if "opened" not in route.events or not any_of((service,), route.services):
                 continue
             people = named(route, recipients, lambda name: self._people.on_call(name, now_ms))
             found = [recipients[name] for name in dict.fromkeys(people)]
-            if engineers := [each for each in found if each.audience == "engineer"]:
-                return [(each, route.name) for each in engineers]
+            engineers = [each for each in found if each.audience == "engineer"]
+            if quiet := [each for each in engineers if without_waking(each) is not None]:
+                return [(each, route.name) for each in quiet]
         return []
 
     def _reason(

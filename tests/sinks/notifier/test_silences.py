@@ -7,7 +7,14 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from schemas.configuration import Configuration, Recipient, Route
+from schemas.configuration import (
+    Channels,
+    Configuration,
+    PagerDutyChannel,
+    Recipient,
+    Route,
+    Secret,
+)
 from schemas.oncall import Hours, Layer, QuietHours, Schedule, Way
 from schemas.silences import Silence, SilenceEvent
 from sinks.notifier import Notifier
@@ -130,7 +137,7 @@ async def test_for_an_author_who_is_no_contact_the_engineers_of_the_services_hea
     notifier = await bench.start(configured(bench))
     await feed(bench, notifier, ending(silence(author="bob")))
     assert fates(bench) == [("team", "orders", "sent")]
-    assert "the author is not a known contact" in bench.console.getvalue()
+    assert "the author cannot be told directly" in bench.console.getvalue()
 
 
 async def test_who_is_on_call_for_the_services_stands_in(bench: Bench) -> None:
@@ -144,6 +151,19 @@ async def test_who_is_on_call_for_the_services_stands_in(bench: Bench) -> None:
     notifier = await bench.start(configuration)
     await feed(bench, notifier, ending(silence(author="bob")))
     assert fates(bench) == [("grace", "shop", "sent")]
+
+
+async def test_a_route_that_only_pages_is_passed_over(bench: Bench) -> None:
+    pager = Recipient(name="pager", channel="pagerduty:shop")
+    configuration = configured(
+        bench,
+        pager,
+        routes=(Route(name="pages", recipients=("pager",)), ALL),
+        channels=Channels(pagerduty={"shop": PagerDutyChannel(routing_key=Secret(env="HOOK"))}),
+    )
+    notifier = await bench.start(configuration)
+    await feed(bench, notifier, ending(silence(author="bob")))
+    assert fates(bench) == [("grace", "all", "sent")]
 
 
 async def test_that_nobody_can_be_told_is_in_the_log(bench: Bench) -> None:
@@ -177,7 +197,7 @@ async def test_who_ended_it_themselves_is_not_told_so_and_who_did_not_is(bench: 
 
 @pytest.mark.parametrize("channel", ["sms:twilio", "voice:twilio", "pagerduty:x", "opsgenie:x"])
 async def test_nobody_is_woken(bench: Bench, channel: str) -> None:
-    """Not over a channel that wakes: over the next one, or not at all."""
+    """Not over a channel that wakes: over the next one, or those hear who stand in."""
     ada = Recipient(name="ada", channel=channel, address="1")
     back = msgspec.structs.replace(ada, fall_back=(Way(channel="console"),))
     for recipient, fate in ((ada, "every way to them could wake them"), (back, "sent")):
@@ -192,7 +212,9 @@ async def test_nobody_is_woken(bench: Bench, channel: str) -> None:
         await notifier.start()
         await feed(bench, notifier, ending(silence(id=fate)))
         await notifier.stop()
-        assert fates(bench)[-1][2] == fate
+        assert ("ada", "author of the silence", fate) in fates(bench)
+        told_instead = [fate for who, _, fate in fates(bench) if who == "team"]
+        assert told_instead == ["sent"]  # the first time alone
 
 
 async def test_quiet_hours_hold_it_back_and_what_is_overtaken_is_not_told_late(
