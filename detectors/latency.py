@@ -9,7 +9,14 @@ import numpy as np
 from detectors.base import Explanation, Sample, State
 from detectors.calibration import TailCalibrator
 from detectors.native import latency as native
-from detectors.native.latency import BINS_A_CELL, REFERENCE, WINDOW, ZERO
+from detectors.native.cells import (
+    BINS_A_CELL,
+    REFERENCE,
+    WINDOW,
+    ZERO,
+    Cells,
+    quantile_seconds,
+)
 from detectors.units import show, subject
 from schemas.observations import Sketch
 from schemas.units import metric_of
@@ -97,7 +104,7 @@ class LatencyDetector:
         )
         self.calibrator = TailCalibrator(outage_samples=3)
         self._state: native.Record = np.zeros(1, native.STATE)
-        self._cells: native.Cells = np.zeros((3, 1))
+        self._cells: Cells = np.zeros((3, 1))
         self._last: Sample | None = None
         self._looks_for_fast: bool | None = None
 
@@ -175,7 +182,7 @@ class LatencyDetector:
 
     def _quantile(self, row: int, total: float, q: float) -> float:
         first = self._state["first"].item()
-        return native.quantile_seconds(self._cells, row, first, total, q)
+        return quantile_seconds(self._cells, row, first, total, q)
 
     def dump(self) -> State:
         row, first = self._cells[REFERENCE], self._state["first"].item()

@@ -1,26 +1,34 @@
-"""Durations of one series against those that are usual: see `detectors.latency`.
+"""Durations of one series against those that are usual: see `detectors.latency`."""
 
-A row of cells holds weights: the first cell is of what is too short to measure, the following ones
-are of logarithmic bins about 10 % wide, each made of five of a sketch's.
-"""
-
-from math import ceil, exp, log, log1p
+from math import log
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.native.cells import (
+    BIN_WIDTH,
+    BINS_A_CELL,
+    REFERENCE,
+    ROOM,
+    WINDOW,
+    ZERO,
+    Cells,
+    Row,
+    bin_at,
+    bin_of,
+    cell_of,
+    reaching,
+    seconds_of,
+    sum_from,
+)
 from detectors.native.compile import compiled, inlined
 from detectors.native.tails import beta_binomial
 
-Cells = npt.NDArray[np.float64]
-"""Three rows: the reference, the window that was taken last, and room to work in."""
 Record = npt.NDArray[Any]
 """One record, in an array."""
 Counts = npt.NDArray[np.int64]
 """A sketch: the numbers of its bins, then how many durations are in each."""
-
-REFERENCE, WINDOW, _SEEN = range(3)
 
 PARAMETERS: Final = np.dtype(
     [
@@ -71,12 +79,6 @@ LEARNT: Final = (
 )
 
 NO_ROOM: Final = -1.0
-BINS_A_CELL: Final = 5
-ZERO: Final = -1000
-"""The bin of what is too short to measure."""
-
-_LOG_GAMMA: Final = log1p(2 * 0.01 / (1 - 0.01))
-_BIN_WIDTH: Final = BINS_A_CELL * _LOG_GAMMA
 _CUTS: Final = (0.5, 0.9, 0.99, 0.999)
 _FAR: Final = (3.0, 10.0)
 """So many times what has been seen at most."""
@@ -93,56 +95,6 @@ _ANOMALOUS: Final = 3.0
 _SUSPICIOUS: Final = 1.5
 _FADED: Final = 0.02
 _MOST_WINDOWS: Final = 1_000_000
-
-
-@inlined
-def _seconds(b: int) -> float:
-    """The middle of a bin; 0 for the bin of zeros."""
-    return 0.0 if b == ZERO else exp((b + 0.4) * BINS_A_CELL * _LOG_GAMMA)
-
-
-@inlined
-def _bin(seconds: float) -> int:
-    """The bin in which a duration falls."""
-    return ZERO if seconds <= 1e-9 else ceil(log(seconds) / _LOG_GAMMA) // BINS_A_CELL
-
-
-@inlined
-def _bin_of(cell: int, first: int) -> int:
-    return ZERO if cell == 0 else first + cell - 1
-
-
-@inlined
-def _cell_of(b: int, first: int) -> int:
-    """The cell of a bin; the first or none but the last if it is below or above all."""
-    return 0 if b < first else b - first + 1
-
-
-@inlined
-def _sum_from(row: npt.NDArray[np.float64], cell: int) -> float:
-    total = 0.0
-    for at in range(cell, row.size):
-        total += row[at]
-    return total
-
-
-@inlined
-def _reaching(row: npt.NDArray[np.float64], rank: float) -> int:
-    """The cell in which the sum of all up to it reaches `rank`; else the last that holds any."""
-    seen, last = 0.0, 0
-    for at in range(row.size):
-        if row[at] != 0.0:
-            seen += row[at]
-            last = at
-            if seen >= rank:
-                break
-    return last
-
-
-@compiled
-def quantile_seconds(cells: Cells, row: int, first: int, total: float, q: float) -> float:
-    """The quantile `q` of a row whose weights add up to `total`; 0 if it is empty."""
-    return _seconds(_bin_of(_reaching(cells[row], q * total), first))
 
 
 @compiled
@@ -189,7 +141,7 @@ def score(
         return 0.0
     reference, window = cells[REFERENCE], cells[WINDOW]
     first, total, count = now.first, now.total, now.count
-    median = _seconds(_bin_of(_reaching(reference, 0.5 * total), first))
+    median = seconds_of(bin_at(reaching(reference, 0.5 * total), first))
     strength = _strength(state)
     slow = _slow(cells, state, parameters, median, strength)
     fast = 0.0
@@ -197,8 +149,8 @@ def score(
         fast = _fast(cells, state, parameters, median, strength)
     now.fast = fast > slow
     now.window = max(slow, fast)
-    most = _seconds(_bin_of(_reaching(reference, 0.9 * total), first))
-    took = _seconds(_bin_of(_reaching(window, 0.9 * count), first))
+    most = seconds_of(bin_at(reaching(reference, 0.9 * total), first))
+    took = seconds_of(bin_at(reaching(window, 0.9 * count), first))
     now.quick = took < 0.5 * most and most - took >= usual.least_seconds
     near = start_ms - now.end_ms <= 2 * (end_ms - start_ms)
     carried = _CARRY * now.evidence if near else 0.0
@@ -210,9 +162,9 @@ def score(
 def _slow(cells: Cells, state: Record, parameters: Record, median: float, strength: float) -> float:
     """The highest score of so many requests beyond one of the reference's quantiles."""
     now, usual = state[0], parameters[0]
-    reference, seen = cells[REFERENCE], cells[_SEEN]
+    reference, seen = cells[REFERENCE], cells[ROOM]
     first, total = now.first, now.total
-    floor = _bin(max(median * usual.least_factor, median + usual.least_seconds))
+    floor = bin_of(max(median * usual.least_factor, median + usual.least_seconds))
     last, so_far = 0, 0.0
     for at in range(reference.size):
         so_far += reference[at]
@@ -223,7 +175,7 @@ def _slow(cells: Cells, state: Record, parameters: Record, median: float, streng
     for q in _CUTS:
         while at < last and seen[at] < q * total:
             at += 1
-        cut = max(_bin_of(at, first), floor)
+        cut = max(bin_at(at, first), floor)
         if cut != before:
             best = max(best, _beyond(cells, state, cut, 0.5, strength))
             before = cut
@@ -234,10 +186,10 @@ def _slow(cells: Cells, state: Record, parameters: Record, median: float, streng
         top += 1
     while edge < last and seen[edge] < 0.9 * total:
         edge += 1
-    highest = max(_bin_of(top, first), floor)
+    highest = max(bin_at(top, first), floor)
     excess = _mean_excess(reference, edge, first)
     for factor in _FAR:
-        cut = highest + round(log(factor) / _BIN_WIDTH)
+        cut = highest + round(log(factor) / BIN_WIDTH)
         unseen = 0.5 * factor ** (-1.0 / excess)
         best = max(best, _beyond(cells, state, cut, unseen, strength))
     return max(0.0, best - _LOG_CUTS)
@@ -248,25 +200,25 @@ def _beyond(cells: Cells, state: Record, cut: int, unseen: float, strength: floa
     """Score of so many of a window's requests beyond a bin, where `unseen` more than have come
     until now might have."""
     now = state[0]
-    cell = _cell_of(cut, now.first) + 1
-    k = _sum_from(cells[WINDOW], cell)
+    cell = cell_of(cut, now.first) + 1
+    k = sum_from(cells[WINDOW], cell)
     if k <= 0.5:
         return 0.0
-    p = (_sum_from(cells[REFERENCE], cell) + unseen) / (now.total + 1.0)
+    p = (sum_from(cells[REFERENCE], cell) + unseen) / (now.total + 1.0)
     if k / now.count <= 1.5 * p:
         return 0.0
     return beta_binomial(k, now.count, p * strength, (1.0 - p) * strength)
 
 
 @inlined
-def _mean_excess(reference: npt.NDArray[np.float64], edge: int, first: int) -> float:
+def _mean_excess(reference: Row, edge: int, first: int) -> float:
     """Mean of log(duration / edge) above the edge: Hill's estimate of 1 / tail index."""
     weight = total = 0.0
     for at in range(edge + 1, reference.size):
         weight += reference[at]
-        total += reference[at] * (_bin_of(at, first) - _bin_of(edge, first))
+        total += reference[at] * (bin_at(at, first) - bin_at(edge, first))
     prior = _PRIOR_EXCESSES * _PRIOR_EXCESS
-    return (_BIN_WIDTH * total + prior) / (weight + _PRIOR_EXCESSES)
+    return (BIN_WIDTH * total + prior) / (weight + _PRIOR_EXCESSES)
 
 
 @inlined
@@ -276,9 +228,9 @@ def _fast(cells: Cells, state: Record, parameters: Record, median: float, streng
     most = median / usual.fast_factor
     if median - most < usual.least_seconds:
         return 0.0
-    cut = _bin(most)
+    cut = bin_of(most)
     # What is too short to measure is below every other bin, and not below itself.
-    end = 0 if cut == ZERO else max(1, _cell_of(cut, now.first))
+    end = 0 if cut == ZERO else max(1, cell_of(cut, now.first))
     k = before = 0.0
     for at in range(min(end, cells.shape[1])):
         k += cells[WINDOW, at]
@@ -350,11 +302,11 @@ def _begin_anew(cells: Cells, state: Record) -> None:
 def _learn_correlation(cells: Cells, state: Record) -> None:
     """Moment estimate of the correlation within a window, of the share beyond the median."""
     now, reference = state[0], cells[REFERENCE]
-    beyond = _reaching(reference, 0.5 * now.total) + 1
-    p = (_sum_from(reference, beyond) + 0.5) / (now.total + 1.0)
+    beyond = reaching(reference, 0.5 * now.total) + 1
+    p = (sum_from(reference, beyond) + 0.5) / (now.total + 1.0)
     if now.count < 2.0 or not 0.05 < p < 0.95:
         return
-    share = _sum_from(cells[WINDOW], beyond) / now.count
+    share = sum_from(cells[WINDOW], beyond) / now.count
     excess = (share - p) ** 2 * now.count / (p * (1.0 - p)) - 1.0
     now.excess = 0.998 * now.excess + min(excess, now.count - 1.0)
     now.pairs = 0.998 * now.pairs + now.count - 1.0
