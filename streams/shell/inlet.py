@@ -36,7 +36,7 @@ class Inlet(asyncio.BufferedProtocol):
         self._filled = 0
         self._waiter: asyncio.Future[None] | None = None
         self._is_over = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     # what aiokafka asks of a reader
 
@@ -115,16 +115,17 @@ class Inlet(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool | None:
         """Nothing more will come."""
-        self._end(None)
+        self.end(None)
         ending: bool | None = self._behind.eof_received()
         return ending
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more will come or go."""
-        self._end(exc)
+        self.end(exc)
         self._behind.connection_lost(exc)
 
-    def _end(self, error: Exception | None) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """Nothing more will come, because of this error if there was one."""
         self._is_over, self._error = True, error
         self._wake()
 
@@ -137,12 +138,24 @@ class Inlet(asyncio.BufferedProtocol):
         self._behind.resume_writing()
 
 
+def taken_over(
+    transport: asyncio.BaseTransport, protocol: asyncio.BaseProtocol, reader: asyncio.StreamReader
+) -> Inlet:
+    """An inlet in place of a reader which has read nothing, but may have heard of the end."""
+    inlet = Inlet(protocol)
+    transport.set_protocol(inlet)
+    error = reader.exception()
+    if error is not None or reader.at_eof():
+        inlet.end(error)
+    return inlet
+
+
 class Connection(aiokafka.conn.AIOKafkaConnection):
     """aiokafka's connection to a broker, read through an `Inlet`."""
 
+    _reader: Any
+
     def _create_reader_task(self) -> Any:
         # Called once it is connected, and before anything was asked that could be answered.
-        inlet = Inlet(self._protocol)
-        self._writer.transport.set_protocol(inlet)
-        self._reader = inlet
+        self._reader = taken_over(self._writer.transport, self._protocol, self._reader)
         return super()._create_reader_task()

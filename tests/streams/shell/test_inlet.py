@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.shell.inlet import Inlet
+from streams.shell.inlet import Inlet, taken_over
 
 LARGE = 200_000
 """More than is handed out as bytes of its own."""
@@ -91,3 +91,21 @@ async def test_what_has_come_before_the_end_is_still_read() -> None:
     inlet.connection_lost(None)
     assert await inlet.readexactly(5) == b"whole"
     assert inlet.at_eof()
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("by the broker")])
+async def test_an_end_that_came_right_after_the_beginning_is_heard_of(
+    error: Exception | None,
+) -> None:
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1") as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await reader.read()
+        if error is not None:
+            reader.set_exception(error)
+        inlet = taken_over(writer.transport, writer.transport.get_protocol(), reader)
+        with pytest.raises(type(error) if error else asyncio.IncompleteReadError):
+            await asyncio.wait_for(inlet.readexactly(4), 30)
+        writer.close()
