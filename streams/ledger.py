@@ -112,6 +112,7 @@ class Ledger:
     def _take_in(self, opened: Iterable[str], end_ms: int) -> None:
         """Gives what a new incident holds to the open one of which it is a late symptom."""
         graph, dossiers = self.casebook.graph, self.memory.dossiers
+        time_ms = end_ms + self.rules.lateness_ms
         for name in opened:
             new = dossiers[name]
             if new.told is not None or new.mass or not new.is_out():
@@ -120,6 +121,7 @@ class Ledger:
             keep_worst(new)
             facts = facts_of(new, self.catalogue, self._base.currency, grows=True)
             new.severity = gravest(facts, self._grading).severity
+            new.silence = self.silences.covering(new.trusted_signals(), time_ms)
             joined = joined_by(new, dossiers, graph, end_ms, self.rules)
             if joined is not None:
                 take_in(new, joined, end_ms)

@@ -54,16 +54,16 @@ def joined_by(
     """The incident of which a new one is a late symptom: near by, it goes on and explains all of
     the new one. The gravest, then the oldest; None if there is none.
 
-    Not one that is silenced: with what nobody silenced it would be told. What is graver joins only
-    if all of it is what a callee hands up, and nobody has graded the incident: what is worse would
-    be slept through. A suppressed one is let go as it grows graver than its own parent, or stays
-    as that explains both.
+    Not one that is silenced, unless the new one is, too: with what nobody silenced it would be
+    told. What is graver joins only if all of it is what a callee hands up, and nobody has graded
+    the incident: what is worse would be slept through. A suppressed one is let go as it grows
+    graver than its own parent, or stays as that explains both.
     """
     found = [
         parent
         for parent in dossiers.values()
         if _goes_on_before(parent, late, end_ms, rules)
-        and parent.silence is None
+        and (parent.silence is None or late.silence is not None)
         and (severity_of(parent) <= late.severity or _may_grow_worse(parent, late))
         and _is_near(parent, late, graph, rules)
         and _explains(parent, late, graph)

@@ -4,7 +4,7 @@ from itertools import pairwise
 from random import Random
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.anomalies import Anomaly, AnomalyBatch, AnomalyKind, ServiceTraffic
@@ -201,8 +201,18 @@ def test_versions_have_no_gaps_time_never_goes_back_and_every_incident_ends(
         assert own[-1].incident.state in ("resolved", "closed")
 
 
+SILENCED_LATE = [
+    anomaly("web", "saturation", 0, score=5.0, opens=False),
+    anomaly("web", "latency", 480, score=5.0),
+    anomaly("cart", "latency", 160, score=5.0),
+    anomaly("cart", "latency", 270, score=5.0),
+]
+"""A late symptom that is silenced like the incident that it belongs to."""
+
+
 @settings(max_examples=60, deadline=None)
 @given(many, st.integers(1, 200))
+@example(SILENCED_LATE, 23)
 def test_a_silence_hides_no_incident_and_no_recovery(anomalies: list[Anomaly], hours: int) -> None:
     """But for who is woken, and for what the public reads, a silenced history is the same."""
 
