@@ -27,7 +27,7 @@ NEVER_MS = -1
 """The `window_end_ms` of an idle batch of a source that has closed no window yet."""
 
 _SETTLE_RECORDS, _SETTLE_RECORDS_A_CELL = 16_384, 4
-_WORTH_RECORDS, _MOST_CAREFULLY = 32, 256
+_WORTH_RECORDS, _MOST_CAREFULLY = 16, 256
 """Fewer records are sooner taken one by one than read at once; and how many in a row at most."""
 INGEST = Ladder("the ingest stage", oldest=1)
 
@@ -110,9 +110,9 @@ class Ingest:
     def process(self, run: Run) -> Ingested:
         """Takes the records of a run in, in order; a bad one changes nothing but its own fate."""
         ingested = Ingested()
-        self._settle_at_times(len(run))
+        self._settle_at_times()
         at, carefully = 0, 1
-        if self._many(run, at):
+        if self._many(run, at) and not isinstance(run.values, Packed):
             run = replace(run, values=Packed.of(run.values))
         sure_ms = surely_ms(run, self._ahead_ms)
         while at < len(run):
@@ -188,11 +188,11 @@ class Ingest:
         self._saw(time_ms, ingested)
         self._unsettled += 1
 
-    def _settle_at_times(self, records: int) -> None:
-        """Keeps what waits in open windows to a small multiple of what they are."""
+    def _settle_at_times(self) -> None:
+        """Keeps what waits in open windows, beside a run, to a small multiple of what they are."""
         waiting = self._unsettled + sum(len(intake.waiting) for intake in self._open.values())
         cells = sum(len(intake.window) for intake in self._open.values())
-        if waiting + records > _SETTLE_RECORDS + _SETTLE_RECORDS_A_CELL * cells:
+        if waiting > _SETTLE_RECORDS + _SETTLE_RECORDS_A_CELL * cells:
             self._settle()
 
     def _settle(self) -> None:
