@@ -29,8 +29,8 @@ from streams.native.records import (
 )
 from streams.packed import Packed
 from streams.raw import Raw
-from streams.waiting import Place
-from streams.windows import RequestCell
+from streams.waiting import Place, Waiting
+from streams.windows import GaugeCell, RequestCell
 
 MOST_RECORDS = 2**16
 """That are read at once."""
@@ -71,7 +71,10 @@ class Quick:
     def _load(self) -> None:
         """Loads what is compiled, or compiles it, before the first record waits for it."""
         read, many, _ = self._read(Packed.of([]), 0, np.zeros(1, np.int64), 0)
-        self._chunk(read, many)
+        chunk, waiting = self._chunk(read, many), Waiting()
+        begin = waiting.block(chunk.values)
+        waiting.add(waiting.stream(GaugeCell([]), GAUGE), begin, begin)
+        waiting.fold(all_of_it=True)
 
     def _room(self, count: int) -> None:
         self._columns = Columns(

@@ -179,6 +179,11 @@ class Columns:
         return _run(topic, partition, buffer, found)
 
 
+def load() -> None:
+    """Loads what is compiled, or compiles it, before the first fetch waits for it."""
+    take_apart(np.frombuffer(PADDING, np.uint8), 0, 0, 0, 0, 0, frames(0), 0)
+
+
 def ends_aborted(batch: Batch) -> bool:
     """Whether a control batch says that the transaction was aborted."""
     columns = Columns()

@@ -7,6 +7,7 @@ from streams.detect import Detect
 from streams.incidents import IncidentStage
 from streams.ingest import Ingest
 from streams.shed import ShedIngest
+from streams.shell import batches
 
 
 class RealStages:
@@ -14,8 +15,9 @@ class RealStages:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        # What is compiled is compiled now, before a partition, and a watchdog, wait for it.
+        batches.load()
         for source in configuration.sources:
-            # What is compiled is compiled now, before a partition, and a watchdog, wait for it.
             self.ingest(source, 0)
         self.detect(0, ())
 
