@@ -82,17 +82,19 @@ def _is_in_time(anomaly: Anomaly, dossier: Dossier, graph: ServiceGraph, rules: 
 def _takes_in(anomaly: Anomaly, dossier: Dossier, rules: Rules, end_ms: int) -> bool:
     """Whether the incident is open and goes on.
 
-    One that has gone quiet takes in nothing: what comes now may be the first sign of the next
-    outage next door (but see `is_same_trouble`). Between people and telemetry either may be late:
-    a report goes to what is only watched, and telemetry to what rests on reports alone. What only
-    corroborates must have begun before the last sure sign was over.
+    One that has gone quiet takes in nothing but what its likely cause itself shows, by which the
+    trouble is not over: what comes elsewhere may be the first sign of the next outage next door
+    (but see `is_same_trouble`). Between people and telemetry either may be late: a report goes to
+    what is only watched, and telemetry to what rests on reports alone. What only corroborates must
+    have begun before the last sure sign was over.
     """
     if dossier.is_over:
         return False
     if is_quiet(dossier, end_ms, rules):
         if anomaly.kind == "report":
             return anomaly.service in dossier.seen
-        return anomaly.opens and anomaly.kind != "forecast" and _is_only_reported(dossier)
+        goes_on = anomaly.service == dossier.cause or _is_only_reported(dossier)
+        return anomaly.opens and anomaly.kind != "forecast" and goes_on
     over_ms = dossier.last_end_ms + dossier.pace_ms + TOGETHER_MS
     return anomaly.opens or began(anomaly) <= over_ms
 

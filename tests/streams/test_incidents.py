@@ -210,6 +210,12 @@ def test_the_same_trouble_while_only_watched_goes_back_to_the_open_incident() ->
     assert events[-1].changes["state"] == "monitoring → identified"
 
 
+def test_a_further_sign_of_the_cause_while_it_is_only_watched_is_no_new_incident() -> None:
+    events = told(anomaly(), anomaly(kind="latency", at=200), until=220)
+    assert brief(events) == ["opened 15", "updated 165", "updated 215"]
+    assert events[-1].changes["state"] == "monitoring → identified"
+
+
 def test_other_trouble_of_the_same_service_after_resolution_is_a_new_incident() -> None:
     events = told(anomaly("cart"), anomaly("cart", "latency", 400), until=420)
     assert len(opened(events)) == 2
