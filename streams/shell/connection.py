@@ -1,19 +1,23 @@
 """How the worker reaches Kafka: settings for Faust, and what the cluster says of topics."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Set
 from typing import Any
 
 import faust
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 from faust.auth import OAuthCredentials
 
 from schemas.configuration import Configuration
+from streams.shell.checkpoints import CHANGELOG_SETTINGS
 
 Client = Mapping[str, Any]
 """Settings of aiokafka's clients: `bootstrap_servers`, `client_id`, `security_protocol` and, where
 needed, `ssl_context`, `sasl_mechanism`, and `sasl_plain_username` and `sasl_plain_password` or
 `sasl_oauth_token_provider`."""
+
+_LOOK_SECONDS, _LOOKING_SECONDS = 0.1, 60.0
 
 
 class WorkerError(Exception):
@@ -82,13 +86,65 @@ def check_topics(configuration: Configuration, counts: Mapping[str, int]) -> Non
             f"{topics.observations} has {counts[topics.observations]} partitions and "
             f"topics.observation_shards is {topics.observation_shards}: add partitions or lower it"
         )
-    for table, topic in tables(configuration).items():
-        changelog = f"{configuration.worker.consumer_group}-{table}-changelog"
+    for changelog, topic in changelogs(configuration).items():
         if counts.get(changelog, counts[topic]) != counts[topic]:
             raise WorkerError(
                 f"{changelog} has {counts[changelog]} partitions and {topic} has {counts[topic]}: "
                 "stop all workers, give them the same number, and start again"
             )
+
+
+async def make_changelogs(
+    client: Client, configuration: Configuration, counts: Mapping[str, int]
+) -> None:
+    """Creates the changelogs that the cluster lacks, and returns once it has them.
+
+    A worker that joined its group before would be assigned partitions without their state.
+    `counts` are the partitions of the cluster's topics. Raises `WorkerError` if it cannot; does
+    nothing where `kafka.create_topics` is off.
+    """
+    lacking = {
+        name: topic for name, topic in changelogs(configuration).items() if name not in counts
+    }
+    if not lacking or not configuration.kafka.create_topics:
+        return
+    replicas = configuration.kafka.replication_factor
+    settings = {"cleanup.policy": "compact", **CHANGELOG_SETTINGS}
+    new = [NewTopic(name, counts[of], replicas, None, settings) for name, of in lacking.items()]
+    admin = AIOKafkaAdminClient(**client)
+    try:
+        await admin.start()
+        answers = (await admin.create_topics(new)).topic_errors
+    except (KafkaError, OSError) as error:
+        raise WorkerError(f"the worker's changelogs cannot be created ({error!r})") from error
+    finally:
+        await admin.close()
+    for name, code, *said in answers:
+        if code not in (NoError.errno, TopicAlreadyExistsError.errno):
+            raise WorkerError(
+                f"{name} cannot be created ({for_code(code).__name__}: {' '.join(map(str, said))});"
+                " let the worker create it, or create it by `tocsin topics`"
+            )
+    try:
+        async with asyncio.timeout(_LOOKING_SECONDS):
+            await _until_known(client, lacking.keys())
+    except TimeoutError:
+        raise WorkerError(
+            "the cluster has created the worker's changelogs and lacks them"
+        ) from None
+
+
+async def _until_known(client: Client, topics: Set[str]) -> None:
+    while True:
+        if topics <= (await partition_counts(client)).keys():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def changelogs(configuration: Configuration) -> dict[str, str]:
+    """The changelog of each checkpoint table, and the topic whose partition numbers it has."""
+    group = configuration.worker.consumer_group
+    return {f"{group}-{table}-changelog": topic for table, topic in tables(configuration).items()}
 
 
 def tables(configuration: Configuration) -> dict[str, str]:

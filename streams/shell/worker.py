@@ -21,6 +21,7 @@ from streams.shell.connection import (
     Client,
     WorkerError,
     check_topics,
+    make_changelogs,
     partition_counts,
 )
 from streams.shell.copies import Copies
@@ -232,6 +233,7 @@ class Worker:
         configuration = self.configuration
         partitions = await partition_counts(self._client)
         check_topics(configuration, partitions)
+        await make_changelogs(self._client, configuration, partitions)
         app = new_app(configuration, self._client)
         stages = self._stages
         if stages is None:
