@@ -279,7 +279,8 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     consumer_group: str = "tocsin-worker"
     admin: Listen = Listen(port=8080)
     checkpoint_seconds: Positive = 5
-    session_timeout_seconds: Positive = 6
+    session_timeout_seconds: Annotated[float, Meta(gt=0, le=90)] = 6
+    """Not heard of for so long, it is replaced. At most what Faust waits for an answer of Kafka."""
     instance_id: str | None = None
     """Static membership; name one a process (`hostname`) so that a restart moves no partition."""
     data_dir: str = "var/worker"

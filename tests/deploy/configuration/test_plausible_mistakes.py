@@ -45,6 +45,8 @@ WRONG = {
         "1 windows.window_seconds: must be a number, not text ('10s')",
     "windows: {window_seconds: 0}\n": "1 windows.window_seconds: 0 must be more than 0",
     "worker: {admin: {port: 90000}}\n": "1 worker.admin.port: 90000 must be at most 65535",
+    "worker: {session_timeout_seconds: 120}\n":
+        "1 worker.session_timeout_seconds: 120 must be at most 90",
     "catalogue: {services: [{name: a, tier: gold}]}\n":
         "1 catalogue.services[0].tier: must be a whole number, not text ('gold')",
     "catalogue: {include: [nothere.yaml]}\n":
