@@ -12,6 +12,26 @@ from mode.threads import WorkerThread
 
 from streams.run import Run
 from streams.shell.fetch import MAX_RUN_RECORDS, Empty, fetch_bytes, fetched_runs
+from streams.shell.lease import Lease
+
+
+def renew_by_heartbeats(coordinator: Any, lease: Lease) -> None:
+    """Lets every heartbeat of aiokafka's coordinator that is answered in a settled group renew
+    the lease.
+
+    "Rebalancing" is taken as an answer too, but renews nothing: who does not join in time is left
+    out as soon as the rebalance ends, which may be sooner than a session after it.
+    """
+    beat = coordinator._do_heartbeat
+
+    async def renewing() -> bool:
+        sent_at = time.monotonic()
+        is_member = bool(await beat())
+        if is_member and not coordinator._rejoin_needed_fut.done():
+            lease.renew(sent_at)
+        return is_member
+
+    coordinator._do_heartbeat = renewing
 
 
 class DaemonThread(WorkerThread):
@@ -37,19 +57,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Starts, and lets every heartbeat that is answered renew the lease."""
+        """Starts, and lets heartbeats renew the lease."""
         await super().on_start()
-        coordinator, lease = self._ensure_consumer()._coordinator, self.consumer.lease
-        beat = coordinator._do_heartbeat
-
-        async def renewing() -> bool:
-            sent_at = time.monotonic()
-            is_member = bool(await beat())
-            if is_member:
-                lease.renew(sent_at)
-            return is_member
-
-        coordinator._do_heartbeat = renewing
+        renew_by_heartbeats(self._ensure_consumer()._coordinator, self.consumer.lease)
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
         """Seeks each partition to what is committed, or else to its beginning; says to what.

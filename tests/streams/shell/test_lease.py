@@ -1,10 +1,15 @@
 """Who has not been confirmed within its session says nothing."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import RebalanceInProgressError
 
 from streams.shell.connection import WorkerError
+from streams.shell.consumer_thread import renew_by_heartbeats
 from streams.shell.lease import Lease, LeaseLostError
 
 
@@ -97,3 +102,35 @@ async def test_a_coordinator_that_is_silent_for_too_long_ends_the_worker(
 
 def test_before_the_first_word_there_is_nothing_to_speak_for() -> None:
     assert Lease(6).holds()
+
+
+class Coordinator:
+    """Takes in answers to heartbeats as aiokafka does; what the broker answers is said here."""
+
+    group_id, generation, member_id = "tocsin-worker", 7, "a"
+    _do_heartbeat: Any = GroupCoordinator._do_heartbeat
+    request_rejoin: Any = GroupCoordinator.request_rejoin
+
+    def __init__(self) -> None:
+        self._rejoin_needed_fut: asyncio.Future[None] = asyncio.Future()
+        self.answer = 0
+
+    async def _send_req(self, _request: object) -> SimpleNamespace:
+        return SimpleNamespace(error_code=self.answer)
+
+
+class Renewals(Lease):
+    count = 0
+
+    def renew(self, at_seconds: float) -> None:
+        self.count += 1
+
+
+async def test_a_heartbeat_renews_it_unless_the_group_is_rebalancing() -> None:
+    coordinator, lease = Coordinator(), Renewals(6)
+    renew_by_heartbeats(coordinator, lease)
+    assert await coordinator._do_heartbeat()
+    assert lease.count == 1
+    coordinator.answer = RebalanceInProgressError.errno
+    assert await coordinator._do_heartbeat(), "aiokafka goes on with its heartbeats"
+    assert lease.count == 1
