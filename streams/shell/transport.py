@@ -69,7 +69,10 @@ class Consumer(driver.Consumer):
         self.in_hand = set()
         self._chain = Chain()
         super().__init__(*args, **kwargs)
-        self.lease = Lease(self.app.conf.broker_session_timeout)
+        # Who was a member at a heartbeat is replaced at the earliest when it has missed a whole
+        # session, or a whole rebalance.
+        conf = self.app.conf
+        self.lease = Lease(min(conf.broker_session_timeout, conf.broker_rebalance_timeout))
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(

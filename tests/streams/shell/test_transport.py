@@ -1,6 +1,7 @@
 """Places, acks and positions of the transport's consumer."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -66,6 +67,20 @@ async def consumer() -> AsyncIterator[Any]:
     consumer._active_partitions = {RAW, OTHER}
     app.topics._acking_topics.add("raw")
     yield consumer
+
+
+@pytest.mark.parametrize(("session", "shorter"), [(6, 6), (90, 30)])
+async def test_the_lease_lasts_for_a_session_or_a_rebalance_whichever_is_shorter(
+    session: float, shorter: float
+) -> None:
+    app = faust.App("test", broker="runs://127.0.0.1:1", autodiscover=False, web_enabled=False)
+    app.conf.broker_session_timeout = session
+    app.conf.broker_rebalance_timeout = 30
+    consumer: Any = app.consumer
+    consumer.lease.renew(time.monotonic() - shorter)
+    assert not consumer.lease.holds()
+    consumer.lease.renew(time.monotonic() + 1 - shorter / 2)
+    assert consumer.lease.holds()
 
 
 async def poll(consumer: Any) -> list[Any]:
