@@ -15,6 +15,7 @@ from deploy.simulation.core_checks import core_violations
 from deploy.simulation.group import Group
 from deploy.simulation.hosting import Host, Main
 from deploy.simulation.journal import ROOT_MARK, Journal, JournalledStages
+from deploy.simulation.left import left_of_sinks
 from deploy.simulation.loop import StuckError, VirtualLoop
 from deploy.simulation.people import People
 from deploy.simulation.plan import RECEIVERS, SINKS, Disturbance, Plan
@@ -39,15 +40,6 @@ LONGEST_SECONDS = 1_200.0
 _BATCH_SECONDS = 0.5
 _LOOK_SECONDS = 2.5
 _DISK_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.002, 0.05)
-_UNSENT = (
-    "SELECT message_id, state FROM notifier_message WHERE state IN ('waiting', 'sending', 'held')"
-)
-_UNPUBLISHED = "SELECT count(*) FROM notifier_delivery"
-_POSITIONS = {
-    "notifier": "SELECT topic, partition, next_offset FROM notifier_position",
-    "case-store": "SELECT topic, partition, next_offset FROM position",
-    "status-page": "SELECT topic, partition, next_offset FROM status_page_positions",
-}
 _LONGEST_DELAY_SECONDS = 3.0
 
 
@@ -242,33 +234,9 @@ class World:
         ]
 
     def _left_of_sinks(self) -> list[str]:
-        """What the stores do not hold yet of their topics, and what is still to be sent."""
         if not self.plan.is_whole:
             return []
-        left = [
-            f"{topic}/{p} at {sink}"
-            for sink, topics in self._read_by_sinks().items()
-            for topic in topics
-            for p in range(self.broker.partitions[topic])
-            if self._next_offset(sink, topic, p) < self.broker.end((topic, p))
-        ]
-        rows = self.stores["notifier"].rows
-        left += [f"message {id} is {state}" for id, state in rows(_UNSENT)]
-        left += [f"{count} records to publish" for (count,) in rows(_UNPUBLISHED) if count]
-        return left
-
-    def _read_by_sinks(self) -> dict[str, tuple[str, ...]]:
-        topics = self.configuration.topics
-        events = (topics.incident_events,)
-        return {
-            "notifier": (*events, topics.silence_events),
-            "case-store": (*events, topics.deliveries),
-            "status-page": events,
-        }
-
-    def _next_offset(self, sink: str, topic: str, partition: int) -> int:
-        rows = self.stores[sink].rows(_POSITIONS[sink])
-        return next((o for t, p, o in rows if (t, p) == (topic, partition)), 0)
+        return left_of_sinks(self.configuration.topics, self.broker, self.stores)
 
     async def _look_at_timers(self) -> None:
         """Notes timers that are overdue although their notifier could have fired them."""
