@@ -1,13 +1,13 @@
 """The tables that the simulated workers keep their checkpoints in."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from deploy.simulation.broker import Broker, Producer
+from deploy.simulation.broker import Broker, Log, Producer
 from deploy.simulation.process import current
 from streams.shell.changelog import Restored
-from streams.shell.checkpoints import latest
+from streams.shell.checkpoints import Checkpoint, latest
 
 
 @dataclass(slots=True)
@@ -50,3 +50,17 @@ class Table:
 def changelog(name: str) -> str:
     """The topic of a table."""
     return f"changelog-{name}"
+
+
+def checkpoints_of(broker: Broker) -> Iterator[Checkpoint]:
+    """The newest whole checkpoint of each stage, from its changelog."""
+    for (topic, partition), log in broker.logs.items():
+        if topic.startswith(changelog("")):
+            found = checkpoint_of(log, partition)
+            if found is not None:
+                yield found
+
+
+def checkpoint_of(log: Log, partition: int) -> Checkpoint | None:
+    """The newest whole one that stands in a changelog."""
+    return latest(partition, {stored.key or b"": stored.value or b"" for stored in log.records})

@@ -7,13 +7,13 @@ have them.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
+from deploy.simulation.agent import Agent
 from deploy.simulation.broker import Broker, Partition, Producer
 from deploy.simulation.group import Group, Member
 from deploy.simulation.outputs import SimulatedOutputs
@@ -34,8 +34,6 @@ _FETCHED_BEFORE = 0.2
 """The share of partitions from which records come again that the restored state holds."""
 _FETCHES = (1, 3, 20, 500)
 """Records that a fetch may bring at most."""
-
-Body = Callable[[Run], Awaitable[None]]
 
 
 class Consumer:
@@ -142,8 +140,8 @@ class SimulatedWorker(Member):
         self._turn = asyncio.Lock()
         self._crashed: asyncio.Future[None] = loop.create_future()
         self._news = asyncio.Event()
-        self._agents = [_Agent(self._on_raw), _Agent(self._on_observations)]
-        self._agents += [_Agent(self._on_anomalies), _Agent(self._on_commands)]
+        self._agents = [Agent(self._on_raw), Agent(self._on_observations)]
+        self._agents += [Agent(self._on_anomalies), Agent(self._on_commands)]
         topics = configuration.topics
         self._agent_of = {source.topic: self._agents[0] for source in configuration.sources}
         self._agent_of[topics.observations] = self._agents[1]
@@ -328,29 +326,3 @@ class SimulatedWorker(Member):
 
     async def _on_commands(self, run: Run) -> None:
         await self.pipeline.on_commands(run)
-
-
-class _Agent:
-    """Works through runs one after the other, and acknowledges each after its body."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._runs: deque[Run] = deque()
-        self._given = asyncio.Event()
-
-    def give(self, run: Run) -> None:
-        self._runs.append(run)
-        self._given.set()
-
-    def clear(self) -> None:
-        self._runs.clear()
-
-    async def run(self, acked: Callable[[Run], None]) -> None:
-        while True:
-            while self._runs:
-                run = self._runs.popleft()
-                await current().step()
-                await self._body(run)
-                acked(run)
-            self._given.clear()
-            await self._given.wait()

@@ -26,11 +26,11 @@ from deploy.simulation.sink_checks import LATE_SECONDS, sink_violations
 from deploy.simulation.sinks import SCHEMAS, Life, Outside
 from deploy.simulation.stores import Store
 from deploy.simulation.story import LENGTH_MS, RAW, START_MS, TAIL_MS, Story, story_of
-from deploy.simulation.table import changelog
+from deploy.simulation.table import changelog, checkpoint_of, checkpoints_of
 from deploy.simulation.topics import bundles, partitions, written
 from deploy.simulation.worker import SimulatedWorker
 from sinks.notifier.clockwork import SETTLE_SECONDS
-from streams.shell.checkpoints import Checkpoint, latest, records_of
+from streams.shell.checkpoints import records_of
 
 SESSION_SECONDS = 6.0
 SLOW_SECONDS = 5.0
@@ -220,7 +220,7 @@ class World:
     def _left(self) -> list[str]:
         """What the states do not hold yet of their topics."""
         covered: dict[str, int] = {}
-        for checkpoint in self._checkpoints():
+        for checkpoint in checkpoints_of(self.broker):
             covered.update(checkpoint.next_offsets)
         topics = self.configuration.topics
         if self._silent_partitions < self.story.partitions:
@@ -253,14 +253,6 @@ class World:
             late = (self.now_ms() - due_ms) / 1000 if due_ms is not None else 0
             if min(late, now - able_since) > LATE_SECONDS + SETTLE_SECONDS:
                 self.late.append(f"a timer is {late:.0f} s late")
-
-    def _checkpoints(self) -> Iterator[Checkpoint]:
-        for (topic, partition), log in self.broker.logs.items():
-            if topic.startswith(changelog("")):
-                records = {stored.key or b"": stored.value or b"" for stored in log.records}
-                found = latest(partition, records)
-                if found is not None:
-                    yield found
 
     # what is in the way
 
@@ -343,9 +335,7 @@ class World:
         return found
 
     def _core_violations(self) -> Iterator[str]:
-        topic = changelog("incident")
-        log = self.broker.logs[topic, 0]
-        last = latest(0, {stored.key or b"": stored.value or b"" for stored in log.records})
+        last = checkpoint_of(self.broker.logs[changelog("incident"), 0], 0)
         if last is None:
             yield "the incident stage has no checkpoint"
             return
